@@ -1,0 +1,130 @@
+// The engine: what the program needs of whatever computes. Two stand behind it, cpu/ and cuda/.
+//
+// An engine owns weights (master copies), gradients, moments and activations of one model, and nothing else: data,
+// schedule, checkpoints and logs are the program's. All tensors cross this interface as float32 host memory.
+#ifndef CORE_ENGINE_H
+#define CORE_ENGINE_H
+
+#include "error.h"
+#include "hierarchy.h"
+#include "model.h"
+#include "plan.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum { ATTENTION_LIGHTHOUSE, ATTENTION_DENSE } Attention;
+
+typedef enum { TENSOR_WEIGHT, TENSOR_GRADIENT, TENSOR_MOMENT1, TENSOR_MOMENT2 } TensorKind;
+
+typedef struct {
+    ModelConfig model;
+    LighthouseConfig lighthouse;
+    bool dense_layer[MODEL_MAX_LAYERS]; // these stay dense under ATTENTION_LIGHTHOUSE
+    bool use_lighthouse;                // ATTENTION_LIGHTHOUSE may be asked for (else nothing is planned for it)
+    bool training;                      // gradients and moments are held
+    bool recompute;                     // keep only each block's input, run its forward again in the backward
+    bool deterministic;                 // the same bits every run
+    int64_t batch;                      // B, sequences a call at most
+    int64_t context;                    // N, tokens a sequence at most
+    int64_t cache;                      // tokens of key/value cache for engine_decode; 0 for none
+} EngineConfig;
+
+// One AdamW update as torch.optim.AdamW does it (decay first), behind clipping to a global norm.
+typedef struct {
+    int64_t step; // 1 for the first update
+    double lr, beta1, beta2, eps, weight_decay;
+    double clip; // factor min(1, clip / (norm + 1e-6)); 0 for none
+} AdamW;
+
+typedef struct Engine Engine;
+
+typedef struct {
+    const char *name; // "cpu", "cuda"
+
+    // Lists every buffer create() would take; allocates nothing.
+    bool (*plan)(const EngineConfig *config, MemoryPlan *plan, Error *error);
+    // Memory that a plan may take on this machine, in bytes.
+    size_t (*memory_available)(void);
+    Engine *(*create)(const EngineConfig *config, Error *error); // NULL on error
+    void (*destroy)(Engine *engine);
+
+    bool (*forward_backward)(Engine *engine, const int32_t *tokens, Attention attention, int64_t total_targets,
+                             double *nats, Error *error);
+    bool (*evaluate)(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context, Attention attention,
+                     double *nats, Error *error);
+    bool (*update)(Engine *engine, const AdamW *adamw, double *grad_norm, Error *error);
+    bool (*decode)(Engine *engine, const int32_t *tokens, int64_t count, int64_t position, float *logits,
+                   Error *error);
+    void (*read)(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count, float *out);
+    void (*write)(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count, const float *in);
+    void (*read_selection)(Engine *engine, int layer, int32_t *entries);
+    void (*impose_selection)(Engine *engine, int layer, const int32_t *entries);
+} EngineApi;
+
+// First member of every engine's own structure.
+struct Engine {
+    const EngineApi *api;
+    EngineConfig config;
+    ParamTable table;
+};
+
+const EngineApi *engine_cpu(void);
+#ifdef WITH_CUDA
+const EngineApi *engine_cuda(void);
+#endif
+
+static inline void engine_destroy(Engine *engine) {
+    if (engine) engine->api->destroy(engine);
+}
+
+// Adds the gradient of (sum of nats over the batch) / total_targets to the gradients, and gives the sum of nats.
+// tokens: (B, N+1), B and N those of the configuration; the last of each row is only a target.
+static inline bool engine_forward_backward(Engine *engine, const int32_t *tokens, Attention attention,
+                                           int64_t total_targets, double *nats, Error *error) {
+    return engine->api->forward_backward(engine, tokens, attention, total_targets, nats, error);
+}
+
+// Sum of nats over batch x context targets, any size up to the configuration's. tokens: (batch, context+1)
+static inline bool engine_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context,
+                                   Attention attention, double *nats, Error *error) {
+    return engine->api->evaluate(engine, tokens, batch, context, attention, nats, error);
+}
+
+// Clips, updates the weights, zeroes the gradients; gives the norm before clipping. A norm that is not finite
+// changes nothing but the gradients and is an error (status 5).
+static inline bool engine_update(Engine *engine, const AdamW *adamw, double *grad_norm, Error *error) {
+    return engine->api->update(engine, adamw, grad_norm, error);
+}
+
+// Feeds `count` tokens of one sequence at positions position, position+1, ... (dense attention over those and the
+// cached ones before) and gives the logits after the last. logits: (V)
+static inline bool engine_decode(Engine *engine, const int32_t *tokens, int64_t count, int64_t position,
+                                 float *logits, Error *error) {
+    return engine->api->decode(engine, tokens, count, position, logits, error);
+}
+
+// Elements [start, start + count) of a parameter, its gradient or a moment.
+static inline void engine_read(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count,
+                               float *out) {
+    engine->api->read(engine, kind, param, start, count, out);
+}
+static inline void engine_write(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count,
+                                const float *in) {
+    engine->api->write(engine, kind, param, start, count, in);
+}
+
+// For tests: the entries a layer gathered in the last forward pass, in order, and the means to impose them on
+// later passes (NULL sets the layer free again). entries: (B, H, S), absolute entry indices
+static inline void engine_read_selection(Engine *engine, int layer, int32_t *entries) {
+    engine->api->read_selection(engine, layer, entries);
+}
+static inline void engine_impose_selection(Engine *engine, int layer, const int32_t *entries) {
+    engine->api->impose_selection(engine, layer, entries);
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

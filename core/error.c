@@ -1,0 +1,67 @@
+// Errors: one line to the user and the exit status; see error.h.
+#include "error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool error_set(Error *error, int status, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    error->status = status;
+    vsnprintf(error->message, sizeof error->message, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+bool error_set_errno(Error *error, int status, const char *format, ...) {
+    int saved = errno;
+    va_list arguments;
+    va_start(arguments, format);
+    error->status = status;
+    vsnprintf(error->message, sizeof error->message, format, arguments);
+    va_end(arguments);
+    size_t used = strlen(error->message);
+    snprintf(error->message + used, sizeof error->message - used, ": %s", strerror(saved));
+    return false;
+}
+
+bool error_prefix(Error *error, const char *format, ...) {
+    char before[sizeof error->message];
+    memcpy(before, error->message, sizeof before);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(error->message, sizeof error->message, format, arguments);
+    va_end(arguments);
+    size_t used = strlen(error->message);
+    snprintf(error->message + used, sizeof error->message - used, ": %s", before);
+    return false;
+}
+
+void error_exit(const Error *error) {
+    fflush(stdout);
+    fprintf(stderr, "train_gpt_lighthouse: error: %s\n", error->message);
+    exit(error->status);
+}
+
+void warn(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fflush(stdout);
+    fputs("train_gpt_lighthouse: warning: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+}
+
+void *alloc_or_exit(size_t count, size_t size) {
+    void *memory = calloc(count ? count : 1, size ? size : 1);
+    if (!memory) {
+        Error error;
+        error_set(&error, STATUS_MEMORY, "no memory for %zu x %zu bytes on the host", count, size);
+        error_exit(&error);
+    }
+    return memory;
+}

@@ -1,0 +1,52 @@
+// Errors: what the user did or has that cannot work, carried to the top of the program in one line.
+//
+// A function that can fail for a reason outside this program returns bool (or a pointer) and takes an Error *.
+// The message says what, where, why and how to mend it. `assert` is for our own bugs only.
+#ifndef CORE_ERROR_H
+#define CORE_ERROR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Exit statuses of the program.
+enum {
+    STATUS_DONE = 0,
+    STATUS_USAGE = 2,      // a setting is unknown or impossible
+    STATUS_DATA = 3,       // bad data or checkpoint, or a file that cannot be read or written
+    STATUS_MEMORY = 4,     // the plan does not fit
+    STATUS_NONFINITE = 5,  // the loss or a gradient is not finite
+    STATUS_PREEMPTED = 75, // a signal came; the run was saved first
+};
+
+typedef struct {
+    int status;
+    char message[1024];
+} Error;
+
+// Fills `error` and returns false, so that a function can end with `return error_set(...)`.
+bool error_set(Error *error, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+// error_set, with ": " and the text of errno behind the message.
+bool error_set_errno(Error *error, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+// Puts `prefix` and ": " before the message, where an outer function knows more; returns false.
+bool error_prefix(Error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+// Prints one line to standard error and leaves the program with the error's status.
+void error_exit(const Error *error) __attribute__((noreturn));
+
+// One line to standard error: something is allowed but probably not meant.
+void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+// Zeroed host memory; leaves the program with STATUS_MEMORY when there is none. Release with free().
+void *alloc_or_exit(size_t count, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
