@@ -1,0 +1,84 @@
+# make            the program, with the CPU engine (and the CUDA engine where nvcc is found and cuda/ is built in)
+# make test       every test;  make test SAN=1  the same under address and undefined-behaviour sanitizers
+# make coverage   line coverage of core/, cpu/ and dataloader.h by the tests
+# make check-cxx  the host code as C++17;  make format  clang-format over everything
+BUILD ?= build$(if $(SAN),-san)$(if $(COVERAGE),-coverage)
+CC ?= gcc
+MARCH ?= native
+
+WARNINGS := -Wall -Wextra -Wshadow -Wvla -Werror
+CFLAGS := -D_GNU_SOURCE -march=$(MARCH) -O3 -g -fno-math-errno -fopenmp $(WARNINGS)
+LDLIBS := -lopenblas -ljansson -lxxhash -lz -lpthread -lm
+ifdef SAN
+CFLAGS += -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+endif
+ifdef COVERAGE
+CFLAGS += -O0 --coverage
+endif
+CSTD := -std=c11 -Wpedantic
+
+LIBRARY := $(wildcard core/*.c) $(wildcard cpu/*.c)
+OBJECTS := $(LIBRARY:%.c=$(BUILD)/%.o)
+# The CPU engine once more in float64: what the tests hold gradients and the GPU against.
+DOUBLE := $(patsubst cpu/%.c,$(BUILD)/double/cpu/%.o,$(wildcard cpu/*.c)) $(patsubst %.c,$(BUILD)/%.o,$(wildcard core/*.c))
+TESTS := $(patsubst dev/test/%.c,$(BUILD)/%,$(wildcard dev/test/test_*.c))
+TEST_SUPPORT := $(patsubst %.c,$(BUILD)/%.o,$(wildcard dev/test/support/*.c))
+BENCHES := $(patsubst dev/bench/%.c,$(BUILD)/%,$(wildcard dev/bench/*.c))
+DOUBLE_TESTS := $(BUILD)/test_gradients
+
+all: $(BUILD)/train_gpt_lighthouse
+
+$(BUILD)/train_gpt_lighthouse: $(BUILD)/train_gpt_lighthouse.o $(OBJECTS)
+	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/train_gpt_lighthouse.o: train_gpt_lighthouse.cu
+	@mkdir -p $(@D)
+	$(CC) -x c $(CSTD) $(CFLAGS) -I. -MMD -MP -c -o $@ $<
+
+# The weights drawn from a seed are the same on every machine: no fused multiply-add in their arithmetic.
+$(BUILD)/core/random.o: CFLAGS += -ffp-contract=off
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) $(CFLAGS) -I. -MMD -MP -c -o $@ $<
+
+$(BUILD)/double/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) $(CFLAGS) -DLIGHTHOUSE_DOUBLE -I. -MMD -MP -c -o $@ $<
+
+$(DOUBLE_TESTS): $(BUILD)/test_%: $(BUILD)/double/dev/test/test_%.o $(TEST_SUPPORT) $(DOUBLE)
+	$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+
+$(BUILD)/test_%: $(BUILD)/dev/test/test_%.o $(TEST_SUPPORT) $(OBJECTS)
+	$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+
+$(BUILD)/bench_%: $(BUILD)/dev/bench/bench_%.o $(OBJECTS)
+	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+bench: $(BENCHES)
+
+test: $(BUILD)/train_gpt_lighthouse $(TESTS)
+	@BUILD=$(BUILD) dev/test/run.sh $(TESTS)
+
+coverage:
+	$(MAKE) COVERAGE=1 BUILD=build-coverage test
+	gcovr --root . --filter 'core/' --filter 'cpu/' --filter 'dataloader.h' --exclude-directories '.*double.*' build-coverage
+
+HOST_SOURCES := $(LIBRARY) $(wildcard dev/test/*.c dev/test/support/*.c dev/bench/*.c)
+check-cxx:
+	@for f in $(HOST_SOURCES); do echo "c++17 $$f"; \
+	  g++ -x c++ -std=c++17 -D_GNU_SOURCE -fopenmp $(WARNINGS) -I. -fsyntax-only $$f || exit 1; done
+	g++ -x c++ -std=c++17 -D_GNU_SOURCE -fopenmp $(WARNINGS) -I. -fsyntax-only train_gpt_lighthouse.cu
+
+FORMATTED = $(shell git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.def')
+format:
+	clang-format -i $(FORMATTED)
+check-format:
+	clang-format --dry-run -Werror $(FORMATTED)
+
+clean:
+	rm -rf build build-san build-coverage
+
+.PHONY: all bench test coverage check-cxx format check-format clean
+.SECONDARY:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
