@@ -1,7 +1,8 @@
 // The engine: what the program needs of whatever computes. Two stand behind it, cpu/ and cuda/.
 //
-// An engine owns weights (master copies), gradients, moments and activations of one model, and nothing else: data,
-// schedule, checkpoints and logs are the program's. All tensors cross this interface as float32 host memory.
+// An engine owns weights (master copies), gradients, moments and activations of one model, and nothing else:
+// data, schedule, checkpoints and logs are the program's. All tensors cross this interface as float32 host
+// memory.
 #ifndef CORE_ENGINE_H
 #define CORE_ENGINE_H
 
@@ -22,13 +23,13 @@ typedef struct {
     ModelConfig model;
     LighthouseConfig lighthouse;
     bool dense_layer[MODEL_MAX_LAYERS]; // these stay dense under ATTENTION_LIGHTHOUSE
-    bool use_lighthouse;                // ATTENTION_LIGHTHOUSE may be asked for (else nothing is planned for it)
-    bool training;                      // gradients and moments are held
-    bool recompute;                     // keep only each block's input, run its forward again in the backward
-    bool deterministic;                 // the same bits every run
-    int64_t batch;                      // B, sequences a call at most
-    int64_t context;                    // N, tokens a sequence at most
-    int64_t cache;                      // tokens of key/value cache for engine_decode; 0 for none
+    bool use_lighthouse; // ATTENTION_LIGHTHOUSE may be asked for (else nothing is planned for it)
+    bool training;       // gradients and moments are held
+    bool recompute;      // keep only each block's input, run its forward again in the backward
+    bool deterministic;  // the same bits every run
+    int64_t batch;       // B, sequences a call at most
+    int64_t context;     // N, tokens a sequence at most
+    int64_t cache;       // tokens of key/value cache for engine_decode; 0 for none
 } EngineConfig;
 
 // One AdamW update as torch.optim.AdamW does it (decay first), behind clipping to a global norm.
@@ -50,10 +51,10 @@ typedef struct {
     Engine *(*create)(const EngineConfig *config, Error *error); // NULL on error
     void (*destroy)(Engine *engine);
 
-    bool (*forward_backward)(Engine *engine, const int32_t *tokens, Attention attention, int64_t total_targets,
-                             double *nats, Error *error);
-    bool (*evaluate)(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context, Attention attention,
-                     double *nats, Error *error);
+    bool (*forward_backward)(Engine *engine, const int32_t *tokens, Attention attention,
+                             int64_t total_targets, double *nats, Error *error);
+    bool (*evaluate)(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context,
+                     Attention attention, double *nats, Error *error);
     bool (*update)(Engine *engine, const AdamW *adamw, double *grad_norm, Error *error);
     bool (*decode)(Engine *engine, const int32_t *tokens, int64_t count, int64_t position, float *logits,
                    Error *error);
@@ -79,8 +80,8 @@ static inline void engine_destroy(Engine *engine) {
     if (engine) engine->api->destroy(engine);
 }
 
-// Adds the gradient of (sum of nats over the batch) / total_targets to the gradients, and gives the sum of nats.
-// tokens: (B, N+1), B and N those of the configuration; the last of each row is only a target.
+// Adds the gradient of (sum of nats over the batch) / total_targets to the gradients, and gives the sum of
+// nats. tokens: (B, N+1), B and N those of the configuration; the last of each row is only a target.
 static inline bool engine_forward_backward(Engine *engine, const int32_t *tokens, Attention attention,
                                            int64_t total_targets, double *nats, Error *error) {
     return engine->api->forward_backward(engine, tokens, attention, total_targets, nats, error);
@@ -98,8 +99,8 @@ static inline bool engine_update(Engine *engine, const AdamW *adamw, double *gra
     return engine->api->update(engine, adamw, grad_norm, error);
 }
 
-// Feeds `count` tokens of one sequence at positions position, position+1, ... (dense attention over those and the
-// cached ones before) and gives the logits after the last. logits: (V)
+// Feeds `count` tokens of one sequence at positions position, position+1, ... (dense attention over those and
+// the cached ones before) and gives the logits after the last. logits: (V)
 static inline bool engine_decode(Engine *engine, const int32_t *tokens, int64_t count, int64_t position,
                                  float *logits, Error *error) {
     return engine->api->decode(engine, tokens, count, position, logits, error);

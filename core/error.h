@@ -1,7 +1,7 @@
 // Errors: what the user did or has that cannot work, carried to the top of the program in one line.
 //
-// A function that can fail for a reason outside this program returns bool (or a pointer) and takes an Error *.
-// The message says what, where, why and how to mend it. `assert` is for our own bugs only.
+// A function that can fail for a reason outside this program returns bool (or a pointer) and takes an Error
+// *. The message says what, where, why and how to mend it. `assert` is for our own bugs only.
 #ifndef CORE_ERROR_H
 #define CORE_ERROR_H
 
@@ -31,8 +31,7 @@ typedef struct {
 bool error_set(Error *error, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 // error_set, with ": " and the text of errno behind the message.
-bool error_set_errno(Error *error, int status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+bool error_set_errno(Error *error, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 // Puts `prefix` and ": " before the message, where an outer function knows more; returns false.
 bool error_prefix(Error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));

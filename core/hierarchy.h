@@ -14,7 +14,8 @@ extern "C" {
 #endif
 
 #define LIGHTHOUSE_MAX_LEVELS 12
-#define LIGHTHOUSE_CHUNK_TOPK 128 // entries each chunk expands on each level: half by query score, half by key score
+#define LIGHTHOUSE_CHUNK_TOPK \
+    128 // entries each chunk expands on each level: half by query score, half by key score
 
 typedef enum { SCORER_NORM, SCORER_DILATED, SCORER_GLA } Scorer;
 
@@ -34,12 +35,14 @@ typedef struct {
     int64_t n_coarse;   // Nc = N / p^(L-1)
     int64_t n_entries;  // entries of all levels
     int64_t n_selected; // S = Nc + (L-1) p k, rows of the gathered sub-sequence
-    int64_t level_offset[LIGHTHOUSE_MAX_LEVELS + 1]; // absolute index of the level's first entry; [L] = n_entries
-    int64_t level_count[LIGHTHOUSE_MAX_LEVELS];      // N / p^l
-    int64_t level_span[LIGHTHOUSE_MAX_LEVELS];       // p^l
+    int64_t
+        level_offset[LIGHTHOUSE_MAX_LEVELS + 1]; // absolute index of the level's first entry; [L] = n_entries
+    int64_t level_count[LIGHTHOUSE_MAX_LEVELS];  // N / p^l
+    int64_t level_span[LIGHTHOUSE_MAX_LEVELS];   // p^l
 } Hierarchy;
 
-// Fills `hierarchy`, or says which requirement N and the settings miss (status 2), with the nearest valid values.
+// Fills `hierarchy`, or says which requirement N and the settings miss (status 2), with the nearest valid
+// values.
 bool hierarchy_create(const LighthouseConfig *config, int64_t n, Hierarchy *hierarchy, Error *error);
 
 // First coarse entry of chunk j; chunk j is [chunk_begin(j), chunk_begin(j + 1)).

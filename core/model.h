@@ -1,7 +1,8 @@
 // The model: its shape, and the one table that describes every parameter.
 //
-// Memory layout, initialisation, optimizer, checkpoint and export all read this table. Names, shapes and meaning are
-// those of Hugging Face LlamaForCausalLM: a Linear weight is (out_features, in_features), row-major.
+// Memory layout, initialisation, optimizer, checkpoint and export all read this table. Names, shapes and
+// meaning are those of Hugging Face LlamaForCausalLM: a Linear weight is (out_features, in_features),
+// row-major.
 #ifndef CORE_MODEL_H
 #define CORE_MODEL_H
 
@@ -48,14 +49,14 @@ typedef enum {
 typedef struct {
     char name[64];
     ParamRole role;
-    int layer;           // -1 outside the layers
-    int n_dims;          // 1 or 2
-    int64_t rows, cols;  // a vector is one row
-    int64_t offset;      // of the first element in the flat array of all trained parameters, or of all frozen ones
-    bool trained;        // frozen parameters have no gradient, no moments, no decay
+    int layer;          // -1 outside the layers
+    int n_dims;         // 1 or 2
+    int64_t rows, cols; // a vector is one row
+    int64_t offset; // of the first element in the flat array of all trained parameters, or of all frozen ones
+    bool trained;   // frozen parameters have no gradient, no moments, no decay
     double init_mean;
-    double init_std;     // 0: constant init_mean
-    double init_cut;     // |value - mean| <= init_cut
+    double init_std; // 0: constant init_mean
+    double init_cut; // |value - mean| <= init_cut
 } Param;
 
 // Every tensor starts at a multiple of this many elements in the flat arrays; the gaps stay zero.
@@ -80,7 +81,9 @@ void param_table_free(ParamTable *table);
 int param_find(const ParamTable *table, ParamRole role, int layer);
 int param_find_name(const ParamTable *table, const char *name);
 
-static inline int64_t param_size(const Param *param) { return param->rows * param->cols; }
+static inline int64_t param_size(const Param *param) {
+    return param->rows * param->cols;
+}
 
 // Initial values of elements [start, start + count) of a parameter: the same for a seed on every machine and
 // for any number of ranks.

@@ -1,4 +1,5 @@
-// The memory plan: every buffer by name and purpose before anything is allocated, then one allocation for all.
+// The memory plan: every buffer by name and purpose before anything is allocated, then one allocation for
+// all.
 #ifndef CORE_PLAN_H
 #define CORE_PLAN_H
 
