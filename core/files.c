@@ -1,0 +1,233 @@
+// Files: reading whole ones, writing whole ones durably, folders, and patterns; see files.h.
+#include "files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+// ---- Paths
+
+static char *copy_text(const char *text, size_t length) {
+    char *copy = (char *)alloc_or_exit(length + 1, 1);
+    memcpy(copy, text, length);
+    return copy;
+}
+
+char *path_join(const char *folder, const char *name) {
+    size_t length = strlen(folder), needed = length + 1 + strlen(name) + 1;
+    char *path = (char *)alloc_or_exit(needed, 1);
+    bool slash = length > 0 && folder[length - 1] != '/';
+    snprintf(path, needed, "%s%s%s", folder, slash ? "/" : "", name);
+    return path;
+}
+
+char *path_parent(const char *path) {
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') length--; // of a folder's own name
+    while (length > 0 && path[length - 1] != '/') length--;
+    if (length == 0) return copy_text(".", 1);
+    while (length > 1 && path[length - 1] == '/') length--;
+    return copy_text(path, length);
+}
+
+const char *path_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+bool file_exists(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && !S_ISDIR(info.st_mode);
+}
+
+bool folder_exists(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+// ---- Folders
+
+bool folders_make(const char *path, Error *error) {
+    char *part = copy_text(path, strlen(path));
+    bool ok = true;
+    for (char *at = part + 1; ok && at[-1]; at++) {
+        if (*at != '/' && *at != 0) continue;
+        char separator = *at;
+        *at = 0;
+        if (mkdir(part, 0777) != 0 && !folder_exists(part)) {
+            ok = error_set_errno(error, STATUS_DATA, "cannot make the folder %s", part);
+        }
+        *at = separator;
+        if (separator == 0) break;
+    }
+    free(part);
+    return ok;
+}
+
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *place) {
+    (void)info, (void)type, (void)place;
+    return remove(path);
+}
+
+bool tree_remove(const char *path, Error *error) {
+    if (nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) == 0 || errno == ENOENT) return true;
+    return error_set_errno(error, STATUS_DATA, "cannot remove %s", path);
+}
+
+bool folder_sync(const char *path, Error *error) {
+    int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    // Some file systems cannot sync a folder and say EINVAL: there is nothing more to be done there.
+    bool ok = folder >= 0 && (fsync(folder) == 0 || errno == EINVAL);
+    if (!ok) error_set_errno(error, STATUS_DATA, "cannot sync the folder %s", path);
+    if (folder >= 0) close(folder);
+    return ok;
+}
+
+// ---- Whole files
+
+// Reads up to `capacity` bytes, fewer only at the file's end; negative on error.
+static ssize_t read_fully(int file, char *data, size_t capacity) {
+    size_t used = 0;
+    while (used < capacity) {
+        ssize_t got = read(file, data + used, capacity - used);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return -1;
+        if (got == 0) break;
+        used += (size_t)got;
+    }
+    return (ssize_t)used;
+}
+
+static char *read_open_file(int file, const char *path, size_t max_size, size_t *size, Error *error) {
+    struct stat info;
+    if (fstat(file, &info) != 0) {
+        error_set_errno(error, STATUS_DATA, "cannot read %s", path);
+        return NULL;
+    }
+    if (S_ISDIR(info.st_mode)) {
+        error_set(error, STATUS_DATA, "cannot read %s: it is a folder", path);
+        return NULL;
+    }
+    if ((uint64_t)info.st_size > max_size) {
+        error_set(error, STATUS_DATA, "%s is too large: %lld bytes where at most %zu make sense", path,
+                  (long long)info.st_size, max_size);
+        return NULL;
+    }
+    char *data = (char *)alloc_or_exit((size_t)info.st_size + 1, 1);
+    ssize_t got = read_fully(file, data, (size_t)info.st_size);
+    if (got < 0) {
+        error_set_errno(error, STATUS_DATA, "cannot read %s", path);
+        free(data);
+        return NULL;
+    }
+    data[got] = 0;
+    if (size) *size = (size_t)got;
+    return data;
+}
+
+char *file_read(const char *path, size_t max_size, size_t *size, Error *error) {
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) {
+        error_set_errno(error, STATUS_DATA, "cannot open %s", path);
+        return NULL;
+    }
+    char *data = read_open_file(file, path, max_size, size, error);
+    close(file);
+    return data;
+}
+
+bool file_append(int file, const char *path, const void *data, size_t size, Error *error) {
+    const char *at = (const char *)data;
+    while (size > 0) {
+        ssize_t written = write(file, at, size);
+        if (written < 0 && errno == EINTR) continue;
+        if (written < 0) return error_set_errno(error, STATUS_DATA, "cannot write %s", path);
+        at += written;
+        size -= (size_t)written;
+    }
+    return true;
+}
+
+bool path_rename(const char *from, const char *to, Error *error) {
+    if (rename(from, to) != 0) return error_set_errno(error, STATUS_DATA, "cannot rename %s to %s", from, to);
+    char *parent = path_parent(to);
+    bool ok = folder_sync(parent, error);
+    free(parent);
+    return ok;
+}
+
+bool file_publish(int file, const char *temporary, const char *path, Error *error) {
+    bool ok = fsync(file) == 0 || error_set_errno(error, STATUS_DATA, "cannot sync %s", temporary);
+    if (close(file) != 0 && ok) ok = error_set_errno(error, STATUS_DATA, "cannot close %s", temporary);
+    ok = ok && path_rename(temporary, path, error);
+    if (!ok) unlink(temporary);
+    return ok;
+}
+
+bool file_write(const char *path, const void *data, size_t size, Error *error) {
+    size_t needed = strlen(path) + sizeof ".tmp";
+    char *temporary = (char *)alloc_or_exit(needed, 1);
+    snprintf(temporary, needed, "%s.tmp", path);
+    int file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    bool ok = file >= 0 || error_set_errno(error, STATUS_DATA, "cannot create %s", temporary);
+    if (ok && !file_append(file, temporary, data, size, error)) {
+        close(file);
+        unlink(temporary);
+        ok = false;
+    }
+    ok = ok && file_publish(file, temporary, path, error);
+    free(temporary);
+    return ok;
+}
+
+// ---- Lists of paths
+
+static int compare_paths(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+void paths_sort(PathList *list) {
+    if (list->count > 1) qsort(list->paths, (size_t)list->count, sizeof *list->paths, compare_paths);
+}
+
+void paths_add(PathList *list, const char *path) {
+    // The array doubles whenever the count reaches a power of two.
+    if ((list->count & (list->count - 1)) == 0) {
+        size_t capacity = list->count ? 2 * (size_t)list->count : 1;
+        char **grown = (char **)alloc_or_exit(capacity, sizeof *grown);
+        if (list->count) memcpy(grown, list->paths, (size_t)list->count * sizeof *grown);
+        free(list->paths);
+        list->paths = grown;
+    }
+    list->paths[list->count++] = copy_text(path, strlen(path));
+}
+
+void paths_free(PathList *list) {
+    for (int64_t i = 0; i < list->count; i++) free(list->paths[i]);
+    free(list->paths);
+    list->paths = NULL;
+    list->count = 0;
+}
+
+bool paths_glob(const char *pattern, PathList *list, Error *error) {
+    list->paths = NULL;
+    list->count = 0;
+    glob_t found;
+    int result = glob(pattern, GLOB_NOSORT | GLOB_ERR, NULL, &found);
+    if (result == GLOB_NOSPACE || result == GLOB_ABORTED) {
+        error_set_errno(error, STATUS_DATA, "cannot list the files of %s", pattern);
+        globfree(&found);
+        return false;
+    }
+    for (size_t i = 0; result == 0 && i < found.gl_pathc; i++) paths_add(list, found.gl_pathv[i]);
+    globfree(&found);
+    if (list->count == 0 && (file_exists(pattern) || folder_exists(pattern))) paths_add(list, pattern);
+    paths_sort(list);
+    return true;
+}

@@ -1,0 +1,69 @@
+// Files: reading whole ones, writing whole ones durably, folders, and patterns.
+//
+// Durable means: the bytes go to a temporary file beside the target, are synced, and the file is renamed into
+// place and its folder synced; whatever happens, the target is the old file or the new one, never a part of
+// it.
+#ifndef CORE_FILES_H
+#define CORE_FILES_H
+
+#include "error.h"
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    char **paths;
+    int64_t count;
+} PathList;
+
+// "a" and "b" give "a/b"; release with free().
+char *path_join(const char *folder, const char *name);
+// The folder that holds `path`: "a/b" gives "a", "b" gives "."; release with free().
+char *path_parent(const char *path);
+// The part behind the last '/', within `path` itself.
+const char *path_name(const char *path);
+
+bool file_exists(const char *path);
+bool folder_exists(const char *path);
+
+// Makes the folder and every folder above it that is missing. All errors of this file have status 3.
+bool folders_make(const char *path, Error *error);
+
+// Removes a file, or a folder with all it holds; what does not exist is no error.
+bool tree_remove(const char *path, Error *error);
+
+// The whole file with a zero byte behind it, so that text can be used as a string; release with free().
+// `size`, where given, receives the bytes of the file. NULL on error. A file above `max_size` bytes is
+// refused.
+char *file_read(const char *path, size_t max_size, size_t *size, Error *error);
+
+// Writes a whole file durably.
+bool file_write(const char *path, const void *data, size_t size, Error *error);
+
+// Writes all bytes to an open file at its position; `path` is for the message.
+bool file_append(int file, const char *path, const void *data, size_t size, Error *error);
+
+// Syncs and closes the open file `temporary`, renames it to `path` and syncs the folder. On error the
+// temporary file is removed.
+bool file_publish(int file, const char *temporary, const char *path, Error *error);
+
+// Renames a file or folder and syncs the folder that now holds it.
+bool path_rename(const char *from, const char *to, Error *error);
+
+// Syncs the entries of a folder to disk.
+bool folder_sync(const char *path, Error *error);
+
+// Files and folders that match a shell pattern, sorted by path byte by byte. A name with pattern characters
+// that exists as it stands matches itself. No match is an empty list.
+bool paths_glob(const char *pattern, PathList *list, Error *error);
+void paths_add(PathList *list, const char *path);
+void paths_sort(PathList *list);
+void paths_free(PathList *list);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
