@@ -1,0 +1,81 @@
+// Writing safetensors files, a piece at a time; see safetensors.h.
+#include "safetensors.h"
+
+#include <assert.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "tensors are written as they lie in memory, and the format is little-endian"
+#endif
+
+struct SafetensorsWriter {
+    DigestWriter *output;
+    int64_t missing; // elements that are yet to come
+};
+
+// The header, padded with spaces so that the tensors start at a multiple of 8 bytes, behind its length.
+// Release with free().
+static char *header_create(const SafetensorsSpec *specs, int count, size_t *size, int64_t *elements) {
+    json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
+    int64_t offset = 0; // bytes
+    for (int i = 0; i < count; i++) {
+        json_t *shape = json_array();
+        int64_t product = 1;
+        for (int d = 0; d < specs[i].n_dims; d++) {
+            json_array_append_new(shape, json_integer(specs[i].dims[d]));
+            product *= specs[i].dims[d];
+        }
+        int64_t end = offset + product * (int64_t)sizeof(float);
+        json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", "F32", "shape", shape, "data_offsets",
+                                  (json_int_t)offset, (json_int_t)end);
+        json_object_set_new(header, specs[i].name, entry);
+        offset = end;
+    }
+    *elements = offset / (int64_t)sizeof(float);
+
+    size_t length = json_dumpb(header, NULL, 0, JSON_COMPACT);
+    uint64_t padded = (length + 7) / 8 * 8;
+    char *bytes = (char *)alloc_or_exit(sizeof padded + padded, 1);
+    memset(bytes, ' ', sizeof padded + padded);
+    memcpy(bytes, &padded, sizeof padded);
+    json_dumpb(header, bytes + sizeof padded, length, JSON_COMPACT);
+    json_decref(header);
+    *size = sizeof padded + padded;
+    return bytes;
+}
+
+SafetensorsWriter *safetensors_create(const char *path, const SafetensorsSpec *specs, int count,
+                                      Error *error) {
+    DigestWriter *output = digest_writer_create(path, error);
+    if (!output) return NULL;
+
+    SafetensorsWriter *writer = (SafetensorsWriter *)alloc_or_exit(1, sizeof *writer);
+    writer->output = output;
+    size_t size;
+    char *header = header_create(specs, count, &size, &writer->missing);
+    bool ok = digest_writer_append(output, header, size, error);
+    free(header);
+    if (ok) return writer;
+    safetensors_abandon(writer);
+    return NULL;
+}
+
+bool safetensors_append(SafetensorsWriter *writer, const float *values, int64_t count, Error *error) {
+    assert(count <= writer->missing);
+    writer->missing -= count;
+    return digest_writer_append(writer->output, values, (size_t)count * sizeof(float), error);
+}
+
+bool safetensors_finish(SafetensorsWriter *writer, Digest *digest, Error *error) {
+    assert(writer->missing == 0);
+    bool ok = digest_writer_finish(writer->output, digest, error);
+    free(writer);
+    return ok;
+}
+
+void safetensors_abandon(SafetensorsWriter *writer) {
+    digest_writer_abandon(writer->output);
+    free(writer);
+}
