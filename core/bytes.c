@@ -1,0 +1,34 @@
+// Bytes that grow at their end; see bytes.h.
+#include "bytes.h"
+
+#include "error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+char *bytes_reserve(ByteBuffer *buffer, size_t size) {
+    if (size > buffer->capacity - buffer->size) {
+        size_t capacity = 2 * buffer->capacity;
+        if (capacity < buffer->size + size) capacity = buffer->size + size;
+        char *grown = (char *)realloc(buffer->data, capacity);
+        if (!grown) {
+            Error error;
+            error_set(&error, STATUS_MEMORY, "no memory for a text of %zu bytes on the host", capacity);
+            error_exit(&error);
+        }
+        buffer->data = grown;
+        buffer->capacity = capacity;
+    }
+    return buffer->data + buffer->size;
+}
+
+void bytes_append(ByteBuffer *buffer, const void *data, size_t size) {
+    if (size == 0) return;
+    memcpy(bytes_reserve(buffer, size), data, size);
+    buffer->size += size;
+}
+
+void bytes_free(ByteBuffer *buffer) {
+    free(buffer->data);
+    memset(buffer, 0, sizeof *buffer);
+}

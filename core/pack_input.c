@@ -1,0 +1,221 @@
+// The files that `pack` reads: folders walked, formats told apart, sizes known before; see pack_input.h.
+#include "pack_input.h"
+
+#include "files.h"
+#include "json_lines.h"
+#include "text_source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fts.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PEEK_SIZE    8192      // first bytes of a file that tell its format
+#define MAX_SAMPLES  32        // files of a kind that are sampled
+#define SAMPLE_BYTES (1 << 20) // bytes on disk a sample
+
+// ---- One file
+
+static bool ends_with(const char *name, size_t length, const char *ending) {
+    size_t size = strlen(ending);
+    return length >= size && strncasecmp(name + length - size, ending, size) == 0;
+}
+
+// Size and first bytes of a file; false when it is not one that can be read, with the error set.
+static bool peek(const char *path, char *first, ssize_t *n_first, int64_t *size, Error *error) {
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe must not make the program wait
+    struct stat info;
+    if (file < 0 || fstat(file, &info) != 0) {
+        error_set_errno(error, STATUS_DATA, "cannot open input %s", path);
+        if (file >= 0) close(file);
+        return false;
+    }
+    bool ok = S_ISREG(info.st_mode) || error_set(error, STATUS_DATA, "input %s is no regular file", path);
+    if (ok) *n_first = read(file, first, PEEK_SIZE);
+    if (ok && *n_first < 0) ok = error_set_errno(error, STATUS_DATA, "cannot read input %s", path);
+    *size = (int64_t)info.st_size;
+    close(file);
+    return ok;
+}
+
+static PackInput *grow(PackInputs *inputs) {
+    // The array doubles whenever the count reaches a power of two.
+    if ((inputs->count & (inputs->count - 1)) == 0) {
+        size_t capacity = inputs->count ? 2 * (size_t)inputs->count : 1;
+        PackInput *grown = (PackInput *)alloc_or_exit(capacity, sizeof *grown);
+        if (inputs->count) memcpy(grown, inputs->files, (size_t)inputs->count * sizeof *grown);
+        free(inputs->files);
+        inputs->files = grown;
+    }
+    return &inputs->files[inputs->count++];
+}
+
+static bool add_file(PackInputs *inputs, const char *path, bool from_folder, Error *error) {
+    char first[PEEK_SIZE];
+    ssize_t n_first = 0;
+    int64_t size = 0;
+    if (!peek(path, first, &n_first, &size, error)) return false;
+    bool gzip = n_first >= 2 && first[0] == '\x1f' && first[1] == '\x8b';
+    size_t length = strlen(path);
+    if (ends_with(path, length, ".gz")) {
+        length -= 3;
+        if (!gzip) {
+            return error_set(error, STATUS_DATA,
+                             "input %s is named .gz but is not gzip: fetch it again or rename it", path);
+        }
+    }
+    bool json_lines = ends_with(path, length, ".json") || ends_with(path, length, ".jsonl") ||
+                      ends_with(path, length, ".ndjson");
+    if (from_folder && !gzip && !json_lines && memchr(first, 0, (size_t)n_first)) {
+        inputs->binary_files++;
+        return true;
+    }
+    PackInput *file = grow(inputs);
+    file->path = strdup(path);
+    file->json_lines = json_lines;
+    file->gzip = gzip;
+    file->from_folder = from_folder;
+    file->size = size;
+    inputs->bytes += size;
+    return true;
+}
+
+// ---- Folders
+
+// Adds the files that a walk comes to; false on an error.
+static bool collect_entry(FTS *walk, FTSENT *entry, PathList *found, Error *error) {
+    bool hidden = entry->fts_level > 0 && entry->fts_name[0] == '.';
+    switch (entry->fts_info) {
+    case FTS_D:
+        if (hidden) fts_set(walk, entry, FTS_SKIP);
+        return true;
+    case FTS_F:
+        if (!hidden) paths_add(found, entry->fts_path);
+        return true;
+    case FTS_DNR:
+    case FTS_ERR:
+    case FTS_NS:
+        errno = entry->fts_errno;
+        return error_set_errno(error, STATUS_DATA, "cannot read input %s", entry->fts_path);
+    default: // leaving a folder, a loop of links, a link to nothing, a pipe or a device
+        return true;
+    }
+}
+
+static bool add_folder(PackInputs *inputs, const char *folder, Error *error) {
+    char *root = strdup(folder);
+    char *roots[] = {root, NULL};
+    FTS *walk = fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR, NULL);
+    bool ok = walk != NULL || error_set_errno(error, STATUS_DATA, "cannot read input %s", folder);
+    PathList found = {NULL, 0};
+    while (ok) {
+        errno = 0;
+        FTSENT *entry = fts_read(walk);
+        if (!entry) {
+            ok = errno == 0 || error_set_errno(error, STATUS_DATA, "cannot read input %s", folder);
+            break;
+        }
+        ok = collect_entry(walk, entry, &found, error);
+    }
+    paths_sort(&found);
+    for (int64_t i = 0; ok && i < found.count; i++) ok = add_file(inputs, found.paths[i], true, error);
+    if (walk) fts_close(walk);
+    paths_free(&found);
+    free(root);
+    return ok;
+}
+
+bool pack_inputs_list(const char **names, int n_names, PackInputs *inputs, Error *error) {
+    memset(inputs, 0, sizeof *inputs);
+    bool ok = true;
+    for (int i = 0; ok && i < n_names; i++) {
+        ok = folder_exists(names[i]) ? add_folder(inputs, names[i], error)
+                                     : add_file(inputs, names[i], false, error);
+    }
+    if (ok && inputs->count == 0) {
+        ok = error_set(error, STATUS_DATA, "no text file in %s%s", n_names > 0 ? names[0] : "the inputs",
+                       n_names > 1 ? " and the other inputs" : "");
+    }
+    if (!ok) pack_inputs_free(inputs);
+    return ok;
+}
+
+void pack_inputs_free(PackInputs *inputs) {
+    for (int64_t i = 0; i < inputs->count; i++) free(inputs->files[i].path);
+    free(inputs->files);
+    memset(inputs, 0, sizeof *inputs);
+}
+
+// ---- Estimate
+
+// Tokens that the whole lines at the start of `text` make, a byte of text; 1 when there is no whole line.
+static double tokens_per_json_byte(const ByteBuffer *text) {
+    ByteBuffer document = {NULL, 0, 0};
+    char reason[256];
+    const char *at = text->data, *end = at + text->size, *newline;
+    double tokens = 0;
+    while (at < end && (newline = (const char *)memchr(at, '\n', (size_t)(end - at))) != NULL) {
+        document.size = 0;
+        if (json_line_text(at, (size_t)(newline - at), &document, reason, sizeof reason)) {
+            tokens += (double)document.size + 2;
+        }
+        at = newline + 1;
+    }
+    bytes_free(&document);
+    return at == text->data ? 1.0 : tokens / (double)(at - text->data);
+}
+
+// Bytes read from disk and tokens that they make, at the start of one file.
+static bool sample_file(const PackInput *input, double *disk_bytes, double *tokens, Error *error) {
+    TextFile file;
+    if (!text_file_open(&file, input, error)) return false;
+    ByteBuffer text = {NULL, 0, 0};
+    bool ok = true;
+    size_t got = 1;
+    while (ok && got > 0 && text_file_position(&file) < SAMPLE_BYTES && text.size < 16 * SAMPLE_BYTES) {
+        ok = text_file_read(&file, bytes_reserve(&text, 1 << 16), 1 << 16, &got, error);
+        text.size += ok ? got : 0;
+    }
+    *disk_bytes += (double)text_file_position(&file);
+    *tokens += (double)text.size * (input->json_lines && text.size > 0 ? tokens_per_json_byte(&text) : 1.0);
+    text_file_close(&file);
+    bytes_free(&text);
+    return ok;
+}
+
+// Adds the estimate for all files of one kind.
+static bool estimate_kind(const PackInputs *inputs, bool json_lines, bool gzip, double *total, Error *error) {
+    int64_t count = 0, seen = 0;
+    double bytes = 0, sampled_bytes = 0, sampled_tokens = 0;
+    for (int64_t i = 0; i < inputs->count; i++) {
+        const PackInput *file = &inputs->files[i];
+        if (file->json_lines != json_lines || file->gzip != gzip) continue;
+        count++;
+        bytes += (double)file->size;
+    }
+    int64_t stride = count / MAX_SAMPLES + 1;
+    for (int64_t i = 0; i < inputs->count; i++) {
+        const PackInput *file = &inputs->files[i];
+        if (file->json_lines != json_lines || file->gzip != gzip || seen++ % stride != 0) continue;
+        if (!sample_file(file, &sampled_bytes, &sampled_tokens, error)) return false;
+    }
+    if (sampled_bytes > 0) *total += bytes * sampled_tokens / sampled_bytes;
+    return true;
+}
+
+bool pack_inputs_estimate(const PackInputs *inputs, int64_t *tokens, Error *error) {
+    double total = 0;
+    for (int64_t i = 0; i < inputs->count; i++) {
+        const PackInput *file = &inputs->files[i];
+        if (!file->json_lines && !file->gzip) total += (double)file->size + 2;
+    }
+    bool ok = estimate_kind(inputs, false, true, &total, error) &&
+              estimate_kind(inputs, true, false, &total, error) &&
+              estimate_kind(inputs, true, true, &total, error);
+    *tokens = (int64_t)total;
+    return ok;
+}

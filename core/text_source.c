@@ -1,0 +1,203 @@
+// Text sources: the bytes of an input file, gzip undone, and blocks of many inputs; see text_source.h.
+#include "text_source.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RAW_SIZE ((size_t)1 << 18)
+
+// ---- One file
+
+bool text_file_open(TextFile *file, const PackInput *input, Error *error) {
+    memset(file, 0, sizeof *file);
+    file->input = input;
+    file->file = open(input->path, O_RDONLY | O_CLOEXEC);
+    if (file->file < 0) return error_set_errno(error, STATUS_DATA, "cannot open input %s", input->path);
+    if (input->gzip && inflateInit2(&file->inflater, 15 + 16) != Z_OK) {
+        close(file->file);
+        return error_set(error, STATUS_MEMORY, "no memory to decompress %s", input->path);
+    }
+    file->raw = (unsigned char *)alloc_or_exit(RAW_SIZE, 1);
+    return true;
+}
+
+void text_file_close(TextFile *file) {
+    if (file->input->gzip) inflateEnd(&file->inflater);
+    close(file->file);
+    free(file->raw);
+    memset(file, 0, sizeof *file);
+}
+
+int64_t text_file_position(const TextFile *file) {
+    return file->raw_read - (int64_t)file->inflater.avail_in;
+}
+
+// Reads raw bytes when all earlier ones are used up.
+static bool fill_raw(TextFile *file, Error *error) {
+    if (file->inflater.avail_in > 0 || file->raw_ended) return true;
+    ssize_t got;
+    do got = read(file->file, file->raw, RAW_SIZE);
+    while (got < 0 && errno == EINTR);
+    if (got < 0) return error_set_errno(error, STATUS_DATA, "cannot read input %s", file->input->path);
+    file->raw_ended = got == 0;
+    file->raw_read += got;
+    file->inflater.next_in = file->raw;
+    file->inflater.avail_in = (uInt)got;
+    return true;
+}
+
+static bool read_plain(TextFile *file, char *out, size_t capacity, size_t *got, Error *error) {
+    if (!fill_raw(file, error)) return false;
+    size_t size = file->inflater.avail_in < capacity ? file->inflater.avail_in : capacity;
+    if (size > 0) memcpy(out, file->inflater.next_in, size);
+    file->inflater.next_in += size;
+    file->inflater.avail_in -= (uInt)size;
+    *got = size;
+    return true;
+}
+
+static bool gzip_error(const TextFile *file, int code, Error *error) {
+    if (code == Z_MEM_ERROR) {
+        return error_set(error, STATUS_MEMORY, "no memory to decompress %s", file->input->path);
+    }
+    return error_set(error, STATUS_DATA, "input %s is damaged gzip at byte %lld of %lld (%s): fetch it again",
+                     file->input->path, (long long)text_file_position(file), (long long)file->input->size,
+                     file->inflater.msg ? file->inflater.msg : "a dictionary is wanted");
+}
+
+static bool read_gzip(TextFile *file, char *out, size_t capacity, size_t *got, Error *error) {
+    z_stream *stream = &file->inflater;
+    assert(capacity <= UINT32_MAX);
+    stream->next_out = (Bytef *)out;
+    stream->avail_out = (uInt)capacity;
+    while (stream->avail_out == capacity) {
+        if (!fill_raw(file, error)) return false;
+        if (file->raw_ended && file->in_member) {
+            return error_set(error, STATUS_DATA,
+                             "input %s is gzip cut short after %lld bytes: fetch it again", file->input->path,
+                             (long long)file->raw_read);
+        }
+        if (file->raw_ended) break;
+        if (!file->in_member && file->raw_read > (int64_t)stream->avail_in && *stream->next_in == 0) {
+            stream->next_in++; // zero padding between or behind members, as tapes and some tools leave it
+            stream->avail_in--;
+            continue;
+        }
+        file->in_member = true;
+        int code = inflate(stream, Z_NO_FLUSH);
+        if (code == Z_STREAM_END) {
+            file->in_member = false;
+            inflateReset(stream);
+        } else if (code != Z_OK && code != Z_BUF_ERROR) {
+            return gzip_error(file, code, error);
+        }
+    }
+    *got = capacity - stream->avail_out;
+    return true;
+}
+
+bool text_file_read(TextFile *file, char *out, size_t capacity, size_t *got, Error *error) {
+    return file->input->gzip ? read_gzip(file, out, capacity, got, error)
+                             : read_plain(file, out, capacity, got, error);
+}
+
+// ---- Many files
+
+void text_reader_open(TextReader *reader, const PackInputs *inputs) {
+    memset(reader, 0, sizeof *reader);
+    reader->inputs = inputs;
+}
+
+static void close_file(TextReader *reader) {
+    reader->closed_bytes += reader->file.raw_read;
+    text_file_close(&reader->file);
+    reader->open = false;
+}
+
+void text_reader_close(TextReader *reader) {
+    if (reader->open) close_file(reader);
+    bytes_free(&reader->rest);
+}
+
+// Reads on into `text`; *ended is set at the file's end.
+static bool read_more(TextReader *reader, ByteBuffer *text, bool *ended, Error *error) {
+    size_t got = 0;
+    if (!text_file_read(&reader->file, bytes_reserve(text, RAW_SIZE), RAW_SIZE, &got, error)) return false;
+    text->size += got;
+    *ended = got == 0;
+    if (text->size <= TEXT_MAX_DOCUMENT) return true;
+    return error_set(error, STATUS_DATA, "a document in %s has more than %zu bytes: split it",
+                     reader->file.input->path, TEXT_MAX_DOCUMENT);
+}
+
+static int64_t count_newlines(const char *text, size_t size) {
+    int64_t count = 0;
+    for (size_t i = 0; i < size; i++) count += text[i] == '\n';
+    return count;
+}
+
+// Whole lines, at least TEXT_BLOCK bytes unless the file ends before.
+static bool read_lines(TextReader *reader, TextBlock *block, Error *error) {
+    ByteBuffer *text = &block->text;
+    *text = reader->rest;
+    memset(&reader->rest, 0, sizeof reader->rest);
+    block->first_line = reader->line;
+    const char *newline = NULL;
+    bool ended = false;
+    while (!ended && !newline) {
+        size_t before = text->size;
+        if (!read_more(reader, text, &ended, error)) return false;
+        if (text->size < TEXT_BLOCK) continue;
+        // Lines already searched hold no newline only when they made a full block by themselves.
+        size_t from = before >= TEXT_BLOCK ? before : 0;
+        newline = (const char *)memrchr(text->data + from, '\n', text->size - from);
+    }
+    if (ended) {
+        close_file(reader);
+    } else {
+        size_t whole = (size_t)(newline + 1 - text->data);
+        bytes_append(&reader->rest, text->data + whole, text->size - whole);
+        text->size = whole;
+    }
+    reader->line += count_newlines(text->data, text->size);
+    return true;
+}
+
+// A whole file; one of a folder is given up at its first zero byte.
+static bool read_document(TextReader *reader, TextBlock *block, Error *error) {
+    bool ended = false;
+    while (!ended && !block->binary) {
+        size_t before = block->text.size;
+        if (!read_more(reader, &block->text, &ended, error)) return false;
+        block->binary =
+            block->input->from_folder && memchr(block->text.data + before, 0, block->text.size - before);
+    }
+    if (block->binary) block->text.size = 0;
+    close_file(reader);
+    return true;
+}
+
+bool text_reader_next(TextReader *reader, TextBlock *block, bool *end, Error *error) {
+    memset(block, 0, sizeof *block);
+    *end = !reader->open && reader->next_input == reader->inputs->count;
+    if (*end) return true;
+    if (!reader->open) {
+        const PackInput *input = &reader->inputs->files[reader->next_input++];
+        if (!text_file_open(&reader->file, input, error)) return false;
+        reader->open = true;
+        reader->line = 1;
+    }
+    block->input = reader->file.input;
+    bool ok =
+        block->input->json_lines ? read_lines(reader, block, error) : read_document(reader, block, error);
+    if (!ok) {
+        bytes_free(&block->text);
+        return false;
+    }
+    block->disk_bytes = reader->closed_bytes + (reader->open ? text_file_position(&reader->file) : 0);
+    return true;
+}

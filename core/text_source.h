@@ -1,0 +1,70 @@
+// Text sources: the bytes of an input file, gzip undone, and blocks of whole lines or whole files of many
+// inputs.
+#ifndef CORE_TEXT_SOURCE_H
+#define CORE_TEXT_SOURCE_H
+
+#include "bytes.h"
+#include "error.h"
+#include "pack_input.h"
+
+#include <zlib.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TEXT_BLOCK        ((size_t)1 << 20) // bytes of whole lines that travel together
+#define TEXT_MAX_DOCUMENT ((size_t)1 << 32) // bytes of one document or line: all of it is held in memory
+
+// ---- One file
+
+typedef struct {
+    const PackInput *input;
+    int file;
+    unsigned char *raw; // bytes as they lie on disk
+    int64_t raw_read;   // of them, so far
+    bool raw_ended;
+    z_stream inflater; // next_in and avail_in serve uncompressed files too
+    bool in_member;    // a gzip member has begun and not ended
+} TextFile;
+
+bool text_file_open(TextFile *file, const PackInput *input, Error *error);
+void text_file_close(TextFile *file);
+
+// Up to `capacity` bytes of text; *got is 0 only at the end. A gzip file may hold several members, one behind
+// the other; one that is cut short or damaged is an error (3).
+bool text_file_read(TextFile *file, char *out, size_t capacity, size_t *got, Error *error);
+
+// Bytes on disk used up so far.
+int64_t text_file_position(const TextFile *file);
+
+// ---- Many files
+
+typedef struct {
+    const PackInput *input;
+    ByteBuffer text;    // whole lines of JSON, or one document
+    int64_t first_line; // line number of the first line, from 1
+    bool binary;        // a file in a folder that turned out binary: no text
+    int64_t disk_bytes; // of all inputs, used up with this block
+} TextBlock;
+
+typedef struct {
+    const PackInputs *inputs;
+    int64_t next_input;
+    TextFile file;
+    bool open;
+    ByteBuffer rest; // start of a line that belongs to the next block
+    int64_t line;    // its number
+    int64_t closed_bytes;
+} TextReader;
+
+void text_reader_open(TextReader *reader, const PackInputs *inputs);
+void text_reader_close(TextReader *reader);
+
+// The next block, whose text is the caller's to free; *end is set, and no block given, behind the last.
+bool text_reader_next(TextReader *reader, TextBlock *block, bool *end, Error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
