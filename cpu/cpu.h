@@ -1,0 +1,190 @@
+// The CPU engine's kernels, each the readable twin of one on the GPU.
+//
+// Shapes: B sequences of N tokens, `rows` = B N where sequences do not matter; C model width, H query heads,
+// KV key/value heads, D head width, F feed-forward width, V vocabulary. All matrices are row-major. Every
+// kernel splits its work by shape alone, never by the number of threads, so that the result is the same for
+// any number of them.
+#ifndef CPU_CPU_H
+#define CPU_CPU_H
+
+#include "cpu/real.h"
+
+#include "core/hierarchy.h"
+#include "core/plan.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// ---- matmul.c: linear layers without bias
+
+// out (rows, n_out) = in (rows, n_in) weight^T, weight: (n_out, n_in)
+void matmul_forward(real *out, const real *in, const real *weight, int64_t rows, int64_t n_in, int64_t n_out);
+// din (rows, n_in) = dout weight, added to what is there where `accumulate`
+void matmul_backward_input(real *din, const real *dout, const real *weight, int64_t rows, int64_t n_in,
+                           int64_t n_out, bool accumulate);
+// dweight (n_out, n_in) += dout^T in
+void matmul_backward_weight(real *dweight, const real *dout, const real *in, int64_t rows, int64_t n_in,
+                            int64_t n_out);
+
+// ---- rmsnorm.c
+
+// out = weight x / rms(x); rstd (rows) = 1 / rms(x) is kept for the backward.   x, out: (rows, C)
+void rmsnorm_forward(real *out, real *rstd, const real *x, const real *weight, int64_t rows, int64_t C,
+                     double eps);
+#define RMSNORM_SLICES 32 // the rows are summed for dweight in this many slices; partial: (slices, C)
+// dx += gradient through the norm; dweight (C) += its own
+void rmsnorm_backward(real *dx, real *dweight, double *partial, const real *dout, const real *x,
+                      const real *weight, const real *rstd, int64_t rows, int64_t C);
+
+// ---- rope.c: rotary position embedding, rotate-half layout
+
+// Angles in float64.   cosines, sines: (N, D/2)
+void rope_table(real *cosines, real *sines, int64_t N, int64_t D, double theta);
+// Rotates x (B, N, heads, D) in place; row n of a sequence stands at position first + n.
+void rope_forward(real *x, const real *cosines, const real *sines, int64_t B, int64_t N, int64_t heads,
+                  int64_t D, int64_t first);
+void rope_backward(real *dx, const real *cosines, const real *sines, int64_t B, int64_t N, int64_t heads,
+                   int64_t D);
+
+// ---- swiglu.c
+
+// out = silu(gate) up, all (rows, F)
+void swiglu_forward(real *out, const real *gate, const real *up, int64_t count);
+void swiglu_backward(real *dgate, real *dup, const real *dout, const real *gate, const real *up,
+                     int64_t count);
+
+// ---- embedding.c
+
+// out (rows, C) = weight[token]; token of row (b, n) is tokens[b * token_stride + n]
+void embedding_forward(real *out, const int32_t *tokens, int64_t token_stride, const real *weight, int64_t B,
+                       int64_t N, int64_t C);
+void embedding_backward(real *dweight, const real *dout, const int32_t *tokens, int64_t token_stride,
+                        int64_t B, int64_t N, int64_t C);
+
+// ---- cross_entropy.c: head and loss, in chunks of rows so that the logits never exist at once
+
+#define HEAD_CHUNK 256 // rows; logits: (HEAD_CHUNK, V)
+// Sum of -log softmax(x head^T)[target] over all rows, in nats. targets as the tokens of embedding_forward.
+// With dx (rows, C) given, also dx = and dhead (V, C) += the gradient of that sum times `scale`.
+double cross_entropy(real *dx, real *dhead, real *logits, const real *x, const real *head,
+                     const int32_t *targets, int64_t target_stride, int64_t B, int64_t N, int64_t C,
+                     int64_t V, double scale);
+
+// ---- sdpa.c: causal softmax attention without an N x N buffer (Dao, "FlashAttention-2", 2023)
+
+// How the rows of a tensor (b, h, n) lie: strides in elements; `share` query heads read one key/value head.
+typedef struct {
+    real *data;
+    int64_t batch, head, row, share;
+} Rows;
+
+static inline Rows rows_make(real *data, int64_t batch, int64_t head, int64_t row, int64_t share) {
+    Rows rows;
+    rows.data = data;
+    rows.batch = batch;
+    rows.head = head;
+    rows.row = row;
+    rows.share = share;
+    return rows;
+}
+// (B, N, heads, D), each head shared by `share` query heads
+static inline Rows rows_token_major(real *data, int64_t N, int64_t heads, int64_t D, int64_t share) {
+    return rows_make(data, N * heads * D, D, heads * D, share);
+}
+// (B, H, S, D)
+static inline Rows rows_head_major(real *data, int64_t H, int64_t S, int64_t D) {
+    return rows_make(data, H * S * D, S * D, D, 1);
+}
+// h is always a query head.
+static inline real *rows_at(Rows rows, int64_t b, int64_t h, int64_t n) {
+    return rows.data + b * rows.batch + h / rows.share * rows.head + n * rows.row;
+}
+
+// out = softmax(q k^T / sqrt(D)) v; query n sees keys 0 … n_k - n_q + n. lse (B, H, n_q), the log of each
+// row's sum of exponentials, is kept for the backward where not NULL. D <= 128.
+void sdpa_forward(Rows out, real *lse, Rows q, Rows k, Rows v, int64_t B, int64_t H, int64_t n_q, int64_t n_k,
+                  int64_t D);
+// dq, dk, dv = (not +=), n_q = n_k = n. workspace: sdpa_backward_workspace() elements
+void sdpa_backward(Rows dq, Rows dk, Rows dv, Rows dout, Rows out, const real *lse, Rows q, Rows k, Rows v,
+                   real *workspace, int64_t B, int64_t H, int64_t n, int64_t D);
+int64_t sdpa_backward_workspace(int64_t B, int64_t H, int64_t share, int64_t n, int64_t D);
+
+// ---- gla.c: scores of the gla scorer
+
+// gate (rows, H) = logsigmoid(x weight^T + bias) / 16;  x: (rows, C), weight: (H, C), bias: (H)
+void gla_gate(real *gate, const real *x, const real *weight, const real *bias, int64_t rows, int64_t C,
+              int64_t H);
+// score[b, h, t] = |o_t|, o_t = q_t^T S_t / sqrt(D), S_t = exp(g_t) S_(t-1) + k_t v_t^T, within each of the
+// `dilation` subsequences. score: (B, H, score_stride), the first N of each written; gate: (B, N, H)
+void gla_score(real *score, int64_t score_stride, Rows q, Rows k, Rows v, const real *gate, int64_t B,
+               int64_t H, int64_t N, int64_t D, int64_t dilation);
+
+// ---- lighthouse.c: the Lighthouse layer
+
+// What a layer keeps from its forward pass to its backward. E entries, S of them selected; see
+// core/hierarchy.h.
+typedef struct {
+    int32_t *entries;   // (B, H, S) absolute entry index of each gathered row, in post-order
+    int32_t *positions; // (B, H, E) row of each entry, -1 where it is not selected
+    real *q, *k, *v;    // (B, H, S, D) gathered rows
+    real *out;          // (B, H, S, D) their attention
+    real *lse;          // (B, H, S)
+} LighthouseRows;
+
+// What is free again when the call returns, shared by all layers.
+typedef struct {
+    real *score_q, *score_k;   // (B, H, E)
+    uint8_t *expanded;         // (B, H, E) 1: the children of this entry are selected
+    real *dilated;             // (B, N, H, D), dilated scorer only: attention of the subsequences
+    real *dout, *dq, *dk, *dv; // (B, H, S, D), backward only
+    real *sdpa;                // workspace of sdpa_backward on S rows
+} LighthouseScratch;
+
+typedef struct {
+    Hierarchy hierarchy;
+    LighthouseConfig config;
+    int64_t B, H, D;
+    int64_t share; // query heads a key/value head
+} LighthouseShape;
+
+void lighthouse_plan_rows(MemoryPlan *plan, LighthouseRows *rows, const LighthouseShape *shape,
+                          int64_t layers);
+void lighthouse_plan_scratch(MemoryPlan *plan, LighthouseScratch *scratch, const LighthouseShape *shape,
+                             bool training);
+
+// out (B, N, H, D) = the Lighthouse layer of q, k, v (token-major, after RoPE). gate (B, N, H): gla only.
+// Where `imposed` (B, H, S) is given, these entries are gathered and nothing is scored.
+void lighthouse_forward(Rows out, LighthouseRows *rows, LighthouseScratch *scratch, Rows q, Rows k, Rows v,
+                        const real *gate, const int32_t *imposed, const LighthouseShape *shape);
+// dq, dk, dv = (not +=)
+void lighthouse_backward(Rows dq, Rows dk, Rows dv, Rows dout, const LighthouseRows *rows,
+                         LighthouseScratch *scratch, const LighthouseShape *shape);
+
+// Its parts, in the order of the definition.
+void lighthouse_score(LighthouseScratch *scratch, Rows q, Rows k, Rows v, const real *gate,
+                      const LighthouseShape *shape);
+void lighthouse_select(LighthouseScratch *scratch, const LighthouseShape *shape);
+void lighthouse_order(LighthouseRows *rows, const LighthouseScratch *scratch, const LighthouseShape *shape);
+void lighthouse_gather(real *gathered, Rows x, const int32_t *entries, const LighthouseShape *shape);
+void lighthouse_scatter(Rows out, const real *gathered, const int32_t *positions,
+                        const LighthouseShape *shape);
+void lighthouse_scatter_backward(real *dgathered, Rows dout, const int32_t *entries,
+                                 const LighthouseShape *shape);
+// dx = sum over the query heads that share each head of x
+void lighthouse_gather_backward(Rows dx, const real *dgathered, const int32_t *positions,
+                                const LighthouseShape *shape);
+
+// ---- adamw.c
+
+// Euclidean norm of all gradients; sums in float64.
+double gradient_norm(const real *gradient, int64_t count);
+// One step over the flat arrays; gradients are multiplied by gradient_scale first and are zero afterwards.
+void adamw_update(real *weight, real *gradient, real *moment1, real *moment2, int64_t count,
+                  double gradient_scale, int64_t step, double lr, double beta1, double beta2, double eps,
+                  double weight_decay);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
