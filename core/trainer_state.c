@@ -1,0 +1,183 @@
+// trainer/state.json of a checkpoint; see trainer_state.h.
+#include "trainer_state.h"
+#include "files.h"
+#include "json_file.h"
+#include "version.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+const char *const checkpoint_file_names[CHECKPOINT_FILES] = {
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "trainer/optimizer.safetensors",
+    "trainer/gates.safetensors",
+};
+
+// How the file ends: the hash of all bytes before its digits, and nothing behind it.
+#define HASH_DIGITS 16
+static const char hash_member[] = ",\n  \"xxh3\": \"";
+static const char hash_end[] = "\"\n}\n";
+
+const char *attention_name(Attention attention) {
+    return attention == ATTENTION_LIGHTHOUSE ? "lighthouse" : "dense";
+}
+
+bool attention_parse(const char *name, Attention *attention) {
+    *attention = strcmp(name, "lighthouse") == 0 ? ATTENTION_LIGHTHOUSE : ATTENTION_DENSE;
+    return strcmp(name, attention_name(*attention)) == 0;
+}
+
+void checkpoint_name(int64_t step, char *name, size_t size) {
+    snprintf(name, size, "step_%08lld", (long long)step);
+}
+
+int64_t checkpoint_name_step(const char *name) {
+    long long step;
+    char printed[64];
+    if (sscanf(name, "step_%18lld", &step) != 1 || step < 0) return -1;
+    checkpoint_name(step, printed, sizeof printed);
+    return strcmp(name, printed) == 0 ? step : -1;
+}
+
+static void hash_print(uint64_t hash, char text[HASH_DIGITS + 1]) {
+    snprintf(text, HASH_DIGITS + 1, "%016llx", (unsigned long long)hash);
+}
+
+// ---- Writing
+
+static json_t *state_json(const TrainerState *state, const Manifest *manifest) {
+    json_t *files = json_object();
+    for (int i = 0; i < CHECKPOINT_FILES; i++) {
+        if (!manifest->present[i]) continue;
+        char hash[HASH_DIGITS + 1];
+        hash_print(manifest->digest[i].xxh3, hash);
+        json_object_set_new(
+            files, checkpoint_file_names[i],
+            json_pack("{s:I, s:s}", "size", (json_int_t)manifest->digest[i].size, "xxh3", hash));
+    }
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:O, s:o}", "software",
+                     "train_gpt_lighthouse " LIGHTHOUSE_VERSION, "step", (json_int_t)state->step, "cursor",
+                     (json_int_t)state->cursor, "epoch", (json_int_t)state->epoch, "tokens",
+                     (json_int_t)state->tokens, "attention", attention_name(state->attention), "settings",
+                     state->settings, "files", files);
+}
+
+bool trainer_state_write(const char *folder, const TrainerState *state, const Manifest *manifest,
+                         Error *error) {
+    json_t *object = state_json(state, manifest);
+    char *text = json_dumps(object, JSON_INDENT(2));
+    json_decref(object);
+
+    // The hash goes in before the closing brace.
+    size_t length = strlen(text) - strlen("\n}");
+    size_t room = length + sizeof hash_member + HASH_DIGITS + sizeof hash_end;
+    char *file = (char *)alloc_or_exit(room, 1);
+    size_t hashed = (size_t)snprintf(file, room, "%.*s%s", (int)length, text, hash_member);
+    char hash[HASH_DIGITS + 1];
+    hash_print(XXH3_64bits(file, hashed), hash);
+    size_t size = hashed + (size_t)snprintf(file + hashed, room - hashed, "%s%s", hash, hash_end);
+
+    char *path = path_join(folder, STATE_FILE_NAME);
+    bool ok = file_write(path, file, size, error);
+    free(path);
+    free(file);
+    free(text);
+    return ok;
+}
+
+// ---- Reading
+
+// Checks the file's last member against the bytes before it.
+static bool own_hash_right(const char *text, size_t size) {
+    size_t tail = HASH_DIGITS + strlen(hash_end), member = strlen(hash_member);
+    if (size < tail + member || strlen(text) != size) return false;
+    size_t hashed = size - tail;
+    char hash[HASH_DIGITS + 1];
+    hash_print(XXH3_64bits(text, hashed), hash);
+    return memcmp(text + hashed - member, hash_member, member) == 0 &&
+           memcmp(text + hashed, hash, HASH_DIGITS) == 0 &&
+           strcmp(text + hashed + HASH_DIGITS, hash_end) == 0;
+}
+
+static bool digest_parse(const json_t *entry, Digest *digest) {
+    const char *hash = json_string_value(json_object_get(entry, "xxh3"));
+    if (!json_member_int(entry, "size", 0, INT64_MAX, &digest->size)) return false;
+    if (!hash || strlen(hash) != HASH_DIGITS || strspn(hash, "0123456789abcdef") != HASH_DIGITS) return false;
+    digest->xxh3 = strtoull(hash, NULL, 16);
+    return true;
+}
+
+// False when a file that every checkpoint has is not listed, or one that none has is.
+static bool manifest_parse(const json_t *files, Manifest *manifest) {
+    memset(manifest, 0, sizeof *manifest);
+    size_t listed = 0;
+    for (int i = 0; i < CHECKPOINT_FILES; i++) {
+        const json_t *entry = json_object_get(files, checkpoint_file_names[i]);
+        manifest->present[i] = entry != NULL;
+        if (!entry && i != FILE_GATES) return false;
+        if (entry && !digest_parse(entry, &manifest->digest[i])) return false;
+        listed += entry != NULL;
+    }
+    return listed == json_object_size(files);
+}
+
+static bool state_parse(const json_t *object, TrainerState *state, Manifest *manifest) {
+    const char *attention = json_string_value(json_object_get(object, "attention"));
+    state->settings = json_object_get(object, "settings");
+    return json_member_int(object, "step", 0, INT64_MAX, &state->step) &&
+           json_member_int(object, "cursor", 0, INT64_MAX, &state->cursor) &&
+           json_member_int(object, "epoch", 0, INT64_MAX, &state->epoch) &&
+           json_member_int(object, "tokens", 0, INT64_MAX, &state->tokens) && attention &&
+           attention_parse(attention, &state->attention) && json_is_object(state->settings) &&
+           manifest_parse(json_object_get(object, "files"), manifest);
+}
+
+// Step in the name of the checkpoint's folder, trailing slashes aside.
+static int64_t folder_step(const char *folder) {
+    char *copy = strdup(folder);
+    size_t length = strlen(copy);
+    while (length > 1 && copy[length - 1] == '/') copy[--length] = 0;
+    int64_t step = checkpoint_name_step(path_name(copy));
+    free(copy);
+    return step;
+}
+
+static bool text_parse(const char *folder, const char *path, const char *text, size_t size,
+                       TrainerState *state, Manifest *manifest, Error *error) {
+    if (!own_hash_right(text, size)) {
+        return error_set(error, STATUS_DATA, "%s: damaged: its own hash does not fit; use another checkpoint",
+                         path);
+    }
+    json_t *object = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+    Manifest ignored;
+    bool ok = state_parse(object, state, manifest ? manifest : &ignored);
+    json_incref(state->settings);
+    json_decref(object);
+    if (!ok) {
+        error_set(error, STATUS_DATA,
+                  "%s: not the state of a checkpoint, or of another version of the program", path);
+    } else if (folder_step(folder) >= 0 && folder_step(folder) != state->step) {
+        ok = error_set(error, STATUS_DATA, "%s: of step %lld, but its folder is named after step %lld", path,
+                       (long long)state->step, (long long)folder_step(folder));
+    }
+    if (ok) return true;
+    json_decref(state->settings);
+    state->settings = NULL;
+    return false;
+}
+
+bool trainer_state_read(const char *folder, TrainerState *state, Manifest *manifest, Error *error) {
+    memset(state, 0, sizeof *state);
+    char *path = path_join(folder, STATE_FILE_NAME);
+    size_t size;
+    char *text = file_read(path, 64 << 20, &size, error);
+    bool ok = text && text_parse(folder, path, text, size, state, manifest, error);
+    free(text);
+    free(path);
+    return ok;
+}

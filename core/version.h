@@ -1,0 +1,7 @@
+// The program's version, as --version prints and checkpoints record it.
+#ifndef CORE_VERSION_H
+#define CORE_VERSION_H
+
+#define LIGHTHOUSE_VERSION "1.0.0"
+
+#endif
