@@ -1,6 +1,7 @@
 // Files: reading whole ones, writing whole ones durably, folders, and patterns; see files.h.
 #include "files.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -229,5 +230,20 @@ bool paths_glob(const char *pattern, PathList *list, Error *error) {
     globfree(&found);
     if (list->count == 0 && (file_exists(pattern) || folder_exists(pattern))) paths_add(list, pattern);
     paths_sort(list);
+    return true;
+}
+
+bool folder_list(const char *path, PathList *names, Error *error) {
+    names->paths = NULL;
+    names->count = 0;
+    DIR *folder = opendir(path);
+    if (!folder) return error_set_errno(error, STATUS_DATA, "cannot list the folder %s", path);
+    const struct dirent *entry;
+    while ((entry = readdir(folder)) != NULL) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            paths_add(names, entry->d_name);
+    }
+    closedir(folder);
+    paths_sort(names);
     return true;
 }

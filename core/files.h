@@ -59,6 +59,8 @@ bool folder_sync(const char *path, Error *error);
 // Files and folders that match a shell pattern, sorted by path byte by byte. A name with pattern characters
 // that exists as it stands matches itself. No match is an empty list.
 bool paths_glob(const char *pattern, PathList *list, Error *error);
+// Names of a folder's entries, without "." and "..", sorted byte by byte.
+bool folder_list(const char *path, PathList *names, Error *error);
 void paths_add(PathList *list, const char *path);
 void paths_sort(PathList *list);
 void paths_free(PathList *list);

@@ -54,6 +54,33 @@ static PackInput *grow(PackInputs *inputs) {
     return &inputs->files[inputs->count++];
 }
 
+// Whether one of the first lines of a .json file is a document: in a folder of sources such a file may be
+// anything.
+static bool holds_json_lines(const PackInput *input, bool *found, Error *error) {
+    TextFile file;
+    if (!text_file_open(&file, input, error)) return false;
+    ByteBuffer text = {NULL, 0, 0}, document = {NULL, 0, 0};
+    char reason[256];
+    size_t got = 1, start = 0; // start of the first line that was not tried
+    bool ok = true;
+    *found = false;
+    while (ok && got > 0 && !*found && text.size < SAMPLE_BYTES) {
+        size_t before = text.size;
+        ok = text_file_read(&file, bytes_reserve(&text, 1 << 16), 1 << 16, &got, error);
+        text.size += ok ? got : 0;
+        for (size_t at = before; ok && !*found && at <= text.size; at++) {
+            bool line_ends = at < text.size ? text.data[at] == '\n' : got == 0;
+            if (!line_ends) continue;
+            *found = json_line_text(text.data + start, at - start, &document, reason, sizeof reason);
+            start = at + 1;
+        }
+    }
+    text_file_close(&file);
+    bytes_free(&text);
+    bytes_free(&document);
+    return ok;
+}
+
 static bool add_file(PackInputs *inputs, const char *path, bool from_folder, Error *error) {
     char first[PEEK_SIZE];
     ssize_t n_first = 0;
@@ -81,7 +108,8 @@ static bool add_file(PackInputs *inputs, const char *path, bool from_folder, Err
     file->from_folder = from_folder;
     file->size = size;
     inputs->bytes += size;
-    return true;
+    bool doubtful = from_folder && ends_with(path, length, ".json");
+    return !doubtful || holds_json_lines(file, &file->json_lines, error);
 }
 
 // ---- Folders

@@ -12,8 +12,9 @@ extern "C" {
 
 typedef struct {
     char *path;
-    bool json_lines;  // .json, .jsonl or .ndjson, before .gz: one document a line; any other file is one
-                      // document
+    // One document a line: .jsonl, .ndjson and .json, before .gz; a .json in a folder only when one of its
+    // first lines is a document. Any other file is one document.
+    bool json_lines;
     bool gzip;        // told by its first bytes
     bool from_folder; // found by walking a folder: skipped when it turns out binary (holds a zero byte)
     int64_t size;     // bytes as they lie on disk

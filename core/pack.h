@@ -1,0 +1,56 @@
+// pack: text files and folders to training and validation shards.
+//
+// One thread reads and decompresses, several parse JSON, the caller's thread numbers the documents in the
+// order of the inputs and deals them out (see pack_output.h), so the result does not depend on the number of
+// threads.
+#ifndef CORE_PACK_H
+#define CORE_PACK_H
+
+#include "error.h"
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    const char **inputs; // files and folders
+    int n_inputs;
+    const char *out;      // folder for the shards; made when missing, refused when it holds shards
+    int64_t shard_tokens; // about, when shuffled; else a shard ends with the document that reaches it
+    double val_fraction;  // of the documents, in [0, 1)
+    uint64_t seed;
+    bool shuffle;
+    int threads;             // that parse, at least 1
+    double max_bad_fraction; // malformed lines allowed, as a share of all lines of JSON
+    bool progress;           // report on standard error while running
+} PackConfig;
+
+// What PackConfig holds where the user says nothing.
+#define PACK_SHARD_TOKENS     INT64_C(100000000)
+#define PACK_VAL_FRACTION     0.001
+#define PACK_MAX_BAD_FRACTION 0.001
+
+typedef struct {
+    int64_t documents, tokens, bytes, shards; // bytes are those of the text
+} PackCounts;
+
+typedef struct {
+    PackCounts train, val;
+    int64_t files;
+    int64_t lines;           // of JSON, blank ones not counted
+    int64_t malformed_lines; // left out
+    int64_t empty_documents; // left out
+    int64_t binary_files;    // in folders, left out
+    double seconds;
+} PackReport;
+
+// Packs everything or fails and leaves no shard: status 2 for impossible settings or a folder already in use,
+// 3 for inputs that are missing, damaged or malformed beyond the share, and for files that cannot be written.
+bool pack_run(const PackConfig *config, PackReport *report, Error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
