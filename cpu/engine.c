@@ -1,0 +1,432 @@
+// The CPU engine: the whole decoder in one allocation, behind the interface of core/engine.h.
+#include "cpu/engine.h"
+
+#include "cpu/block.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct {
+    Engine base;
+    LighthouseShape lighthouse; // at the configured batch and context
+    void *arena;
+
+    real *weights, *gradients, *moment1, *moment2; // flat, laid out by the parameter table
+    real *frozen;
+    BlockActivations acts; // of the first of kept_layers layers
+    int64_t kept_layers;   // layers whose activations are kept: all, or one that all share
+    int64_t kept_inputs;   // block inputs that are kept; layer i reads x[i % kept_inputs]
+    BlockScratch scratch;
+    real *x;                         // (kept_inputs, rows, C)
+    real *final_normed, *final_rstd; // (rows, C), (rows)
+    real *dx;                        // (rows, C)
+    real *logits;                    // (HEAD_CHUNK, V)
+    real *cache_k, *cache_v;         // (layers, cache, KV, D)
+    const int32_t *imposed[MODEL_MAX_LAYERS];
+} CpuEngine;
+
+// ---- the memory plan
+
+static void plan_activations(CpuEngine *e, MemoryPlan *plan) {
+    const EngineConfig *config = &e->base.config;
+    const ModelConfig *m = &config->model;
+    int64_t rows = config->batch * config->context, kept = e->kept_layers * rows;
+    int64_t HD = m->n_heads * m->head_dim, KVD = m->n_kv_heads * m->head_dim;
+    const char *purpose = "activations";
+    BlockActivations *a = &e->acts;
+    plan_add(plan, (void **)&e->x, purpose, "block inputs", e->kept_inputs * rows * m->dim, sizeof(real));
+    plan_add(plan, (void **)&a->attention_normed, purpose, "attention norm", kept * m->dim, sizeof(real));
+    plan_add(plan, (void **)&a->attention_rstd, purpose, "attention rstd", kept, sizeof(real));
+    plan_add(plan, (void **)&a->q, purpose, "q", kept * HD, sizeof(real));
+    plan_add(plan, (void **)&a->k, purpose, "k", kept * KVD, sizeof(real));
+    plan_add(plan, (void **)&a->v, purpose, "v", kept * KVD, sizeof(real));
+    plan_add(plan, (void **)&a->attention, purpose, "attention", kept * HD, sizeof(real));
+    plan_add(plan, (void **)&a->lse, purpose, "log-sum-exp", kept * m->n_heads, sizeof(real));
+    plan_add(plan, (void **)&a->mid, purpose, "after attention", kept * m->dim, sizeof(real));
+    plan_add(plan, (void **)&a->ffn_normed, purpose, "ffn norm", kept * m->dim, sizeof(real));
+    plan_add(plan, (void **)&a->ffn_rstd, purpose, "ffn rstd", kept, sizeof(real));
+    plan_add(plan, (void **)&a->gate, purpose, "gate", kept * m->ffn_dim, sizeof(real));
+    plan_add(plan, (void **)&a->up, purpose, "up", kept * m->ffn_dim, sizeof(real));
+    plan_add(plan, (void **)&a->act, purpose, "SwiGLU", kept * m->ffn_dim, sizeof(real));
+    plan_add(plan, (void **)&e->final_normed, purpose, "final norm", rows * m->dim, sizeof(real));
+    plan_add(plan, (void **)&e->final_rstd, purpose, "final rstd", rows, sizeof(real));
+    if (config->use_lighthouse) lighthouse_plan_rows(plan, &a->lighthouse, &e->lighthouse, e->kept_layers);
+}
+
+static void plan_scratch(CpuEngine *e, MemoryPlan *plan) {
+    const EngineConfig *config = &e->base.config;
+    const ModelConfig *m = &config->model;
+    int64_t rows = config->batch * config->context, back = config->training ? rows : 0;
+    int64_t HD = m->n_heads * m->head_dim, KVD = m->n_kv_heads * m->head_dim;
+    int64_t positions = config->context > config->cache ? config->context : config->cache;
+    int64_t gla_rows = config->use_lighthouse && config->lighthouse.scorer == SCORER_GLA ? rows : 0;
+    int64_t sdpa = sdpa_backward_workspace(config->batch, m->n_heads, m->n_heads / m->n_kv_heads,
+                                           config->context, m->head_dim);
+    const char *purpose = "workspace";
+    BlockScratch *s = &e->scratch;
+    plan_add(plan, (void **)&s->cosines, purpose, "cosines", positions * m->head_dim / 2, sizeof(real));
+    plan_add(plan, (void **)&s->sines, purpose, "sines", positions * m->head_dim / 2, sizeof(real));
+    plan_add(plan, (void **)&e->logits, purpose, "logits", HEAD_CHUNK * m->vocab_size, sizeof(real));
+    plan_add(plan, (void **)&s->gla_gate, purpose, "gla gate", gla_rows * m->n_heads, sizeof(real));
+    plan_add(plan, (void **)&e->dx, purpose, "dx", back * m->dim, sizeof(real));
+    plan_add(plan, (void **)&s->dnormed, purpose, "dnorm", back * m->dim, sizeof(real));
+    plan_add(plan, (void **)&s->dattention, purpose, "dattention", back * HD, sizeof(real));
+    plan_add(plan, (void **)&s->dq, purpose, "dq", back * HD, sizeof(real));
+    plan_add(plan, (void **)&s->dk, purpose, "dk", back * KVD, sizeof(real));
+    plan_add(plan, (void **)&s->dv, purpose, "dv", back * KVD, sizeof(real));
+    plan_add(plan, (void **)&s->dact, purpose, "dSwiGLU", back * m->ffn_dim, sizeof(real));
+    plan_add(plan, (void **)&s->dgate, purpose, "dgate", back * m->ffn_dim, sizeof(real));
+    plan_add(plan, (void **)&s->dup, purpose, "dup", back * m->ffn_dim, sizeof(real));
+    plan_add(plan, (void **)&s->sdpa, purpose, "dq partial", back ? sdpa : 0, sizeof(real));
+    plan_add(plan, (void **)&s->norm, purpose, "dnorm partial", back ? RMSNORM_SLICES * m->dim : 0,
+             sizeof(double));
+    if (config->use_lighthouse) {
+        lighthouse_plan_scratch(plan, &s->lighthouse, &e->lighthouse, config->training);
+    }
+}
+
+// Everything the engine holds, by purpose; pointers in `e` are set when the plan is bound.
+static bool plan_engine(CpuEngine *e, MemoryPlan *plan, Error *error) {
+    const EngineConfig *config = &e->base.config;
+    const ModelConfig *m = &config->model;
+    const ParamTable *table = &e->base.table;
+    memset(plan, 0, sizeof *plan);
+    e->kept_layers = config->training && !config->recompute ? m->n_layers : 1;
+    e->kept_inputs = config->training ? m->n_layers + 1 : 2;
+    if (config->use_lighthouse) {
+        LighthouseShape *shape = &e->lighthouse;
+        if (!hierarchy_create(&config->lighthouse, config->context, &shape->hierarchy, error)) return false;
+        shape->config = config->lighthouse;
+        shape->B = config->batch;
+        shape->H = m->n_heads;
+        shape->D = m->head_dim;
+        shape->share = m->n_heads / m->n_kv_heads;
+    }
+    int64_t trained = config->training ? table->trained_size : 0;
+    int64_t cache = m->n_layers * config->cache * m->n_kv_heads * m->head_dim;
+    plan_add(plan, (void **)&e->weights, "weights", "parameters", table->trained_size, sizeof(real));
+    plan_add(plan, (void **)&e->frozen, "weights", "gla gates", table->frozen_size, sizeof(real));
+    plan_add(plan, (void **)&e->moment1, "optimizer", "first moments", trained, sizeof(real));
+    plan_add(plan, (void **)&e->moment2, "optimizer", "second moments", trained, sizeof(real));
+    plan_add(plan, (void **)&e->gradients, "gradients", "gradients", trained, sizeof(real));
+    plan_activations(e, plan);
+    plan_scratch(e, plan);
+    plan_add(plan, (void **)&e->cache_k, "cache", "keys", cache, sizeof(real));
+    plan_add(plan, (void **)&e->cache_v, "cache", "values", cache, sizeof(real));
+    return true;
+}
+
+static CpuEngine *engine_new(const EngineConfig *config) {
+    CpuEngine *e = (CpuEngine *)alloc_or_exit(1, sizeof *e);
+    e->base.api = engine_cpu();
+    e->base.config = *config;
+    e->base.table =
+        param_table_create(&config->model, config->use_lighthouse && config->lighthouse.scorer == SCORER_GLA);
+    return e;
+}
+
+static void cpu_destroy(Engine *engine) {
+    CpuEngine *e = (CpuEngine *)engine;
+    param_table_free(&e->base.table);
+    free(e->arena);
+    free(e);
+}
+
+static bool cpu_plan(const EngineConfig *config, MemoryPlan *plan, Error *error) {
+    CpuEngine *e = engine_new(config);
+    bool ok = plan_engine(e, plan, error);
+    for (int i = 0; i < plan->count; i++) plan->rows[i].pointer = NULL; // they pointed into e
+    cpu_destroy(&e->base);
+    return ok;
+}
+
+static size_t cpu_memory_available(void) {
+    FILE *file = fopen("/proc/meminfo", "r");
+    char line[256];
+    unsigned long long kilobytes = 0;
+    while (file && fgets(line, sizeof line, file)) {
+        if (sscanf(line, "MemAvailable: %llu kB", &kilobytes) == 1) break;
+    }
+    if (file) fclose(file);
+    return (size_t)kilobytes * 1024;
+}
+
+static Engine *cpu_create(const EngineConfig *config, Error *error) {
+    CpuEngine *e = engine_new(config);
+    MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
+    bool ok = plan_engine(e, plan, error);
+    if (ok) {
+        // Zeroed, and backed by memory only where it is touched.
+        e->arena = calloc(plan->total, 1);
+        ok = e->arena ||
+             error_set(error, STATUS_MEMORY, "no %.2f GB of memory on the host", plan->total / 1e9);
+    }
+    if (!ok) {
+        free(plan);
+        cpu_destroy(&e->base);
+        return NULL;
+    }
+    plan_bind(plan, e->arena);
+    free(plan);
+    const ModelConfig *m = &config->model;
+    rope_table(e->scratch.cosines, e->scratch.sines,
+               config->context > config->cache ? config->context : config->cache, m->head_dim, m->rope_theta);
+    openblas_set_num_threads(1); // the kernels spread tiles over the cores themselves
+    return &e->base;
+}
+
+// ---- passes
+
+static real *tensor(CpuEngine *e, real *flat, ParamRole role, int layer) {
+    int index = param_find(&e->base.table, role, layer);
+    if (index < 0) return NULL;
+    const Param *param = &e->base.table.params[index];
+    return (param->trained ? flat : e->frozen) + param->offset;
+}
+
+static BlockWeights block_weights(CpuEngine *e, real *flat, int layer) {
+    BlockWeights w;
+    w.attention_norm = tensor(e, flat, PARAM_ATTENTION_NORM, layer);
+    w.q = tensor(e, flat, PARAM_Q, layer);
+    w.k = tensor(e, flat, PARAM_K, layer);
+    w.v = tensor(e, flat, PARAM_V, layer);
+    w.o = tensor(e, flat, PARAM_O, layer);
+    w.ffn_norm = tensor(e, flat, PARAM_FFN_NORM, layer);
+    w.gate = tensor(e, flat, PARAM_GATE, layer);
+    w.up = tensor(e, flat, PARAM_UP, layer);
+    w.down = tensor(e, flat, PARAM_DOWN, layer);
+    w.gla_weight = tensor(e, flat, PARAM_GLA_WEIGHT, layer);
+    w.gla_bias = tensor(e, flat, PARAM_GLA_BIAS, layer);
+    return w;
+}
+
+// The buffers of one layer among those planned for all.
+static BlockActivations block_activations(const CpuEngine *e, int layer) {
+    const EngineConfig *config = &e->base.config;
+    const ModelConfig *m = &config->model;
+    int64_t skip = layer % e->kept_layers, rows = skip * config->batch * config->context;
+    BlockActivations a = e->acts;
+    a.attention_normed += rows * m->dim;
+    a.attention_rstd += rows;
+    a.q += rows * m->n_heads * m->head_dim;
+    a.k += rows * m->n_kv_heads * m->head_dim;
+    a.v += rows * m->n_kv_heads * m->head_dim;
+    a.attention += rows * m->n_heads * m->head_dim;
+    a.lse += rows * m->n_heads;
+    a.mid += rows * m->dim;
+    a.ffn_normed += rows * m->dim;
+    a.ffn_rstd += rows;
+    a.gate += rows * m->ffn_dim;
+    a.up += rows * m->ffn_dim;
+    a.act += rows * m->ffn_dim;
+    if (config->use_lighthouse) {
+        const LighthouseShape *shape = &e->lighthouse;
+        int64_t heads = skip * shape->B * shape->H, selected = heads * shape->hierarchy.n_selected;
+        a.lighthouse.entries += selected;
+        a.lighthouse.positions += heads * shape->hierarchy.n_entries;
+        a.lighthouse.q += selected * shape->D;
+        a.lighthouse.k += selected * shape->D;
+        a.lighthouse.v += selected * shape->D;
+        a.lighthouse.out += selected * shape->D;
+        a.lighthouse.lse += selected;
+    }
+    return a;
+}
+
+static real *block_input(const CpuEngine *e, int64_t layer) {
+    const EngineConfig *config = &e->base.config;
+    return e->x + layer % e->kept_inputs * config->batch * config->context * config->model.dim;
+}
+
+// The pass as layer `layer` sees it: dense, Lighthouse, or over the cache.
+static BlockPass layer_pass(const CpuEngine *e, const BlockPass *pass, int layer) {
+    const EngineConfig *config = &e->base.config;
+    BlockPass own = *pass;
+    if (config->dense_layer[layer]) own.lighthouse = NULL;
+    own.imposed = e->imposed[layer];
+    if (pass->cache_k) {
+        int64_t skip = layer * config->cache * config->model.n_kv_heads * config->model.head_dim;
+        own.cache_k += skip;
+        own.cache_v += skip;
+    }
+    return own;
+}
+
+static void layer_forward(CpuEngine *e, const BlockPass *pass, int layer) {
+    BlockWeights weights = block_weights(e, e->weights, layer);
+    BlockActivations acts = block_activations(e, layer);
+    BlockPass own = layer_pass(e, pass, layer);
+    block_forward(block_input(e, layer + 1), block_input(e, layer), &weights, &acts, &e->scratch, &own);
+}
+
+// Embedding, all layers, final norm.   token of row (b, n): tokens[b * stride + n]
+static void forward(CpuEngine *e, const BlockPass *pass, const int32_t *tokens, int64_t stride) {
+    const ModelConfig *m = &e->base.config.model;
+    embedding_forward(block_input(e, 0), tokens, stride, tensor(e, e->weights, PARAM_EMBEDDING, -1), pass->B,
+                      pass->N, m->dim);
+    for (int layer = 0; layer < m->n_layers; layer++) layer_forward(e, pass, layer);
+    rmsnorm_forward(e->final_normed, e->final_rstd, block_input(e, m->n_layers),
+                    tensor(e, e->weights, PARAM_FINAL_NORM, -1), pass->B * pass->N, m->dim, m->norm_eps);
+}
+
+// From the gradient of the final norm's output, in scratch.dnormed, to all the others.
+static void backward(CpuEngine *e, const BlockPass *pass, const int32_t *tokens, int64_t stride) {
+    const ModelConfig *m = &e->base.config.model;
+    int64_t rows = pass->B * pass->N;
+    memset(e->dx, 0, (size_t)(rows * m->dim) * sizeof *e->dx);
+    rmsnorm_backward(e->dx, tensor(e, e->gradients, PARAM_FINAL_NORM, -1), e->scratch.norm,
+                     e->scratch.dnormed, block_input(e, m->n_layers),
+                     tensor(e, e->weights, PARAM_FINAL_NORM, -1), e->final_rstd, rows, m->dim);
+    for (int layer = (int)m->n_layers - 1; layer >= 0; layer--) {
+        if (e->base.config.recompute && layer < m->n_layers - 1) layer_forward(e, pass, layer);
+        BlockWeights weights = block_weights(e, e->weights, layer);
+        BlockWeights gradients = block_weights(e, e->gradients, layer);
+        BlockActivations acts = block_activations(e, layer);
+        BlockPass own = layer_pass(e, pass, layer);
+        block_backward(e->dx, block_input(e, layer), &weights, &gradients, &acts, &e->scratch, &own);
+    }
+    embedding_backward(tensor(e, e->gradients, PARAM_EMBEDDING, -1), e->dx, tokens, stride, pass->B, pass->N,
+                       m->dim);
+}
+
+// Describes a pass; `shape` is filled and used where the attention is Lighthouse.
+static bool make_pass(CpuEngine *e, BlockPass *pass, LighthouseShape *shape, int64_t B, int64_t N,
+                      Attention attention, Error *error) {
+    memset(pass, 0, sizeof *pass);
+    pass->model = &e->base.config.model;
+    pass->B = B;
+    pass->N = N;
+    if (attention == ATTENTION_LIGHTHOUSE) {
+        assert(e->base.config.use_lighthouse);
+        *shape = e->lighthouse;
+        shape->B = B;
+        if (!hierarchy_create(&shape->config, N, &shape->hierarchy, error)) return false;
+        pass->lighthouse = shape;
+    }
+    return true;
+}
+
+// Loss of the pass behind `forward`, with its gradient in dx and the head's where dx is given.
+static double loss(CpuEngine *e, real *dx, const int32_t *tokens, int64_t B, int64_t N, double scale) {
+    const ModelConfig *m = &e->base.config.model;
+    return cross_entropy(dx, dx ? tensor(e, e->gradients, PARAM_HEAD, -1) : NULL, e->logits, e->final_normed,
+                         tensor(e, e->weights, PARAM_HEAD, -1), tokens + 1, N + 1, B, N, m->dim,
+                         m->vocab_size, scale);
+}
+
+static bool cpu_forward_backward(Engine *engine, const int32_t *tokens, Attention attention,
+                                 int64_t total_targets, double *nats, Error *error) {
+    CpuEngine *e = (CpuEngine *)engine;
+    int64_t B = engine->config.batch, N = engine->config.context;
+    BlockPass pass;
+    LighthouseShape shape;
+    assert(engine->config.training);
+    if (!make_pass(e, &pass, &shape, B, N, attention, error)) return false;
+    forward(e, &pass, tokens, N + 1);
+    *nats = loss(e, e->scratch.dnormed, tokens, B, N, 1.0 / (double)total_targets);
+    backward(e, &pass, tokens, N + 1);
+    return true;
+}
+
+static bool cpu_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context,
+                         Attention attention, double *nats, Error *error) {
+    CpuEngine *e = (CpuEngine *)engine;
+    BlockPass pass;
+    LighthouseShape shape;
+    assert(batch * context <= engine->config.batch * engine->config.context &&
+           context <= engine->config.context);
+    if (!make_pass(e, &pass, &shape, batch, context, attention, error)) return false;
+    forward(e, &pass, tokens, context + 1);
+    *nats = loss(e, NULL, tokens, batch, context, 0);
+    return true;
+}
+
+static bool cpu_decode(Engine *engine, const int32_t *tokens, int64_t count, int64_t position, float *logits,
+                       Error *error) {
+    CpuEngine *e = (CpuEngine *)engine;
+    const ModelConfig *m = &engine->config.model;
+    if (position + count > engine->config.cache) {
+        return error_set(error, STATUS_USAGE, "%lld tokens do not fit the cache of %lld tokens",
+                         (long long)(position + count), (long long)engine->config.cache);
+    }
+    int64_t room = engine->config.batch * engine->config.context; // rows of activations
+    BlockPass pass;
+    pass.N = 0;
+    assert(count > 0);
+    for (int64_t done = 0; done < count; done += pass.N) {
+        make_pass(e, &pass, NULL, 1, count - done < room ? count - done : room, ATTENTION_DENSE, error);
+        pass.position = position + done;
+        pass.cache_k = e->cache_k;
+        pass.cache_v = e->cache_v;
+        forward(e, &pass, tokens + done, 0);
+    }
+    matmul_forward(e->logits, e->final_normed + (pass.N - 1) * m->dim, tensor(e, e->weights, PARAM_HEAD, -1),
+                   1, m->dim, m->vocab_size);
+    for (int64_t i = 0; i < m->vocab_size; i++) logits[i] = (float)e->logits[i];
+    return true;
+}
+
+static bool cpu_update(Engine *engine, const AdamW *a, double *grad_norm, Error *error) {
+    CpuEngine *e = (CpuEngine *)engine;
+    int64_t size = engine->table.trained_size;
+    *grad_norm = gradient_norm(e->gradients, size);
+    if (!isfinite(*grad_norm)) {
+        memset(e->gradients, 0, (size_t)size * sizeof *e->gradients);
+        return error_set(error, STATUS_NONFINITE, "the gradient's norm is %f", *grad_norm);
+    }
+    double scale = a->clip > 0 ? fmin(1, a->clip / (*grad_norm + 1e-6)) : 1;
+    adamw_update(e->weights, e->gradients, e->moment1, e->moment2, size, scale, a->step, a->lr, a->beta1,
+                 a->beta2, a->eps, a->weight_decay);
+    return true;
+}
+
+// ---- tensors in and out
+
+real *cpu_engine_tensor(Engine *engine, TensorKind kind, int param) {
+    CpuEngine *e = (CpuEngine *)engine;
+    const Param *p = &engine->table.params[param];
+    assert(p->trained || kind == TENSOR_WEIGHT);
+    real *flats[] = {e->weights, e->gradients, e->moment1, e->moment2}; // in the order of TensorKind
+    return (p->trained ? flats[kind] : e->frozen) + p->offset;
+}
+
+static void cpu_read(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count, float *out) {
+    const real *values = cpu_engine_tensor(engine, kind, param) + start;
+    for (int64_t i = 0; i < count; i++) out[i] = (float)values[i];
+}
+
+static void cpu_write(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count,
+                      const float *in) {
+    real *values = cpu_engine_tensor(engine, kind, param) + start;
+    for (int64_t i = 0; i < count; i++) values[i] = in[i];
+}
+
+static void cpu_read_selection(Engine *engine, int layer, int32_t *entries) {
+    CpuEngine *e = (CpuEngine *)engine;
+    const LighthouseShape *shape = &e->lighthouse;
+    assert(e->kept_layers == engine->config.model.n_layers); // else another layer's may be there
+    memcpy(entries, block_activations(e, layer).lighthouse.entries,
+           (size_t)(shape->B * shape->H * shape->hierarchy.n_selected) * sizeof *entries);
+}
+
+static void cpu_impose_selection(Engine *engine, int layer, const int32_t *entries) {
+    ((CpuEngine *)engine)->imposed[layer] = entries;
+}
+
+const EngineApi *engine_cpu(void) {
+    static const EngineApi api = {"cpu",
+                                  cpu_plan,
+                                  cpu_memory_available,
+                                  cpu_create,
+                                  cpu_destroy,
+                                  cpu_forward_backward,
+                                  cpu_evaluate,
+                                  cpu_update,
+                                  cpu_decode,
+                                  cpu_read,
+                                  cpu_write,
+                                  cpu_read_selection,
+                                  cpu_impose_selection};
+    return &api;
+}
