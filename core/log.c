@@ -1,0 +1,110 @@
+// The log of a run; see log.h.
+#include "log.h"
+#include "files.h"
+#include "json_file.h"
+#include "trainer_state.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOG_NAME "log.jsonl"
+// Nine digits tell any two float32 apart.
+#define LINE_FORMAT (JSON_COMPACT | JSON_REAL_PRECISION(9))
+
+struct Log {
+    int file;
+    char *path;
+};
+
+Log *log_open(const char *run, Error *error) {
+    if (!folders_make(run, error)) return NULL;
+    Log *log = (Log *)alloc_or_exit(1, sizeof *log);
+    log->path = path_join(run, LOG_NAME);
+    log->file = open(log->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (log->file >= 0) return log;
+    error_set_errno(error, STATUS_DATA, "%s: cannot be opened for writing", log->path);
+    free(log->path);
+    free(log);
+    return NULL;
+}
+
+void log_close(Log *log) {
+    if (!log) return;
+    close(log->file);
+    free(log->path);
+    free(log);
+}
+
+// Writes an object as one line, in one piece. Takes the reference.
+static bool line_write(Log *log, json_t *line, Error *error) {
+    size_t length = json_dumpb(line, NULL, 0, LINE_FORMAT);
+    char *text = (char *)alloc_or_exit(length + 1, 1);
+    json_dumpb(line, text, length, LINE_FORMAT);
+    json_decref(line);
+    text[length] = '\n';
+    bool ok = file_append(log->file, log->path, text, length + 1, error);
+    free(text);
+    return ok;
+}
+
+bool log_step(Log *log, const LogStep *step, Error *error) {
+    json_t *line = json_object();
+    json_object_set_new(line, "step", json_integer(step->step));
+    json_object_set_new(line, "tokens", json_integer(step->tokens));
+    json_object_set_new(line, "loss", json_number(step->loss));
+    json_object_set_new(line, "grad_norm", json_number(step->grad_norm));
+    json_object_set_new(line, "lr", json_number(step->lr));
+    json_object_set_new(line, "attention", json_string(attention_name(step->attention)));
+    json_object_set_new(line, "tok_per_s", json_number(step->tokens_per_second));
+    json_object_set_new(line, "mfu", json_number(step->mfu));
+    json_object_set_new(line, "mem_gb", json_number(step->mem_gb));
+    json_object_set_new(line, "seconds", json_number(step->seconds));
+    return line_write(log, line, error);
+}
+
+bool log_event(Log *log, const char *event, int64_t step, json_t *fields, Error *error) {
+    json_t *line = json_object();
+    json_object_set_new(line, "event", json_string(event));
+    json_object_set_new(line, "step", json_integer(step));
+    json_object_update_missing(line, fields);
+    json_decref(fields);
+    return line_write(log, line, error);
+}
+
+// ---- Cutting
+
+// Whether a line is whole and of a step up to this one.
+static bool line_stays(const char *line, size_t length, int64_t step) {
+    json_t *object = json_loadb(line, length, JSON_REJECT_DUPLICATES, NULL);
+    int64_t found;
+    bool stays = json_member_int(object, "step", 0, step, &found);
+    json_decref(object);
+    return stays;
+}
+
+bool log_cut(const char *run, int64_t step, Error *error) {
+    char *path = path_join(run, LOG_NAME);
+    if (!file_exists(path)) {
+        free(path);
+        return true;
+    }
+    size_t size, kept = 0;
+    char *text = file_read(path, SIZE_MAX, &size, error);
+    bool ok = text != NULL;
+    for (size_t start = 0; ok && start < size;) {
+        char *newline = (char *)memchr(text + start, '\n', size - start);
+        if (!newline) break; // torn
+        size_t length = (size_t)(newline + 1 - (text + start));
+        if (line_stays(text + start, length - 1, step)) {
+            memmove(text + kept, text + start, length);
+            kept += length;
+        }
+        start += length;
+    }
+    if (ok && kept < size) ok = file_write(path, text, kept, error);
+    free(text);
+    free(path);
+    return ok;
+}

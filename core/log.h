@@ -1,0 +1,50 @@
+// The log of a run: RUN/log.jsonl, one JSON object a line, flushed line by line.
+//
+// A line of a step has the keys step, tokens, loss, grad_norm, lr, attention, tok_per_s, mfu, mem_gb,
+// seconds, in this order. All other lines have "event" first ("validation", "switch", "resume", "epoch",
+// "checkpoint", ...), then "step", then what belongs to the event. A number that is unknown or not finite is
+// null.
+#ifndef CORE_LOG_H
+#define CORE_LOG_H
+
+#include "engine.h"
+
+#include <jansson.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    int64_t step;   // updates done, this one included
+    int64_t tokens; // targets seen in the run, this step's included
+    double loss;    // nats a target
+    double grad_norm;
+    double lr;
+    Attention attention;
+    double tokens_per_second;
+    double mfu;     // 0 to 1; NAN for an unknown card
+    double mem_gb;  // memory in use
+    double seconds; // that this step took
+} LogStep;
+
+typedef struct Log Log;
+
+// Opens the log for appending, and makes it where there is none. NULL on error (status 3). A line torn by a
+// crash must have been cut (log_cut) before.
+Log *log_open(const char *run, Error *error);
+void log_close(Log *log);
+
+// Each writes one line. Errors have status 3.
+bool log_step(Log *log, const LogStep *line, Error *error);
+// `fields` (an object, its reference is taken; may be NULL) follows the event's name and step.
+bool log_event(Log *log, const char *event, int64_t step, json_t *fields, Error *error);
+
+// Cuts what is of later steps than `step`, and lines that a crash has torn: the run goes on from there.
+// Either all of it happens or nothing. A run without a log is no error.
+bool log_cut(const char *run, int64_t step, Error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,37 @@
+// Progress of a training run on the console: one line that is overwritten on a terminal, plain lines
+// elsewhere.
+#ifndef CORE_PROGRESS_H
+#define CORE_PROGRESS_H
+
+#include "log.h"
+
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    FILE *out;
+    bool terminal;
+    int64_t total_steps;
+    int64_t every;      // steps between lines
+    int64_t steps_seen; // by this process
+    double smooth_loss; // exponential means of about the last 50 steps
+    double smooth_seconds;
+    size_t width; // of the line that stands on the terminal
+} Progress;
+
+// `every` is at least 1; a terminal shows every step.
+void progress_begin(Progress *progress, FILE *out, int64_t total_steps, int64_t every);
+void progress_step(Progress *progress, const LogStep *step);
+// Ends a line that stands on a terminal; call it before printing anything else and at the end.
+void progress_break(Progress *progress);
+
+// "1:02:03" or "2d 03:04:05" for seconds.
+void progress_duration(double seconds, char *text, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
