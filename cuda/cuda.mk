@@ -1,0 +1,55 @@
+# How the CUDA engine is compiled and linked; the Makefile includes this file.
+#   CUDA_ARCHS="90 100"   compute capabilities to build for; else those of the cards in this machine, else 90
+#   CUDA_HOME=DIR         the CUDA toolkit; else where nvcc lies
+#   CUDNN_FRONTEND=DIR    headers of cudnn-frontend 1.18, which scripts/fetch_cudnn_frontend.sh fetches
+# cuDNN, NCCL and cuBLAS are looked for in the toolkit, in the system, and in the nvidia-* wheels of PYTHON (where they
+# come with PyTorch).
+comma := ,
+NVCC ?= nvcc
+PYTHON ?= python3
+CUDNN_FRONTEND ?= third_party/cudnn_frontend
+
+CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(realpath $(firstword $(shell command -v $(NVCC)) /usr/local/cuda/bin/nvcc)))
+CUDA_ARCHS ?= $(or $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | \
+                           grep -E '^[0-9]+\.[0-9]+$$' | tr -d . | sort -u), 90)
+
+CUDA_WHEELS := $(shell $(PYTHON) -c 'import nvidia; print(*nvidia.__path__)' 2>/dev/null)
+CUDA_ROOTS := $(CUDA_HOME) /usr /usr/local $(foreach dir,$(CUDA_WHEELS),$(wildcard $(dir)/cudnn $(dir)/nccl $(dir)/cublas $(dir)/cu13))
+CUDA_INCLUDE_DIRS := $(addsuffix /include,$(CUDA_ROOTS)) /usr/include/$(shell uname -m)-linux-gnu
+CUDA_LIB_DIRS := $(foreach dir,$(CUDA_ROOTS),$(dir)/lib64 $(dir)/lib $(dir)/lib/$(shell uname -m)-linux-gnu)
+
+# $(call cuda_find,FILE,DIRS): the path of FILE in the first of DIRS that holds one with this name
+cuda_find = $(firstword $(wildcard $(addsuffix /$(1),$(2))))
+CUDA_HEADERS := $(foreach file,cuda_runtime.h cublasLt.h cudnn.h nccl.h,$(call cuda_find,$(file),$(CUDA_INCLUDE_DIRS)))
+# By their full names: the wheels have no libcudnn.so that -lcudnn would find.
+CUDA_LIBRARIES := $(foreach file,libcublasLt.so.1? libcudnn.so.9 libnccl.so.2,$(call cuda_find,$(file),$(CUDA_LIB_DIRS)))
+
+CUDA_INCLUDES := $(addprefix -isystem ,$(filter-out /usr/include/% /usr/local/include/%,$(sort $(dir $(CUDA_HEADERS)))))
+# Libraries in wheels are on no path that the loader searches.
+CUDA_RPATH := $(patsubst %/,-Wl$(comma)-rpath$(comma)%,$(sort $(dir $(filter $(addsuffix /%,$(CUDA_WHEELS)),$(CUDA_LIBRARIES)))))
+CUDA_LDLIBS := $(CUDA_LIBRARIES) $(CUDA_RPATH) \
+	$(call cuda_find,libcudart_static.a,$(CUDA_LIB_DIRS)) -ldl -lrt -lpthread -lstdc++ -lm
+
+# Machine code for each card, and for later ones the portable code of the last.
+CUDA_TARGETS := $(foreach arch,$(CUDA_ARCHS),-gencode=arch=compute_$(arch),code=sm_$(arch)) \
+	-gencode=arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+NVCCFLAGS := -std=c++17 -O3 -g -lineinfo $(CUDA_TARGETS) -I. $(CUDA_INCLUDES) -DWITH_CUDA -D_GNU_SOURCE \
+	-Xcompiler -Wall,-Wextra,-fopenmp -Werror all-warnings
+
+$(BUILD)/%.o: %.cu
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCCFLAGS) -MMD -MP -c -o $@ $<
+
+# No kernels in it, only C++ against large headers: half a minute, so the host's compiler, and little optimisation.
+$(BUILD)/cuda/sdpa.o: cuda/sdpa.cu | $(CUDNN_FRONTEND)/include/cudnn_frontend.h
+	@mkdir -p $(@D)
+	$(CXX) -x c++ -std=c++17 -O1 -g -Wall -Wextra -Wshadow -Werror -I. -isystem $(CUDNN_FRONTEND)/include \
+	    $(CUDA_INCLUDES) -DCUDNN_FRONTEND_SKIP_JSON_LIB -MMD -MP -c -o $@ $<
+
+$(CUDNN_FRONTEND)/include/cudnn_frontend.h:
+	@echo "no cudnn-frontend headers in $(CUDNN_FRONTEND): run scripts/fetch_cudnn_frontend.sh" >&2; exit 1
+
+# The GPU against float64 on the CPU, and timings; needs a GPU to run.
+$(BUILD)/gpu_sdpa: $(BUILD)/dev/test/gpu_sdpa.o $(BUILD)/dev/test/support/sdpa_reference.o $(BUILD)/cuda/sdpa.o \
+		$(BUILD)/core/error.o
+	$(CXX) -fopenmp -o $@ $^ $(CUDA_LDLIBS)

@@ -1,0 +1,95 @@
+// Dense causal attention on the GPU, forward and backward: the one face of cuDNN.
+//
+//     out = softmax(q k^T / sqrt(D), keys up to the query's own row) v
+//
+// bf16 tensors, float32 arithmetic inside. Queries, keys, values, outputs and their gradients are read and
+// written where they lie, so that no transpose is ever needed: [H, N, D], [N, H, D] or slices of a packed [N,
+// H + 2 KV, D] are the same to it but for the strides. Grouped-query heads: query head h reads key/value head
+// h / (H / KV).
+//
+// cuDNN compiles a plan for each problem (well under a second to a few seconds, on the host) when it is first
+// asked for; after that a call only puts kernels on the stream: no allocation, no waiting. Making a plan and
+// asking for its workspace need a cuDNN handle, and so a GPU.
+#ifndef SDPA_CUH
+#define SDPA_CUH
+
+#include "core/error.h"
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef __nv_bfloat16 bf16;
+
+// Distances between neighbours in elements, multiples of 8; the D values of a head are contiguous.
+typedef struct {
+    int64_t batch, head, row;
+} SdpaStrides;
+
+typedef struct {
+    int64_t batch;            // B
+    int64_t n_heads;          // H, query heads
+    int64_t n_kv_heads;       // KV, divides H
+    int64_t rows;             // N, of queries and keys alike
+    int64_t head_dim;         // D, 64 or 128
+    SdpaStrides q, k, v, out; // a gradient lies as its tensor does
+} SdpaProblem;
+
+typedef enum {
+    SDPA_FORWARD,       // out alone
+    SDPA_FORWARD_STATS, // out, and what the backward needs
+    SDPA_BACKWARD,
+} SdpaPass;
+
+// Strides of a tensor [B, heads, N, D].
+static inline SdpaStrides sdpa_heads_first(int64_t heads, int64_t rows, int64_t head_dim) {
+    SdpaStrides strides = {heads * rows * head_dim, rows * head_dim, head_dim};
+    return strides;
+}
+
+// Strides of a slice of heads of a tensor [B, N, heads, D], where all heads of the tensor count.
+static inline SdpaStrides sdpa_rows_first(int64_t heads, int64_t rows, int64_t head_dim) {
+    SdpaStrides strides = {rows * heads * head_dim, head_dim, heads * head_dim};
+    return strides;
+}
+
+typedef struct Sdpa Sdpa;
+
+// For the current device; all work goes to `stream`. `deterministic`: the backward gives the same bits every
+// run. On cards where cuDNN does that with a workspace of H N^2 2 bytes (Hopper), large problems go through
+// it one key/value head after the other, and need (H / KV) N^2 2 bytes. NULL on error.
+Sdpa *sdpa_create(cudaStream_t stream, bool deterministic, Error *error);
+void sdpa_destroy(Sdpa *sdpa);
+
+// The version of the cuDNN in use, 91900 for 9.19.0.
+size_t sdpa_cudnn_version(void);
+
+// Makes the plan unless it is there, and gives the size of the workspace that the pass needs. Status 2 where
+// the problem is one that cuDNN has no kernel for.
+bool sdpa_workspace_bytes(Sdpa *sdpa, const SdpaProblem *problem, SdpaPass pass, size_t *bytes, Error *error);
+
+// Tensor pointers are aligned to 16 bytes, the workspace (uninitialised, not kept between calls) to 256.
+bool sdpa_forward(
+    Sdpa *sdpa, const SdpaProblem *problem,
+    const bf16 *q, // (B, H, N, D)
+    const bf16 *k, // (B, KV, N, D)
+    const bf16 *v, // (B, KV, N, D)
+    bf16 *out,     // (B, H, N, D)
+    float *stats,  // (B, H, N) logarithm of the sum of each row's exponentials, contiguous; or NULL
+    void *workspace, size_t workspace_bytes, Error *error);
+
+bool sdpa_backward(Sdpa *sdpa, const SdpaProblem *problem,
+                   const bf16 *q,      // (B, H, N, D)
+                   const bf16 *k,      // (B, KV, N, D)
+                   const bf16 *v,      // (B, KV, N, D)
+                   const bf16 *out,    // (B, H, N, D) of the forward
+                   const bf16 *dout,   // (B, H, N, D) strides of out
+                   const float *stats, // (B, H, N) of the forward
+                   bf16 *dq,           // (B, H, N, D) strides of q; overwritten, like dk and dv
+                   bf16 *dk,           // (B, KV, N, D) strides of k
+                   bf16 *dv,           // (B, KV, N, D) strides of v
+                   void *workspace, size_t workspace_bytes, Error *error);
+
+#endif
