@@ -2,6 +2,6 @@
 #ifndef CORE_VERSION_H
 #define CORE_VERSION_H
 
-#define LIGHTHOUSE_VERSION "1.0.0"
+#define LIGHTHOUSE_VERSION "0.1.0"
 
 #endif

@@ -1,0 +1,137 @@
+// Help: written from the tables; see help.h.
+#include "help.h"
+
+#include "options_table.h"
+#include "version.h"
+
+#include <string.h>
+
+const CommandRow COMMANDS[COMMAND_COUNT] = {
+    {COMMAND_PACK, "pack", " INPUT...", 1 << 20, "turn text into token shards for training and validation",
+     "INPUT is C4's own *.json.gz, .jsonl or .json[.gz] (one object a line, field \"text\"), a text file "
+     "(one document),\n"
+     "or a folder of any of these. A document becomes 256, its bytes, 257. --out receives train_00000.bin "
+     "... and\n"
+     "val_00000.bin ...; equal inputs and seed give equal shards on any machine.\n"
+     "\n"
+     "  train_gpt_lighthouse pack c4/en/*.json.gz --out data --val-fraction 0.001\n"},
+    {COMMAND_TRAIN, "train", "", 0, "train a model: start, resume, or switch to dense attention",
+     "A run has two stages: most updates under Lighthouse attention, which is fast but only for training, "
+     "then a short\n"
+     "tail under dense attention, which ends in an ordinary Llama. Lighthouse looks ahead within a chunk "
+     "when it selects,\n"
+     "so its training loss is no strict likelihood and jumps at the switch; it is back within some hundred "
+     "updates.\n"
+     "\n"
+     "  train_gpt_lighthouse train --preset tiny --data 'data/train_*.bin' --val 'data/val_*.bin' --out run "
+     "--switch-at 250\n"
+     "  train_gpt_lighthouse train --resume run --attention dense --steps 16000      (stage 2 of a run that "
+     "stopped)\n"
+     "  train_gpt_lighthouse train --resume run/step_00010000 --out branch ...       (a new run from one of "
+     "its checkpoints)\n"
+     "  train_gpt_lighthouse train --preset 530m --data ... --out run --resume auto  (start, or continue: "
+     "for job scripts)\n"
+     "\n"
+     "--out gets run.json (all settings), log.jsonl (a line every update) and step_NNNNNNNN/ (checkpoints, "
+     "each a\n"
+     "Hugging Face model folder). SIGTERM, SIGINT and SIGUSR1 finish the update, save, and exit with status "
+     "75.\n"},
+    {COMMAND_EVAL, "eval", "", 0, "measure the loss of a model on shards",
+     "Prints one JSON object: nats a target (begin and end of documents included), bits a byte = nats / (ln "
+     "2 * bytes),\n"
+     "perplexity.\n"
+     "\n"
+     "  train_gpt_lighthouse eval --model run --data 'data/val_*.bin'\n"},
+    {COMMAND_GENERATE, "generate", "", 0, "sample text from a model",
+     "Writes the prompt and the bytes that follow it to standard output, under dense attention.\n"
+     "\n"
+     "  train_gpt_lighthouse generate --model run --prompt 'The ' --max-bytes 500\n"},
+    {COMMAND_INFO, "info", " [PATH]", 1, "show this build, or what a shard, checkpoint or run holds",
+     "Without PATH: version, libraries, devices. With one: a shard, a checkpoint or model folder, a run, or "
+     "a folder of\n"
+     "shards; --verify reads it all and exits with status 3 when a hash is wrong.\n"},
+};
+
+const CommandRow *command_row(Command command) {
+    const CommandRow *row = COMMANDS;
+    while (row->command != command) row++;
+    return row;
+}
+
+const CommandRow *command_find(const char *name) {
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(COMMANDS[i].name, name) == 0) return &COMMANDS[i];
+    }
+    return NULL;
+}
+
+bool help_unknown_command(const char *word, Error *error) {
+    char names[256] = "";
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : "",
+                 COMMANDS[i].name);
+    }
+    if (!word[0]) return error_set(error, STATUS_USAGE, "no command; there are %s, and --help", names);
+    return error_set(error, STATUS_USAGE, "unknown command '%s'; there are %s, and --help", word, names);
+}
+
+void help_program(FILE *out) {
+    fprintf(
+        out,
+        "train_gpt_lighthouse: pretrains language models at very long context with Lighthouse attention.\n\n"
+        "usage: train_gpt_lighthouse COMMAND [options]\n\n");
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        fprintf(out, "  %-10s %s\n", COMMANDS[i].name, COMMANDS[i].summary);
+    }
+    fprintf(
+        out,
+        "\n  COMMAND --help   its options, with defaults and an example\n"
+        "  --version        the version\n\n"
+        "Exit status: 0 done, 2 usage, 3 bad data or checkpoint, 4 not enough memory, 5 loss not finite,\n"
+        "75 preempted after saving.\n");
+}
+
+static void help_option(FILE *out, const OptionRow *row) {
+    char left[96];
+    const char *value = row->type == OPTION_TYPE_FLAG ? ""
+                        : row->value                  ? row->value
+                        : row->choices                ? row->choices
+                                                      : "N";
+    snprintf(left, sizeof left, "--%s%s%s", row->name, value[0] ? " " : "", value);
+    fprintf(out, "  %-28s %s%s", left, strlen(left) > 28 ? "\n                               " : "",
+            row->help);
+    if (row->standard && row->standard[0] && row->type != OPTION_TYPE_FLAG)
+        fprintf(out, " [%s]", row->standard);
+    fprintf(out, "\n");
+}
+
+void help_command(FILE *out, const CommandRow *command) {
+    fprintf(out, "train_gpt_lighthouse %s%s [options]: %s\n\n%s", command->name, command->inputs,
+            command->summary, command->details);
+    const char *seen[32];
+    int n_seen = 0;
+    for (int first = 0; first < OPTION_COUNT; first++) { // groups in the order of their first option
+        const char *group = OPTION_TABLE[first].group;
+        bool known = !(OPTION_TABLE[first].commands & command->command);
+        for (int i = 0; i < n_seen; i++) known = known || strcmp(seen[i], group) == 0;
+        if (known) continue;
+        seen[n_seen++] = group;
+        fprintf(out, "\n%s\n", group);
+        for (int i = first; i < OPTION_COUNT; i++) {
+            const OptionRow *row = &OPTION_TABLE[i];
+            if ((row->commands & command->command) && strcmp(row->group, group) == 0) help_option(out, row);
+        }
+    }
+    if (command->command == COMMAND_TRAIN) {
+        fprintf(out, "\nPresets\n");
+        for (int i = 0; i < PRESET_COUNT; i++) {
+            fprintf(out, "  %-6s %s\n         %s\n", PRESETS[i].name, PRESETS[i].summary,
+                    PRESETS[i].settings);
+        }
+    }
+    fprintf(out, "\n  A default stands in brackets. --name=value works too.\n");
+}
+
+void help_version(FILE *out) {
+    fprintf(out, "train_gpt_lighthouse %s\n", LIGHTHOUSE_VERSION);
+}

@@ -1,0 +1,21 @@
+// The learning rate of every update, and which attention it runs under.
+#ifndef CORE_SCHEDULE_H
+#define CORE_SCHEDULE_H
+
+#include "options.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Update s (from 0): a linear warm-up, lr min(1, (s+1)/warmup), then as --schedule says, down to --min-lr at
+// the last.
+double schedule_lr(const Options *options, int64_t step);
+
+// Lighthouse or dense: --attention, and --switch-at.
+Attention schedule_attention(const Options *options, int64_t step);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
