@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Checks that transformers serves a model folder of this program as it is, with the same loss.
+
+    dev/check_transformers.py MODEL_DIR --binary ./train_gpt_lighthouse --data 'val_*.bin'
+
+1. AutoModelForCausalLM loads the folder in float32: no tensor missing, none unknown.
+2. AutoTokenizer gives BOS and then the bytes of any text, and the text back.
+3. Both compute the loss of the data's first sequences; the two must agree to 1e-4 nats a target.
+
+Without --binary and --data only 1 and 2 are checked. Exit status 0: all right; 1: not; 77: transformers is missing.
+"""
+import argparse
+import glob
+import json
+import struct
+import subprocess
+import sys
+
+try:
+    import numpy
+    import torch
+    import transformers
+except ImportError as missing:
+    print(f"skipped: needs torch, transformers and numpy ({missing})")
+    sys.exit(77)
+
+BOS, EOS = 256, 257
+TOLERANCE = 1e-4  # nats a target
+
+AWKWARD_TEXTS = [
+    "",
+    "plain",
+    "grüße, 世界, עולם, 🚀👩‍👩‍👧, e\u0301 and \u00e9",  # decomposed and composed: must stay as they are
+    "".join(map(chr, range(0x300))),  # control characters, and every character a byte-level vocabulary renames
+    "\ufeff\u2028\uffff\U0010ffff\x7f\x00",
+    "  spaces ,  and . punctuation ! it 's do n't\r\n\t \n",
+    "<|begin_of_text|>in<|end_of_text|>",
+    " <|end_of_text|> <|end_of_text|><s></s><unk><pad>",
+    "Ā Ġ Ċ ▁ ",  # what tokenizers write for bytes and spaces
+    "x" * 1000,
+]
+
+
+def expect(condition, message):
+    if not condition:
+        print(f"WRONG: {message}")
+        sys.exit(1)
+
+
+def check_model(folder):
+    model, report = transformers.AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    for fault in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        expect(not report[fault], f"{fault}: {report[fault]}")
+    expect(type(model).__name__ == "LlamaForCausalLM", f"loaded as {type(model).__name__}")
+    expect(model.dtype == torch.float32, f"loaded as {model.dtype}")
+    expect((model.config.bos_token_id, model.config.eos_token_id) == (BOS, EOS), "bos or eos id of config.json")
+    print(f"model: {sum(p.numel() for p in model.parameters()):,} parameters, "
+          f"context {model.config.max_position_embeddings:,}, as transformers {transformers.__version__} reads it")
+    return model.eval()
+
+
+def check_tokenizer(folder):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    expect((tokenizer.bos_token_id, tokenizer.eos_token_id) == (BOS, EOS), "bos or eos id of the tokenizer")
+    for text in AWKWARD_TEXTS:
+        data = list(text.encode())
+        ids = tokenizer(text)["input_ids"]
+        expect(ids == [BOS] + data, f"{text[:40]!r} gives {ids[:40]}")
+        expect(tokenizer(text, add_special_tokens=False)["input_ids"] == data, f"{text[:40]!r} without BOS")
+        for back in (tokenizer.decode(data), tokenizer.decode(ids + [EOS], skip_special_tokens=True)):
+            expect(back == text, f"{text[:40]!r} comes back as {back[:40]!r}")
+    print(f"tokenizer: {len(AWKWARD_TEXTS)} awkward texts there and back")
+
+
+def read_tokens(pattern, count):
+    """The first tokens of the shards in order of their names."""
+    tokens = numpy.empty(0, dtype=numpy.int64)
+    paths = sorted(glob.glob(pattern))
+    expect(paths, f"no shard matches {pattern}")
+    for path in paths:
+        with open(path, "rb") as file:
+            magic, version, token_bytes, n_tokens = struct.unpack("<8sIIQ", file.read(64)[:24])
+            expect(magic == b"LHSHARD\n" and version == 1, f"{path} is not a shard")
+            dtype = numpy.dtype("<u2" if token_bytes == 2 else "<u4")
+            wanted = min(n_tokens, count - len(tokens))
+            part = numpy.frombuffer(file.read(wanted * token_bytes), dtype=dtype)
+            tokens = numpy.concatenate([tokens, part.astype(numpy.int64)])
+        if len(tokens) == count:
+            return tokens
+    expect(False, f"{pattern} holds {len(tokens)} tokens, {count} are needed; ask for fewer --sequences")
+
+
+def loss_by_transformers(model, data, sequences):
+    """Nats a target over the first sequences of the model's context."""
+    context = model.config.max_position_embeddings
+    tokens = torch.from_numpy(read_tokens(data, sequences * context + 1))
+    nats = 0.0
+    with torch.no_grad():
+        for i in range(sequences):
+            inputs, targets = tokens[i * context:][:context], tokens[i * context + 1:][:context]
+            logits = model(input_ids=inputs[None], use_cache=False).logits[0]
+            nats += torch.nn.functional.cross_entropy(logits.double(), targets, reduction="sum").item()
+    return nats / (sequences * context)
+
+
+def loss_by_program(binary, folder, data, sequences, device):
+    command = [binary, "eval", "--model", folder, "--data", data, "--val-batches", str(sequences), "--device", device]
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    expect(result.returncode == 0, f"{' '.join(command)} ended with status {result.returncode}")
+    return json.loads(result.stdout[result.stdout.index("{"):])["nats_per_target"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="model folder or checkpoint")
+    parser.add_argument("--binary", help="train_gpt_lighthouse")
+    parser.add_argument("--data", help="pattern of shards")
+    parser.add_argument("--sequences", type=int, default=2, help="how many to compute the loss of")
+    parser.add_argument("--device", default="cpu", help="of the program; the GPU computes in bf16, not to 1e-4")
+    options = parser.parse_args()
+
+    model = check_model(options.model)
+    check_tokenizer(options.model)
+    if options.binary and options.data:
+        theirs = loss_by_transformers(model, options.data, options.sequences)
+        ours = loss_by_program(options.binary, options.model, options.data, options.sequences, options.device)
+        print(f"loss: transformers {theirs:.6f}, train_gpt_lighthouse {ours:.6f} nats a target")
+        expect(abs(theirs - ours) <= TOLERANCE, f"the losses differ by {abs(theirs - ours):.2e}")
+    print("all right")
+
+
+if __name__ == "__main__":
+    main()
