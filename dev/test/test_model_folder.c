@@ -1,0 +1,394 @@
+// Model folders of other programs: which are taken, what is loaded from them, and which are refused by name.
+#include "core/files.h"
+#include "core/hf_config.h"
+#include "core/model_folder.h"
+#include "core/tensor_set.h"
+#include "dev/test/support/fake_engine.h"
+#include "dev/test/support/scratch.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const ModelConfig small_model = {2, 64, 2, 1, 64, 72, 320, 50000, 1e-5};
+
+typedef struct {
+    char *folder;
+    Engine *source, *target; // the model in the folder, and one to load it into
+} Fixture;
+
+static int set_up(void **data) {
+    Fixture *f = (Fixture *)alloc_or_exit(1, sizeof *f);
+    f->folder = scratch_create();
+    f->source = fake_engine_create(&small_model, false);
+    f->target = fake_engine_create(&small_model, true);
+    fake_engine_fill(f->source, 1);
+    *data = f;
+    return 0;
+}
+
+static int tear_down(void **data) {
+    Fixture *f = (Fixture *)*data;
+    engine_destroy(f->source);
+    engine_destroy(f->target);
+    scratch_remove(f->folder);
+    free(f);
+    return 0;
+}
+
+// ---- Writing folders
+
+// config.json of the model, with the members of `changes` (JSON text) put over it; null removes one.
+static void write_config(Fixture *f, const char *changes) {
+    json_t *config = hf_config_json(&small_model, 4096), *change = json_loads(changes, 0, NULL), *value;
+    assert_non_null(change);
+    const char *key;
+    json_object_foreach(change, key, value) {
+        if (json_is_null(value)) {
+            json_object_del(config, key);
+        } else {
+            json_object_set(config, key, value);
+        }
+    }
+    char *text = json_dumps(config, 0);
+    scratch_write(f->folder, "config.json", text, -1);
+    free(text);
+    json_decref(config);
+    json_decref(change);
+}
+
+// Some of the source's weights as a file: those from `first` to before `last` in the table.
+static void write_part(Fixture *f, const char *name, int first, int last) {
+    TensorSet set = tensor_set_weights(&f->source->table), part = set;
+    part.places += first;
+    part.count = last - first;
+    char *path = path_join(f->folder, name);
+    Digest digest;
+    Error error;
+    if (!tensor_set_save(&part, f->source, path, &digest, &error)) fail_msg("%s", error.message);
+    free(path);
+    tensor_set_free(&set);
+}
+
+static void write_whole(Fixture *f) {
+    write_part(f, "model.safetensors", 0, f->source->table.count);
+}
+
+// The source's weights as a file of 16-bit numbers whose bits are the upper half of the float32, whatever
+// type they are said to be of.
+static void write_halves(Fixture *f, const char *dtype) {
+    json_t *header = json_object();
+    const ParamTable *table = &f->source->table;
+    int64_t offset = 0;
+    for (int i = 0; i < table->count; i++) {
+        const Param *param = &table->params[i];
+        int64_t end = offset + 2 * param_size(param);
+        json_t *shape = param->n_dims == 1
+                            ? json_pack("[I]", (json_int_t)param->cols)
+                            : json_pack("[I, I]", (json_int_t)param->rows, (json_int_t)param->cols);
+        json_object_set_new(header, param->name,
+                            json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtype, "shape", shape, "data_offsets",
+                                      (json_int_t)offset, (json_int_t)end));
+        offset = end;
+    }
+    char *text = json_dumps(header, JSON_COMPACT);
+    uint64_t length = strlen(text);
+    char *bytes = (char *)alloc_or_exit(8 + length + (size_t)offset, 1), *at = bytes + 8 + length;
+    memcpy(bytes, &length, 8);
+    memcpy(bytes + 8, text, length);
+    for (int i = 0; i < table->count; i++) {
+        for (int64_t e = 0; e < param_size(&table->params[i]); e++, at += 2) {
+            float value;
+            engine_read(f->source, TENSOR_WEIGHT, i, e, 1, &value);
+            memcpy(at, (char *)&value + 2, 2);
+        }
+    }
+    scratch_write(f->folder, "model.safetensors", bytes, at - bytes);
+    free(bytes);
+    free(text);
+    json_decref(header);
+}
+
+static void must_load(Fixture *f) {
+    Error error;
+    if (!model_folder_load(f->target, f->folder, &error)) fail_msg("%s", error.message);
+}
+
+// Refused with this text, and nothing was loaded.
+static void expect_refused(Fixture *f, const char *part) {
+    Engine *before = fake_engine_create(&small_model, true);
+    fake_engine_fill(before, 9);
+    fake_engine_fill(f->target, 9);
+    Error error;
+    if (model_folder_load(f->target, f->folder, &error))
+        fail_msg("taken: a folder that should give '%s'", part);
+    assert_int_equal(error.status, STATUS_DATA);
+    if (!strstr(error.message, part)) fail_msg("'%s' is not in: %s", part, error.message);
+    assert_true(fake_engine_same_weights(f->target, before, true));
+    engine_destroy(before);
+}
+
+// ---- Folders that are taken
+
+static void test_single_file(void **data) {
+    Fixture *f = (Fixture *)*data;
+    write_config(f, "{}");
+    write_whole(f);
+    ModelConfig found;
+    int64_t context;
+    Error error;
+    assert_true(model_folder_config(f->folder, &found, &context, &error));
+    assert_true(hf_config_same(&found, &small_model, f->folder, &error));
+    assert_int_equal(context, 4096);
+    must_load(f);
+    assert_true(fake_engine_same_weights(f->source, f->target, false));
+}
+
+#define INDEX(a, b)                                                                            \
+    "{\"metadata\":{},\"weight_map\":{\"model.norm.weight\":\"" a "\",\"lm_head.weight\":\"" b \
+    "\",\"model.embed_tokens.weight\":\"" a "\"}}"
+
+static void test_shards(void **data) {
+    Fixture *f = (Fixture *)*data;
+    write_config(f, "{}");
+    write_part(f, "model-00001-of-00002.safetensors", 0, 7);
+    write_part(f, "model-00002-of-00002.safetensors", 7, f->source->table.count);
+    scratch_write(f->folder, "model.safetensors.index.json",
+                  INDEX("model-00002-of-00002.safetensors", "model-00001-of-00002.safetensors"), -1);
+    must_load(f);
+    assert_true(fake_engine_same_weights(f->source, f->target, false));
+
+    scratch_write(f->folder, "model.safetensors.index.json",
+                  INDEX("model-00001-of-00002.safetensors", "model-00001-of-00002.safetensors"), -1);
+    expect_refused(f, "is missing");
+    write_part(f, "again.safetensors", 3, f->source->table.count);
+    scratch_write(f->folder, "model.safetensors.index.json",
+                  INDEX("model-00001-of-00002.safetensors", "again.safetensors"), -1);
+    expect_refused(f, "lies both in ");
+}
+
+static void test_index_stays_in_its_folder(void **data) {
+    Fixture *f = (Fixture *)*data;
+    write_config(f, "{}");
+    scratch_write(f->folder, "sub/note", "x", -1);
+    write_part(f, "sub/model.safetensors", 0, f->source->table.count);
+    const char *const indices[] = {
+        INDEX("../model.safetensors", "x"),
+        INDEX("sub/model.safetensors", "sub/model.safetensors"),
+        INDEX("/etc/passwd", "x"),
+        INDEX("..", ".."),
+        INDEX("", ""),
+        "{\"weight_map\":{\"lm_head.weight\":7}}",
+    };
+    for (size_t i = 0; i < sizeof indices / sizeof indices[0]; i++) {
+        scratch_write(f->folder, "model.safetensors.index.json", indices[i], -1);
+        expect_refused(f, "is not mapped to a file of this folder");
+    }
+    scratch_write(f->folder, "model.safetensors.index.json", "{\"weight_map\":{}}", -1);
+    expect_refused(f, "weight_map is missing or empty");
+    scratch_write(f->folder, "model.safetensors.index.json", "{\"weight_map\":[1]}", -1);
+    expect_refused(f, "weight_map is missing or empty");
+    scratch_write(f->folder, "model.safetensors.index.json", "{", -1);
+    expect_refused(f, "index.json:1: not valid JSON");
+}
+
+static void test_half_precision(void **data) {
+    Fixture *f = (Fixture *)*data;
+    write_config(f, "{\"dtype\": \"bfloat16\"}");
+    write_halves(f, "BF16");
+    must_load(f);
+    for (int i = 0; i < f->source->table.count; i++) {
+        float source[8], target[8];
+        engine_read(f->source, TENSOR_WEIGHT, i, 3, 8, source);
+        engine_read(f->target, TENSOR_WEIGHT, i, 3, 8, target);
+        for (int e = 0; e < 8; e++) { // cut off, not rounded
+            uint32_t bits;
+            memcpy(&bits, &source[e], 4);
+            bits &= 0xFFFF0000u;
+            assert_memory_equal(&target[e], &bits, 4);
+        }
+    }
+
+    write_halves(f, "F16");
+    must_load(f);
+    float source, target;
+    engine_read(f->source, TENSOR_WEIGHT, 4, 10, 1, &source);
+    engine_read(f->target, TENSOR_WEIGHT, 4, 10, 1, &target);
+    uint32_t bits;
+    memcpy(&bits, &source, 4);
+    float wanted = (1 + (float)(bits >> 16 & 0x3FF) / 1024) * (float)(1 << (bits >> 26 & 31)) / 32768;
+    assert_true(target == (bits >> 31 ? -wanted : wanted));
+
+    write_halves(f, "I16");
+    expect_refused(f, "is not of float32, bfloat16 or float16");
+}
+
+static void expect_tied(Fixture *f) {
+    must_load(f);
+    int embedding = param_find(&f->target->table, PARAM_EMBEDDING, -1);
+    int head = param_find(&f->target->table, PARAM_HEAD, -1);
+    float source[100], target[100];
+    engine_read(f->source, TENSOR_WEIGHT, embedding, 777, 100, source);
+    engine_read(f->target, TENSOR_WEIGHT, embedding, 777, 100, target);
+    assert_memory_equal(source, target, sizeof source);
+    engine_read(f->target, TENSOR_WEIGHT, head, 777, 100, target);
+    assert_memory_equal(source, target, sizeof source);
+}
+
+static void test_tied_embedding(void **data) {
+    Fixture *f = (Fixture *)*data;
+    int head = param_find(&f->source->table, PARAM_HEAD, -1);
+    assert_int_equal(head, f->source->table.count - 1);
+    write_part(f, "model.safetensors", 0, head);
+    write_config(f, "{}");
+    expect_refused(f, "tensor 'lm_head.weight' is missing");
+    write_config(f, "{\"tie_word_embeddings\": true}");
+    expect_tied(f);
+
+    char *path = path_join(f->folder, "model.safetensors"); // some store the head all the same
+    remove(path);
+    free(path);
+    write_whole(f);
+    expect_tied(f);
+}
+
+static void test_extra_tensors(void **data) {
+    Fixture *f = (Fixture *)*data;
+    write_config(f, "{}");
+    const char *const names[] = {"model.layers.0.self_attn.rotary_emb.inv_freq",
+                                 "model.layers.0.self_attn.q_proj.bias"};
+    for (int i = 0; i < 2; i++) {
+        TensorSet set = tensor_set_weights(&f->source->table), more = set;
+        more.places = (TensorPlace *)alloc_or_exit((size_t)set.count + 1, sizeof *more.places);
+        memcpy(more.places, set.places, (size_t)set.count * sizeof *more.places);
+        more.places[more.count] = set.places[1]; // the values of a norm
+        snprintf(more.places[more.count++].name, sizeof set.places[0].name, "%s", names[i]);
+        char *path = path_join(f->folder, "model.safetensors");
+        Digest digest;
+        Error error;
+        remove(path);
+        assert_true(tensor_set_save(&more, f->source, path, &digest, &error));
+        free(path);
+        tensor_set_free(&set);
+        tensor_set_free(&more);
+        if (i == 0) must_load(f);
+    }
+    expect_refused(f, "tensor 'model.layers.0.self_attn.q_proj.bias' is not one of the model's");
+}
+
+// ---- Configurations
+
+static void test_config_forms(void **data) {
+    Fixture *f = (Fixture *)*data;
+    const struct {
+        const char *changes;
+        double theta;
+    } cases[] = {
+        {"{}", 50000},
+        {"{\"rope_theta\": null}", 50000},
+        {"{\"rope_parameters\": null}", 50000},
+        {"{\"rope_theta\": null, \"rope_parameters\": null}", 10000},
+        {"{\"rope_parameters\": null, \"rope_theta\": 500000}", 500000},
+        {"{\"rope_scaling\": {\"type\": \"default\"}}", 50000},
+        {"{\"partial_rotary_factor\": 1.0, \"architectures\": null, \"hidden_act\": null}", 50000},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        write_config(f, cases[i].changes);
+        ModelConfig found;
+        int64_t context;
+        Error error;
+        if (!model_folder_config(f->folder, &found, &context, &error)) fail_msg("%s", error.message);
+        assert_true(found.rope_theta == cases[i].theta);
+    }
+
+    write_config(f, "{\"num_key_value_heads\": null, \"head_dim\": null, \"hidden_size\": 128,"
+                    " \"max_position_embeddings\": null, \"rms_norm_eps\": null}");
+    ModelConfig found;
+    int64_t context;
+    Error error;
+    assert_true(model_folder_config(f->folder, &found, &context, &error));
+    assert_int_equal(found.n_kv_heads, 2);
+    assert_int_equal(found.head_dim, 64);
+    assert_int_equal(context, 2048);
+    assert_true(found.norm_eps == 1e-6);
+}
+
+static void test_config_refused(void **data) {
+    Fixture *f = (Fixture *)*data;
+    const struct {
+        const char *changes, *part;
+    } cases[] = {
+        {"{\"model_type\": \"mistral\"}", "model_type is \"mistral\""},
+        {"{\"model_type\": null}", "model_type is missing"},
+        {"{\"architectures\": [\"LlamaForSequenceClassification\"]}", "architectures is "},
+        {"{\"hidden_act\": \"gelu\"}", "hidden_act is \"gelu\""},
+        {"{\"attention_bias\": true}", "attention_bias is true"},
+        {"{\"mlp_bias\": true}", "mlp_bias is true"},
+        {"{\"quantization_config\": {\"bits\": 4}}", "quantization_config is {\"bits\":4}"},
+        {"{\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8}}", "rope_type is \"llama3\""},
+        {"{\"rope_scaling\": {\"type\": \"linear\"}}", "type is \"linear\""},
+        {"{\"rope_parameters\": {\"rope_type\": \"yarn\", \"rope_theta\": 10000}}", "rope_type is \"yarn\""},
+        {"{\"rope_parameters\": [1]}", "rope_parameters is [1]"},
+        {"{\"rope_parameters\": {\"rope_theta\": \"x\"}}", "rope_theta must be a number above 0"},
+        {"{\"partial_rotary_factor\": 0.5}", "partial_rotary_factor is 0.5"},
+        {"{\"rope_theta\": -1}", "rope_theta must be a number above 0"},
+        {"{\"rms_norm_eps\": 0}", "rms_norm_eps must be a number above 0"},
+        {"{\"hidden_size\": null}", "hidden_size must be a whole number"},
+        {"{\"hidden_size\": 64.5}", "hidden_size must be a whole number"},
+        {"{\"num_attention_heads\": 0}", "num_attention_heads must be a whole number"},
+        {"{\"num_hidden_layers\": -3}", "num_hidden_layers must be a whole number"},
+        {"{\"vocab_size\": 9223372036854775807}", "vocab_size must be a whole number"},
+        {"{\"head_dim\": 96}", "config.json: "},
+        {"{\"num_hidden_layers\": 1000}", "config.json: "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        write_config(f, cases[i].changes);
+        expect_refused(f, cases[i].part);
+        expect_refused(f, "config.json");
+    }
+    scratch_write(f->folder, "config.json", "{\n\"a\": 1,\n]", -1);
+    expect_refused(f, "config.json:3: not valid JSON");
+    scratch_write(f->folder, "config.json", "[]", -1);
+    expect_refused(f, "holds no JSON object");
+    scratch_write(f->folder, "config.json", "{\"model_type\": \"llama\", \"model_type\": \"llama\"}", -1);
+    expect_refused(f, "duplicate");
+}
+
+// Tensors of one shape can mean another model: the number of heads and theta show in config.json alone.
+static void test_config_of_another_model(void **data) {
+    Fixture *f = (Fixture *)*data;
+    write_whole(f);
+    write_config(f, "{\"rope_theta\": null, \"rope_parameters\": null}");
+    expect_refused(f, "rope_theta is 10000, this run has 50000");
+    write_config(f, "{\"num_hidden_layers\": 3}");
+    expect_refused(f, "num_hidden_layers is 3, this run has 2");
+}
+
+static void test_nothing_there(void **data) {
+    Fixture *f = (Fixture *)*data;
+    expect_refused(f, "config.json");
+    write_config(f, "{}");
+    expect_refused(f, "neither model.safetensors nor model.safetensors.index.json");
+}
+
+#define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        WITH_FOLDER(test_single_file),
+        WITH_FOLDER(test_shards),
+        WITH_FOLDER(test_index_stays_in_its_folder),
+        WITH_FOLDER(test_half_precision),
+        WITH_FOLDER(test_tied_embedding),
+        WITH_FOLDER(test_extra_tensors),
+        WITH_FOLDER(test_config_forms),
+        WITH_FOLDER(test_config_refused),
+        WITH_FOLDER(test_config_of_another_model),
+        WITH_FOLDER(test_nothing_there),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
