@@ -329,10 +329,10 @@ typedef struct {
 typedef struct {
     Shard *shards;
     int64_t n_shards;
-    int64_t seq_len;            // N
-    int64_t vocab_size;         // V
-    int64_t n_tokens;           // T
-    int64_t n_documents;        //
+    int64_t seq_len;    // N
+    int64_t vocab_size; // V
+    int64_t n_tokens;   // T
+    int64_t n_documents;
     int64_t n_sequences;        // n = floor((T-1)/N)
     int64_t cursor;             // token position of the next sequence; see dataloader_seek
     int64_t epoch;              // wraps since opening; may be set, to go on with a saved count

@@ -1,0 +1,136 @@
+// Files: paths, folders, whole files written durably, lists and patterns.
+#include "core/files.h"
+#include "support/temporary_folder.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static void assert_failed(bool ok, const Error *error, const char *part) {
+    assert_false(ok);
+    assert_int_equal(error->status, STATUS_DATA);
+    if (!strstr(error->message, part)) fail_msg("\"%s\" says nothing of \"%s\"", error->message, part);
+}
+
+static void assert_text(char *text, const char *expected) {
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+static void test_paths(void **state) {
+    (void)state;
+    assert_text(path_join("a", "b"), "a/b");
+    assert_text(path_join("a/", "b"), "a/b");
+    assert_text(path_join("", "b"), "b");
+    assert_text(path_join("/", "b"), "/b");
+    assert_text(path_parent("a/b/c"), "a/b");
+    assert_text(path_parent("a/b//"), "a");
+    assert_text(path_parent("a//b"), "a");
+    assert_text(path_parent("b"), ".");
+    assert_text(path_parent("/b"), "/");
+    assert_text(path_parent("/"), "/");
+    assert_string_equal(path_name("a/b"), "b");
+    assert_string_equal(path_name("b"), "b");
+}
+
+static void test_folders(void **state) {
+    (void)state;
+    Error error;
+    assert_true(folders_make("a/b//c/", &error));
+    assert_true(folder_exists("a/b/c"));
+    assert_false(file_exists("a/b/c"));
+    assert_true(folders_make("a/b/c", &error));
+    char here[4096], path[4200];
+    assert_non_null(getcwd(here, sizeof here));
+    snprintf(path, sizeof path, "%s/x/y", here);
+    assert_true(folders_make(path, &error));
+    assert_true(folder_exists("x/y"));
+    assert_true(file_write("a/b/file", "text", 4, &error));
+    assert_true(file_exists("a/b/file"));
+    assert_false(folder_exists("a/b/file"));
+    assert_failed(folders_make("a/b/file/d", &error), &error, "cannot make the folder a/b/file");
+    assert_int_equal(symlink("../x", "a/link"), 0);
+    assert_true(tree_remove("a", &error));
+    assert_false(folder_exists("a"));
+    assert_true(folder_exists("x/y")); // what a link leads to stays
+    assert_true(tree_remove("a", &error));
+    assert_failed(folder_sync("a", &error), &error, "cannot sync the folder a: No such file");
+}
+
+static void test_write_and_read(void **state) {
+    (void)state;
+    Error error;
+    size_t size;
+    assert_true(file_write("f", "first text", 10, &error));
+    assert_true(file_write("f", "a\0b", 3, &error));
+    assert_false(file_exists("f.tmp"));
+    char *text = file_read("f", 3, &size, &error);
+    assert_non_null(text);
+    assert_int_equal(size, 3);
+    assert_memory_equal(text, "a\0b", 4);
+    free(text);
+    assert_failed(file_read("f", 2, &size, &error) != NULL, &error,
+                  "f is too large: 3 bytes where at most 2");
+    assert_failed(file_read("g", 9, &size, &error) != NULL, &error, "cannot open g: No such file");
+    assert_failed(file_read(".", 1 << 20, &size, &error) != NULL, &error, "cannot read .: it is a folder");
+    assert_true(file_write("empty", NULL, 0, &error));
+    text = file_read("empty", 0, &size, &error);
+    assert_int_equal(size, 0);
+    assert_text(text, "");
+}
+
+// A target that cannot be replaced stays as it was, and no temporary file is left.
+static void test_write_fails_whole(void **state) {
+    (void)state;
+    Error error;
+    assert_failed(file_write("no/f", "x", 1, &error), &error, "cannot create no/f.tmp: No such file");
+    assert_true(folders_make("f/inside", &error));
+    assert_failed(file_write("f", "x", 1, &error), &error, "cannot rename f.tmp to f");
+    assert_false(file_exists("f.tmp"));
+    assert_true(folder_exists("f/inside"));
+    assert_failed(path_rename("missing", "g", &error), &error, "cannot rename missing to g: No such file");
+    assert_true(path_rename("f", "g", &error));
+    assert_true(folder_exists("g/inside"));
+}
+
+static void test_lists(void **state) {
+    (void)state;
+    Error error;
+    PathList list;
+    static const char *const names[] = {"b_10", "b_9", "B_1", "a[1]", ".b_0", "b_1"};
+    for (int i = 0; i < 6; i++) assert_true(file_write(names[i], "", 0, &error));
+    assert_true(paths_glob("b_*", &list, &error));
+    assert_int_equal(list.count, 3);
+    assert_string_equal(list.paths[0], "b_1");
+    assert_string_equal(list.paths[1], "b_10");
+    assert_string_equal(list.paths[2], "b_9");
+    paths_free(&list);
+    assert_true(paths_glob("a[1]", &list, &error)); // as it stands
+    assert_int_equal(list.count, 1);
+    paths_free(&list);
+    assert_true(paths_glob("c*", &list, &error));
+    assert_int_equal(list.count, 0);
+    paths_free(&list);
+    assert_true(folder_list(".", &list, &error));
+    assert_int_equal(list.count, 6);
+    assert_string_equal(list.paths[0], ".b_0");
+    assert_string_equal(list.paths[1], "B_1");
+    paths_free(&list);
+    assert_failed(folder_list("none", &list, &error), &error, "cannot list the folder none: No such file");
+}
+
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, temporary_folder_enter, temporary_folder_leave)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_paths),      IN_FOLDER(test_folders), IN_FOLDER(test_write_and_read),
+        IN_FOLDER(test_write_fails_whole), IN_FOLDER(test_lists),
+    };
+    return cmocka_run_group_tests_name("files", tests, NULL, NULL);
+}
