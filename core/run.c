@@ -1,0 +1,239 @@
+// A run's settings, start and folder; see run.h.
+#include "run.h"
+
+#include "files.h"
+#include "hf_config.h"
+#include "json_file.h"
+#include "log.h"
+#include "model_folder.h"
+#include "schedule.h"
+#include "tokenizer.h"
+#include "version.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+// ---- where it starts
+
+static bool same_folder(const char *a, const char *b) {
+    char *real_a = realpath(a, NULL), *real_b = realpath(b, NULL);
+    bool same = real_a && real_b && strcmp(real_a, real_b) == 0;
+    free(real_a);
+    free(real_b);
+    return same;
+}
+
+// --resume RUN or RUN/step_N: go on there, or branch off into --out.
+static bool find_checkpoint(Run *run, const Options *options, Error *error) {
+    run->checkpoint = checkpoint_find(options->resume, error);
+    if (!run->checkpoint) return false;
+    char *origin = path_parent(run->checkpoint), *last = NULL;
+    run->continues = !options->out || same_folder(options->out, origin);
+    run->folder = strdup(options->out ? options->out : origin);
+    bool ok = !run->continues || checkpoint_latest(origin, &last, error);
+    if (ok && run->continues && last && strcmp(path_name(last), path_name(run->checkpoint)) != 0) {
+        ok = error_set(
+            error, STATUS_USAGE,
+            "--resume %s: %s has a later checkpoint, %s; go on from that (--resume %s), or branch off into a "
+            "new run with --out",
+            options->resume, origin, path_name(last), origin);
+    }
+    free(origin);
+    free(last);
+    return ok;
+}
+
+static bool find_start(Run *run, const Options *options, Error *error) {
+    bool automatic = options->resume && strcmp(options->resume, "auto") == 0;
+    if (automatic && !options->out) {
+        return error_set(error, STATUS_USAGE, "--resume auto needs --out, the run to start or to continue");
+    }
+    if (options->resume && !automatic) {
+        if (!find_checkpoint(run, options, error)) return false;
+    } else if (options->out) {
+        run->folder = strdup(options->out);
+        if (automatic && !checkpoint_latest(options->out, &run->checkpoint, error)) return false;
+        run->continues = run->checkpoint != NULL;
+    }
+    if (run->continues || !run->folder || options->dry_run) return true;
+
+    char *settings = path_join(run->folder, "run.json"), *last = NULL;
+    bool ok = checkpoint_latest(run->folder, &last, error);
+    // A run that was stopped before its first checkpoint is begun again by --resume auto.
+    bool taken = ok && (last || (file_exists(settings) && !automatic));
+    if (taken) {
+        ok = error_set(
+            error, STATUS_USAGE,
+            "--out %s already holds a run; continue it with --resume auto, or choose another folder",
+            run->folder);
+    }
+    free(settings);
+    free(last);
+    return ok;
+}
+
+// ---- how its settings come together
+
+static bool read_config_file(Options *options, Error *error) {
+    json_t *json = json_file_read(options->config, error);
+    if (!json) return false;
+    const json_t *settings = json_object_get(json, "settings");
+    bool ok = json_is_object(settings)
+                  ? options_read_settings(options, settings, SOURCE_CONFIG, options->config, error)
+                  : error_set(error, STATUS_USAGE,
+                              "--config %s: has no object \"settings\" as a run.json has", options->config);
+    json_decref(json);
+    return ok;
+}
+
+static bool gather_settings(Run *run, Options *options, Error *error) {
+    if (run->checkpoint) {
+        if (!checkpoint_read_state(run->checkpoint, &run->state, error)) return false;
+        if (!options_read_settings(options, run->state.settings, SOURCE_RESUME, run->checkpoint, error))
+            return false;
+    }
+    if (options->config && !read_config_file(options, error)) return false;
+    // A preset that comes with the resumed settings is in them already, under what was set besides it.
+    if (options->source[OPTION_preset] >= SOURCE_CONFIG && !options_apply_preset(options, error))
+        return false;
+    if (options->init && !run->checkpoint) {
+        ModelConfig model;
+        int64_t context;
+        char text[32];
+        if (!model_folder_config(options->init, &model, &context, error)) return false;
+        options_set_model(options, &model, SOURCE_INIT);
+        snprintf(text, sizeof text, "%lld", (long long)context);
+        if (!options_set(options, OPTION_seq_len, text, SOURCE_INIT, error)) return false;
+        ModelConfig wanted = options_model(options);
+        if (!hf_config_same(&model, &wanted, options->init, error)) return false;
+    }
+    // Stage 2 asked for by name: a switch that the resumed run had planned is then in the past.
+    if (run->checkpoint && options->source[OPTION_attention] == SOURCE_COMMAND_LINE &&
+        options->attention == ATTENTION_DENSE && options->source[OPTION_switch_at] == SOURCE_RESUME) {
+        options->switch_at = 0;
+    }
+    return true;
+}
+
+// ---- whether they fit each other
+
+static bool check_needs(const Run *run, const Options *options, Error *error) {
+    bool shaped = run->checkpoint || options->preset || options->init || options->config ||
+                  options->source[OPTION_layers] == SOURCE_COMMAND_LINE;
+    if (!shaped) {
+        return error_set(
+            error, STATUS_USAGE,
+            "no model is given: name one with --preset (tiny is a good first), --init, --config or "
+            "--resume, or give --layers and the other dimensions");
+    }
+    if (options->dry_run) return true;
+    if (!options->data) {
+        return error_set(error, STATUS_USAGE,
+                         "--data is missing: the training shards, as --data 'data/train_*.bin'");
+    }
+    if (!run->folder) {
+        return error_set(error, STATUS_USAGE, "--out is missing: the folder of the run");
+    }
+    return true;
+}
+
+static bool check_recipe(const Options *options, Error *error) {
+    int64_t batch = options->batch, global = options->global_batch;
+    if (global % batch != 0) {
+        int64_t below = global / batch * batch;
+        return error_set(error, STATUS_USAGE,
+                         "--global-batch %lld is no multiple of --batch %lld; nearest: %lld or %lld",
+                         (long long)global, (long long)batch, (long long)(below ? below : batch),
+                         (long long)(below + batch));
+    }
+    if (options->attention == ATTENTION_DENSE && options->switch_at > 0) {
+        return error_set(error, STATUS_USAGE,
+                         "--switch-at %lld has no meaning with --attention dense; leave one of them out",
+                         (long long)options->switch_at);
+    }
+    if (options->schedule == SCHEDULE_WSD &&
+        (options->decay_steps < 1 || options->decay_steps > options->steps)) {
+        return error_set(error, STATUS_USAGE, "--schedule wsd needs --decay-steps from 1 to --steps %lld",
+                         (long long)options->steps);
+    }
+    if (options->schedule != SCHEDULE_WSD && options->decay_steps > 0) {
+        return error_set(error, STATUS_USAGE, "--decay-steps is only for --schedule wsd");
+    }
+    if (options->schedule == SCHEDULE_CONSTANT && options->min_lr > 0) {
+        return error_set(error, STATUS_USAGE, "--min-lr has no meaning with --schedule constant");
+    }
+    if (options->min_lr > options->lr) {
+        return error_set(error, STATUS_USAGE, "--min-lr %g is above --lr %g", options->min_lr, options->lr);
+    }
+    if (options->vocab < TOKEN_COUNT) {
+        return error_set(error, STATUS_USAGE, "--vocab %lld: bytes and the two marks of a document need %d",
+                         (long long)options->vocab, TOKEN_COUNT);
+    }
+    return true;
+}
+
+static bool configure_engine(Run *run, const Options *options, Error *error) {
+    EngineConfig *engine = &run->engine;
+    engine->model = options_model(options);
+    engine->lighthouse = options_lighthouse(options);
+    engine->training = true;
+    engine->recompute = options->recompute == RECOMPUTE_BLOCK;
+    engine->deterministic = options->deterministic;
+    engine->batch = options->batch;
+    engine->context = options->seq_len;
+    engine->use_lighthouse = schedule_attention(options, run->state.step) == ATTENTION_LIGHTHOUSE;
+    if (!model_config_check(&engine->model, error)) return false;
+    if (!options_dense_layers(options->dense_layers, options->layers, engine->dense_layer, error))
+        return false;
+    if (!engine->use_lighthouse) return true;
+
+    Hierarchy hierarchy;
+    if (!hierarchy_create(&engine->lighthouse, engine->context, &hierarchy, error)) return false;
+    if (hierarchy.n_selected >= hierarchy.n) {
+        warn("Lighthouse gathers S = %lld rows of N = %lld tokens: dense attention would cost less (lower "
+             "--topk, or "
+             "a longer --seq-len)",
+             (long long)hierarchy.n_selected, (long long)hierarchy.n);
+    }
+    return true;
+}
+
+bool run_prepare(Run *run, Options *options, Error *error) {
+    memset(run, 0, sizeof *run);
+    if (!find_start(run, options, error) || !gather_settings(run, options, error)) return false;
+    if (!check_needs(run, options, error) || !check_recipe(options, error)) return false;
+    if (!run->checkpoint) return configure_engine(run, options, error);
+
+    const json_t *settings = run->state.settings;
+    if (!options_check_fixed(options, settings, error)) return false;
+    options_describe_changes(options, settings, run->changes, sizeof run->changes);
+    if (run->state.step > options->steps) {
+        return error_set(error, STATUS_USAGE, "--steps %lld: the run to resume has done %lld already",
+                         (long long)options->steps, (long long)run->state.step);
+    }
+    return configure_engine(run, options, error);
+}
+
+bool run_begin(const Run *run, const Options *options, Error *error) {
+    if (!folders_make(run->folder, error)) return false;
+    bool ok = run->continues ? log_cut(run->folder, run->state.step, error) : true;
+    json_t *json = json_pack("{s:s, s:s, s:o}", "program", "train_gpt_lighthouse", "version",
+                             LIGHTHOUSE_VERSION, "settings", options_settings(options));
+    if (run->checkpoint && !run->continues) {
+        json_object_set_new(json, "parent", json_string(run->checkpoint));
+    }
+    char *text = json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    char *path = path_join(run->folder, "run.json");
+    ok = ok && file_write(path, text, strlen(text), error);
+    free(path);
+    free(text);
+    json_decref(json);
+    return ok;
+}
+
+void run_free(Run *run) {
+    free(run->folder);
+    free(run->checkpoint);
+    json_decref(run->state.settings);
+    memset(run, 0, sizeof *run);
+}

@@ -1,0 +1,33 @@
+// A run: how its settings come together, where it starts, and its folder.
+#ifndef CORE_RUN_H
+#define CORE_RUN_H
+
+#include "checkpoint.h"
+#include "options.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    char *folder;        // --out, or the run that is resumed; NULL for a dry run without --out
+    char *checkpoint;    // to resume from; NULL for a fresh start
+    bool continues;      // goes on in the folder of the checkpoint, whose later log lines are cut
+    TrainerState state;  // where the run starts
+    char changes[2048];  // settings that differ from the checkpoint's, for the log
+    EngineConfig engine; // what the settings ask of an engine
+} Run;
+
+// Brings default, resumed run, preset, config file and command line together in `options`, checks that they
+// fit each other, and finds the start. Writes nothing. Status 2 for settings, 3 for files.
+bool run_prepare(Run *run, Options *options, Error *error);
+
+// Makes the folder, cuts the log and writes run.json.
+bool run_begin(const Run *run, const Options *options, Error *error);
+
+void run_free(Run *run);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,567 @@
+// train_gpt_lighthouse: pretrains language models at very long context. The commands and the training loop.
+//
+// Most of a run trains under Lighthouse attention, which is fast; a short tail under dense attention ends it
+// in an ordinary Llama. This file tells that story; what computes stands behind core/engine.h.
+#include "core/checkpoint.h"
+#include "core/engine.h"
+#include "core/flops.h"
+#include "core/info.h"
+#include "core/log.h"
+#include "core/model_folder.h"
+#include "core/options.h"
+#include "core/pack.h"
+#include "core/progress.h"
+#include "core/run.h"
+#include "core/sampler.h"
+#include "core/schedule.h"
+#include "core/tokenizer.h"
+#include "dataloader.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+// ---- engines
+
+static const EngineApi *choose_engine(int device, Error *error) {
+#ifdef WITH_CUDA
+    if (device == DEVICE_CUDA || (device == DEVICE_AUTO && cuda_device_present())) return engine_cuda();
+#else
+    if (device == DEVICE_CUDA) {
+        error_set(
+            error, STATUS_USAGE,
+            "--device cuda: this program was built without the CUDA engine; build it where nvcc is, or use "
+            "--device cpu");
+        return NULL;
+    }
+#endif
+    return engine_cpu();
+}
+
+static bool check_memory(const EngineApi *api, const MemoryPlan *plan, Error *error) {
+    size_t available = api->memory_available();
+    if (plan->total <= available) return true;
+    return error_set(
+        error, STATUS_MEMORY,
+        "the plan takes %.2f GB, %.2f GB are free on the %s (activations %.2f GB, optimizer %.2f GB); use "
+        "--recompute block, a smaller --batch or a shorter --seq-len",
+        plan->total / 1e9, available / 1e9, api->name, plan_purpose_bytes(plan, "activations") / 1e9,
+        plan_purpose_bytes(plan, "optimizer") / 1e9);
+}
+
+// An engine whose plan fits; `bytes` receives what it takes.
+static Engine *open_engine(const EngineApi *api, const EngineConfig *config, size_t *bytes, Error *error) {
+    MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
+    Engine *engine = NULL;
+    if (model_config_check(&config->model, error) && api->plan(config, plan, error) &&
+        check_memory(api, plan, error)) {
+        engine = api->create(config, error);
+        *bytes = plan->total;
+    }
+    free(plan);
+    return engine;
+}
+
+static void draw_weights(Engine *engine, uint64_t seed) {
+    const int64_t piece = 1 << 22;
+    float *values = (float *)alloc_or_exit((size_t)piece, sizeof *values);
+    for (int p = 0; p < engine->table.count; p++) {
+        const Param *param = &engine->table.params[p];
+        for (int64_t start = 0; start < param_size(param); start += piece) {
+            int64_t count = param_size(param) - start < piece ? param_size(param) - start : piece;
+            param_init(param, seed, start, count, values);
+            engine_write(engine, TENSOR_WEIGHT, p, start, count, values);
+        }
+    }
+    free(values);
+}
+
+// ---- train
+
+// Set by a signal; a second one has its usual effect.
+static volatile sig_atomic_t stop_signal;
+
+static void on_signal(int number) {
+    stop_signal = number;
+}
+
+static void catch_signals(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    action.sa_flags = (int)(SA_RESETHAND | SA_RESTART);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGUSR1, &action, NULL);
+}
+
+typedef struct {
+    const Options *options;
+    Run run;
+    TrainerState state; // where the run stands
+    Engine *engine;
+    DataLoader data, val;
+    bool has_val;
+    Log *log;
+    Progress progress;
+    double gigabytes; // of the engine's memory
+    int32_t *tokens;  // (batch, N+1)
+    Attention attention;
+} Trainer;
+
+static bool print_plan(const Trainer *t, const EngineApi *api, Error *error) {
+    const EngineConfig *config = &t->run.engine;
+    const Options *o = t->options;
+    MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
+    bool ok = api->plan(config, plan, error);
+    if (ok) {
+        ParamTable table = param_table_create(&config->model, false);
+        double tokens = (double)(o->global_batch * o->seq_len);
+        printf("model       %lld parameters: %lld layers, dim %lld, %lld/%lld heads of %lld, ffn %lld, "
+               "vocabulary %lld\n",
+               (long long)table.n_trained, (long long)o->layers, (long long)o->dim, (long long)o->heads,
+               (long long)o->kv_heads, (long long)o->head_dim, (long long)o->ffn, (long long)o->vocab);
+        printf("update      %lld sequences of %lld tokens in %lld micro-steps of %lld: %.0f tokens\n",
+               (long long)o->global_batch, (long long)o->seq_len, (long long)(o->global_batch / o->batch),
+               (long long)o->batch, tokens);
+        Hierarchy hierarchy;
+        if (config->use_lighthouse && hierarchy_create(&config->lighthouse, o->seq_len, &hierarchy, error)) {
+            double flops = flops_sequence(config, o->seq_len, ATTENTION_LIGHTHOUSE) * (double)o->global_batch;
+            printf("lighthouse  %.3e FLOPs an update; S = %lld of %lld rows in %lld chunks\n", flops,
+                   (long long)hierarchy.n_selected, (long long)hierarchy.n, (long long)hierarchy.n_chunks);
+        }
+        printf("dense       %.3e FLOPs an update\n",
+               flops_sequence(config, o->seq_len, ATTENTION_DENSE) * (double)o->global_batch);
+        printf("ranks       1: nothing moves between ranks\n");
+        printf("memory      on the %s, %.2f GB free\n", api->name, api->memory_available() / 1e9);
+        plan_print(plan, stdout, "  ");
+        param_table_free(&table);
+        ok = check_memory(api, plan, error);
+    }
+    free(plan);
+    return ok;
+}
+
+static bool open_data(Trainer *t, Error *error) {
+    const Options *o = t->options;
+    if (!dataloader_open(&t->data, o->data, o->seq_len, o->vocab, error)) return false;
+    dataloader_seek(&t->data, t->state.cursor);
+    t->data.epoch = t->state.epoch;
+    t->has_val = o->val && o->val_every > 0;
+    return !t->has_val || dataloader_open(&t->val, o->val, o->seq_len, o->vocab, error);
+}
+
+// Weights: those of the checkpoint, of --init, or drawn from the seed.
+static bool open_model(Trainer *t, const EngineApi *api, Error *error) {
+    size_t bytes = 0;
+    t->engine = open_engine(api, &t->run.engine, &bytes, error);
+    if (!t->engine) return false;
+    t->gigabytes = (double)bytes / 1e9;
+    draw_weights(t->engine, (uint64_t)t->options->seed);
+    if (t->run.checkpoint) return checkpoint_load(t->engine, t->run.checkpoint, error);
+    if (t->options->init) return model_folder_load(t->engine, t->options->init, error);
+    return true;
+}
+
+static bool open_trainer(Trainer *t, const EngineApi *api, Error *error) {
+    const Options *o = t->options;
+    t->state = t->run.state;
+    if (!open_data(t, error) || !open_model(t, api, error) || !run_begin(&t->run, o, error)) return false;
+    t->log = log_open(t->run.folder, error);
+    if (!t->log) return false;
+    t->tokens = (int32_t *)alloc_or_exit((size_t)(o->batch * (o->seq_len + 1)), sizeof *t->tokens);
+    t->attention = schedule_attention(o, t->state.step);
+    t->state.settings = options_settings(o);
+    progress_begin(&t->progress, stdout, o->steps, o->log_every);
+    if (!t->run.checkpoint) return true;
+    printf("resumed %s: step %lld, %s attention%s%s\n", t->run.checkpoint, (long long)t->state.step,
+           attention_name(t->attention), t->run.changes[0] ? "; changed: " : "", t->run.changes);
+    return log_event(t->log, "resume", t->state.step,
+                     json_pack("{s:s, s:s, s:s}", "checkpoint", t->run.checkpoint, "attention",
+                               attention_name(t->attention), "changed", t->run.changes),
+                     error);
+}
+
+static void close_trainer(Trainer *t) {
+    if (t->state.settings != t->run.state.settings) json_decref(t->state.settings);
+    if (t->log) log_close(t->log);
+    dataloader_close(&t->data);
+    if (t->has_val) dataloader_close(&t->val);
+    engine_destroy(t->engine);
+    free(t->tokens);
+    run_free(&t->run);
+}
+
+// The stage changes at most once, between two updates.
+static bool log_switch(Trainer *t, Error *error) {
+    Attention attention = schedule_attention(t->options, t->state.step);
+    if (attention == t->attention) return true;
+    progress_break(&t->progress);
+    printf("switch to %s attention at step %lld\n", attention_name(attention), (long long)t->state.step);
+    json_t *fields =
+        json_pack("{s:s, s:s}", "from", attention_name(t->attention), "to", attention_name(attention));
+    t->attention = attention;
+    return log_event(t->log, "switch", t->state.step, fields, error);
+}
+
+static bool log_epoch(Trainer *t, Error *error) {
+    if (t->data.epoch == t->state.epoch) return true;
+    t->state.epoch = t->data.epoch;
+    return log_event(t->log, "epoch", t->state.step, json_pack("{s:I}", "epoch", (json_int_t)t->state.epoch),
+                     error);
+}
+
+// One update: gradients of the global batch in micro-steps, then AdamW.
+static bool train_step(Trainer *t, Error *error) {
+    const Options *o = t->options;
+    double start = now(), nats = 0, grad_norm = 0;
+    int64_t cursor = t->data.cursor, targets = o->global_batch * o->seq_len;
+    for (int64_t done = 0; done < o->global_batch; done += o->batch) {
+        double batch_nats;
+        if (!dataloader_next(&t->data, o->batch, t->tokens, error)) return false;
+        if (!engine_forward_backward(t->engine, t->tokens, t->attention, targets, &batch_nats, error))
+            return false;
+        nats += batch_nats;
+    }
+    AdamW adamw = {
+        t->state.step + 1, schedule_lr(o, t->state.step), o->beta1, o->beta2, 1e-8, o->weight_decay, o->clip};
+    bool finite = isfinite(nats) || error_set(error, STATUS_NONFINITE, "the loss is %f", nats);
+    if (!finite || !engine_update(t->engine, &adamw, &grad_norm, error)) {
+        return error_prefix(error,
+                            "step %lld, data cursor %lld: nothing was updated, %s holds the last good state",
+                            (long long)t->state.step, (long long)cursor, t->run.folder);
+    }
+    t->state.step++;
+    t->state.tokens += targets;
+    t->state.cursor = t->data.cursor;
+    t->state.attention = t->attention;
+
+    double seconds = now() - start;
+    LogStep line = {t->state.step, t->state.tokens, nats / (double)targets,    grad_norm,
+                    adamw.lr,      t->attention,    (double)targets / seconds, NAN,
+                    t->gigabytes,  seconds};
+    progress_step(&t->progress, &line);
+    return log_step(t->log, &line, error) && log_epoch(t, error);
+}
+
+// Mean loss of the first validation sequences under one attention.
+static bool validation_loss(Trainer *t, Attention attention, double *loss, int64_t *sequences, Error *error) {
+    const Options *o = t->options;
+    int64_t count = o->val_batches < t->val.n_sequences ? o->val_batches : t->val.n_sequences;
+    double nats = 0;
+    for (int64_t done = 0; done < count; done += o->batch) {
+        int64_t rows = count - done < o->batch ? count - done : o->batch;
+        double batch_nats;
+        if (!dataloader_read(&t->val, done * o->seq_len, rows, t->tokens, error)) return false;
+        if (!engine_evaluate(t->engine, t->tokens, rows, o->seq_len, attention, &batch_nats, error))
+            return false;
+        nats += batch_nats;
+    }
+    *sequences = count;
+    *loss = nats / (double)(count * o->seq_len);
+    return true;
+}
+
+// Under the stage's attention, and in the Lighthouse stage under dense too: what the switch would give now.
+static bool validate(Trainer *t, Error *error) {
+    for (int attention = t->attention; attention <= ATTENTION_DENSE; attention++) {
+        double loss, start = now();
+        int64_t sequences;
+        if (!validation_loss(t, (Attention)attention, &loss, &sequences, error)) return false;
+        progress_break(&t->progress);
+        printf("step %lld: validation loss %.4f nats a byte under %s attention (%lld sequences)\n",
+               (long long)t->state.step, loss, attention_name((Attention)attention), (long long)sequences);
+        json_t *fields =
+            json_pack("{s:f, s:s, s:I, s:f}", "loss", loss, "attention", attention_name((Attention)attention),
+                      "sequences", (json_int_t)sequences, "seconds", now() - start);
+        if (!log_event(t->log, "validation", t->state.step, fields, error)) return false;
+    }
+    return true;
+}
+
+static bool save(Trainer *t, Error *error) {
+    double start = now();
+    if (!checkpoint_save(t->engine, t->run.folder, &t->state, t->options->seq_len, error)) return false;
+    if (!checkpoint_prune(t->run.folder, t->options->keep, error)) return false;
+    return log_event(t->log, "checkpoint", t->state.step, json_pack("{s:f}", "seconds", now() - start),
+                     error);
+}
+
+static bool due(int64_t step, int64_t every, int64_t last) {
+    return step == last || (every > 0 && step % every == 0);
+}
+
+static bool train_loop(Trainer *t, Error *error) {
+    const Options *o = t->options;
+    while (t->state.step < o->steps) {
+        if (!log_switch(t, error) || !train_step(t, error)) return false;
+        bool stopping = stop_signal != 0;
+        if (t->has_val && !stopping && due(t->state.step, o->val_every, o->steps) && !validate(t, error))
+            return false;
+        if ((stopping || due(t->state.step, o->checkpoint_every, o->steps)) && !save(t, error)) return false;
+        if (stopping && t->state.step < o->steps) {
+            progress_break(&t->progress);
+            return error_set(error, STATUS_PREEMPTED,
+                             "stopped by signal %d after step %lld, which is saved; go on with "
+                             "--resume %s",
+                             (int)stop_signal, (long long)t->state.step, t->run.folder);
+        }
+    }
+    progress_break(&t->progress);
+    printf("done: %lld steps, %s\n", (long long)t->state.step, t->run.folder);
+    return true;
+}
+
+static bool command_train(Options *options, Error *error) {
+    Trainer *t = (Trainer *)alloc_or_exit(1, sizeof *t);
+    t->options = options;
+    bool ok = run_prepare(&t->run, options, error);
+    const EngineApi *api = ok ? choose_engine(options->device, error) : NULL;
+    ok = ok && api;
+    if (ok && options->dry_run) {
+        ok = print_plan(t, api, error);
+    } else if (ok) {
+        catch_signals();
+        ok = open_trainer(t, api, error) && print_plan(t, api, error) && train_loop(t, error);
+    }
+    close_trainer(t);
+    free(t);
+    return ok;
+}
+
+// ---- eval and generate
+
+// The folder behind --model: a model folder as it is, or the last checkpoint of a run.
+static char *find_model(const Options *options, Error *error) {
+    if (!options->model) {
+        error_set(error, STATUS_USAGE,
+                  "--model is missing: a checkpoint, a run or a Hugging Face Llama folder");
+        return NULL;
+    }
+    char *config = path_join(options->model, "config.json");
+    char *folder = file_exists(config) ? strdup(options->model) : checkpoint_find(options->model, error);
+    free(config);
+    return folder;
+}
+
+// Opens an engine that only evaluates or decodes, with the model's weights. `config` holds what else is
+// wanted of it.
+static Engine *open_model_folder(const char *folder, int device, EngineConfig *config, Error *error) {
+    size_t bytes;
+    const EngineApi *api = choose_engine(device, error);
+    Engine *engine = api ? open_engine(api, config, &bytes, error) : NULL;
+    if (engine && !model_folder_load(engine, folder, error)) {
+        engine_destroy(engine);
+        engine = NULL;
+    }
+    return engine;
+}
+
+typedef struct {
+    int64_t sequences, targets, bytes;
+    double nats, seconds;
+} Evaluation;
+
+static bool evaluate_data(Engine *engine, DataLoader *data, int64_t sequences, Attention attention,
+                          Evaluation *sum, Error *error) {
+    int64_t N = data->seq_len;
+    int32_t *tokens = (int32_t *)alloc_or_exit((size_t)(N + 1), sizeof *tokens);
+    double start = now();
+    bool ok = true;
+    for (int64_t i = 0; ok && i < sequences; i++) {
+        double nats = 0;
+        ok = dataloader_read(data, i * N, 1, tokens, error) &&
+             engine_evaluate(engine, tokens, 1, N, attention, &nats, error);
+        for (int64_t n = 1; ok && n <= N; n++) sum->bytes += tokens[n] < TOKEN_BOS;
+        sum->nats += nats;
+    }
+    sum->sequences = sequences;
+    sum->targets = sequences * N;
+    sum->seconds = now() - start;
+    free(tokens);
+    return ok;
+}
+
+static void print_evaluation(const Options *options, const char *folder, int64_t N, const Evaluation *sum) {
+    double per_target = sum->nats / (double)sum->targets;
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f}", "model", folder, "data",
+                  options->data, "attention", attention_name((Attention)options->eval_attention), "seq_len",
+                  (json_int_t)N, "sequences", (json_int_t)sum->sequences, "targets", (json_int_t)sum->targets,
+                  "bytes", (json_int_t)sum->bytes, "nats_per_target", per_target, "bits_per_byte",
+                  sum->nats / (log(2.0) * (double)sum->bytes), "perplexity", exp(per_target), "seconds",
+                  sum->seconds, "tokens_per_second", (double)sum->targets / sum->seconds);
+    json_dumpf(json, stdout, JSON_REAL_PRECISION(10));
+    printf("\n");
+    json_decref(json);
+}
+
+// Settings of the Lighthouse layer that the model was trained with, where the folder says so.
+static bool read_trained_settings(Options *options, const char *folder, Error *error) {
+    char *trainer = path_join(folder, "trainer");
+    TrainerState state;
+    memset(&state, 0, sizeof state);
+    bool ok = !folder_exists(trainer) ||
+              (checkpoint_read_state(folder, &state, error) &&
+               options_read_settings(options, state.settings, SOURCE_RESUME, folder, error));
+    free(trainer);
+    json_decref(state.settings);
+    return ok;
+}
+
+static bool evaluate_folder(Options *options, const char *folder, Error *error) {
+    EngineConfig config;
+    memset(&config, 0, sizeof config);
+    if (!model_folder_config(folder, &config.model, &config.context, error)) return false;
+    if (!read_trained_settings(options, folder, error)) return false;
+    if (options->eval_seq_len > 0) config.context = options->eval_seq_len;
+    config.batch = 1;
+    config.use_lighthouse = options->eval_attention == ATTENTION_LIGHTHOUSE;
+    config.lighthouse = options_lighthouse(options);
+    if (!options_dense_layers(options->dense_layers, config.model.n_layers, config.dense_layer, error))
+        return false;
+
+    DataLoader data;
+    if (!dataloader_open(&data, options->data, config.context, config.model.vocab_size, error)) return false;
+    int64_t sequences = data.n_sequences;
+    if (options->eval_batches > 0 && options->eval_batches < sequences) sequences = options->eval_batches;
+    Evaluation sum;
+    memset(&sum, 0, sizeof sum);
+    Engine *engine = open_model_folder(folder, options->device, &config, error);
+    bool ok =
+        engine && evaluate_data(engine, &data, sequences, (Attention)options->eval_attention, &sum, error);
+    if (ok) print_evaluation(options, folder, config.context, &sum);
+    engine_destroy(engine);
+    dataloader_close(&data);
+    return ok;
+}
+
+static bool command_eval(Options *options, Error *error) {
+    if (!options->data) {
+        return error_set(error, STATUS_USAGE,
+                         "--data is missing: the shards to evaluate on, as --data 'data/val_*.bin'");
+    }
+    char *folder = find_model(options, error);
+    bool ok = folder && evaluate_folder(options, folder, error);
+    free(folder);
+    return ok;
+}
+
+// Writes prompt and sampled bytes to standard output, until --max-bytes or the end of a document.
+static bool sample(Engine *engine, const Options *options, Error *error) {
+    int64_t n_prompt = (int64_t)strlen(options->prompt), position = 0;
+    Sampler sampler = {options->temperature, options->top_p, (uint64_t)options->sample_seed};
+    int32_t *tokens = (int32_t *)alloc_or_exit((size_t)n_prompt + 1, sizeof *tokens);
+    float *logits = (float *)alloc_or_exit((size_t)engine->config.model.vocab_size, sizeof *logits);
+    int64_t count = tokenizer_encode(options->prompt, n_prompt, tokens);
+    bool ok = true;
+    fputs(options->prompt, stdout);
+    for (int64_t i = 0; ok && i < options->max_bytes; i++) {
+        ok = engine_decode(engine, tokens, count, position, logits, error);
+        if (!ok) break;
+        position += count;
+        count = 1;
+        tokens[0] = sampler_draw(&sampler, logits, TOKEN_COUNT, (uint64_t)i);
+        if (tokens[0] >= TOKEN_BOS) break;
+        putchar(tokens[0]);
+        fflush(stdout);
+    }
+    putchar('\n');
+    free(logits);
+    free(tokens);
+    return ok;
+}
+
+static bool command_generate(Options *options, Error *error) {
+    EngineConfig config;
+    memset(&config, 0, sizeof config);
+    char *folder = find_model(options, error);
+    bool ok = folder && model_folder_config(folder, &config.model, &config.context, error);
+    if (ok && config.model.vocab_size < TOKEN_COUNT) {
+        ok = error_set(error, STATUS_USAGE, "%s: a vocabulary of %lld is no byte vocabulary", folder,
+                       (long long)config.model.vocab_size);
+    }
+    int64_t needed = (int64_t)strlen(options->prompt) + 1 + options->max_bytes;
+    if (ok && needed > config.context) {
+        warn("prompt and --max-bytes reach %lld tokens; the model was trained on %lld", (long long)needed,
+             (long long)config.context);
+    }
+    config.batch = 1;
+    config.context = 256; // rows of activations: a prompt goes through in pieces of these
+    config.cache = needed;
+    Engine *engine = ok ? open_model_folder(folder, options->device, &config, error) : NULL;
+    ok = engine && sample(engine, options, error);
+    engine_destroy(engine);
+    free(folder);
+    return ok;
+}
+
+// ---- pack and info
+
+static bool command_pack(Options *options, Error *error) {
+    if (options->n_inputs == 0) {
+        return error_set(error, STATUS_USAGE, "pack needs files or folders of text; see pack --help");
+    }
+    if (!options->out) return error_set(error, STATUS_USAGE, "--out is missing: the folder for the shards");
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    PackConfig config = {(const char **)options->inputs,
+                         options->n_inputs,
+                         options->out,
+                         options->shard_tokens,
+                         options->val_fraction,
+                         (uint64_t)options->pack_seed,
+                         !options->no_shuffle,
+                         options->threads > 0 ? (int)options->threads : (int)cores,
+                         options->max_bad,
+                         true};
+    PackReport report;
+    if (!pack_run(&config, &report, error)) return false;
+    printf("packed %lld documents, %lld tokens into %lld training and %lld validation shards in %s "
+           "(validation: %lld "
+           "documents, %lld tokens)\n",
+           (long long)report.train.documents, (long long)report.train.tokens, (long long)report.train.shards,
+           (long long)report.val.shards, options->out, (long long)report.val.documents,
+           (long long)report.val.tokens);
+    return true;
+}
+
+static bool command_info(Options *options, Error *error) {
+    const EngineApi *api = choose_engine(DEVICE_AUTO, error);
+    if (options->n_inputs == 0) {
+        info_build(stdout, api);
+        return true;
+    }
+    return info_path(stdout, options->inputs[0], options->verify, error);
+}
+
+int main(int argc, char **argv) {
+    Options options;
+    Error error;
+    bool done, ok = options_parse(&options, argc, argv, &done, &error);
+    if (ok && !done) {
+        switch (options.command) {
+        case COMMAND_PACK: ok = command_pack(&options, &error); break;
+        case COMMAND_TRAIN: ok = command_train(&options, &error); break;
+        case COMMAND_EVAL: ok = command_eval(&options, &error); break;
+        case COMMAND_GENERATE: ok = command_generate(&options, &error); break;
+        case COMMAND_INFO: ok = command_info(&options, &error); break;
+        }
+    }
+    options_free(&options);
+    if (!ok) error_exit(&error);
+    if (fflush(stdout) != 0) {
+        error_set_errno(&error, STATUS_DATA, "cannot write to standard output");
+        error_exit(&error);
+    }
+    return STATUS_DONE;
+}
