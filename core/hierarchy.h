@@ -41,6 +41,14 @@ typedef struct {
     int64_t level_span[LIGHTHOUSE_MAX_LEVELS];   // p^l
 } Hierarchy;
 
+// A Lighthouse layer on B sequences of hierarchy.n tokens: H query heads of width D.
+typedef struct {
+    Hierarchy hierarchy;
+    LighthouseConfig config;
+    int64_t B, H, D;
+    int64_t share; // query heads a key/value head
+} LighthouseShape;
+
 // Fills `hierarchy`, or says which requirement N and the settings miss (status 2), with the nearest valid
 // values.
 bool hierarchy_create(const LighthouseConfig *config, int64_t n, Hierarchy *hierarchy, Error *error);

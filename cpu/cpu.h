@@ -141,13 +141,6 @@ typedef struct {
     real *sdpa;                // workspace of sdpa_backward on S rows
 } LighthouseScratch;
 
-typedef struct {
-    Hierarchy hierarchy;
-    LighthouseConfig config;
-    int64_t B, H, D;
-    int64_t share; // query heads a key/value head
-} LighthouseShape;
-
 void lighthouse_plan_rows(MemoryPlan *plan, LighthouseRows *rows, const LighthouseShape *shape,
                           int64_t layers);
 void lighthouse_plan_scratch(MemoryPlan *plan, LighthouseScratch *scratch, const LighthouseShape *shape,
