@@ -280,6 +280,21 @@ static void test_extra_tensors(void **data) {
     expect_refused(f, "tensor 'model.layers.0.self_attn.q_proj.bias' is not one of the model's");
 }
 
+// Rows as they should be, columns not.
+static void test_wrong_columns(void **data) {
+    Fixture *f = (Fixture *)*data;
+    write_config(f, "{}");
+    TensorSet set = tensor_set_weights(&f->source->table);
+    set.places[param_find(set.table, PARAM_DOWN, 1)].param = param_find(set.table, PARAM_O, 1);
+    char *path = path_join(f->folder, "model.safetensors");
+    Digest digest;
+    Error error;
+    assert_true(tensor_set_save(&set, f->source, path, &digest, &error));
+    free(path);
+    tensor_set_free(&set);
+    expect_refused(f, "'model.layers.1.mlp.down_proj.weight' has shape (64, 128), the model's is (64, 72)");
+}
+
 // ---- Configurations
 
 static void test_config_forms(void **data) {
@@ -385,6 +400,7 @@ int main(void) {
         WITH_FOLDER(test_half_precision),
         WITH_FOLDER(test_tied_embedding),
         WITH_FOLDER(test_extra_tensors),
+        WITH_FOLDER(test_wrong_columns),
         WITH_FOLDER(test_config_forms),
         WITH_FOLDER(test_config_refused),
         WITH_FOLDER(test_config_of_another_model),
