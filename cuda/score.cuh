@@ -1,0 +1,137 @@
+// Scores of Lighthouse entries: norms of rows, and the maxima over them that score the coarser levels.
+#ifndef CUDA_SCORE_CUH
+#define CUDA_SCORE_CUH
+
+#include "core/hierarchy.h"
+#include "cuda/rows.cuh"
+
+#include <assert.h>
+
+// Scores of all entries, base level first; those of keys stand once for every query head.
+typedef struct {
+    float *q, *k; // (B, H, E)
+} LighthouseScores;
+
+// What kernels need of a Hierarchy. Entries are numbered in 32 bits.
+typedef struct {
+    int levels, log_pool, chunks;
+    int n, coarse, entries, selected;      // N, Nc, E, S
+    int offset[LIGHTHOUSE_MAX_LEVELS + 1]; // first entry of each level
+} Levels;
+
+static inline Levels levels_of(const Hierarchy *h) {
+    assert(h->n_entries <= INT32_MAX && h->n_selected <= INT32_MAX);
+    Levels levels = {h->levels,          0,  (int)h->n_chunks, (int)h->n, (int)h->n_coarse, (int)h->n_entries,
+                     (int)h->n_selected, {0}};
+    while (1LL << levels.log_pool < h->pool) levels.log_pool++;
+    for (int l = 0; l <= h->levels; l++) levels.offset[l] = (int)h->level_offset[l];
+    return levels;
+}
+
+// ---- Norms. Squares of bf16 numbers are exact in double and so, nearly always, are their sums: whoever adds
+// them up in whatever order gets the same score, and the CPU engine's.
+
+static inline __device__ double square_sum(Bf16x8 x) {
+    double sum = 0;
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        double element = __bfloat162float(x.x[i]);
+        sum += element * element;
+    }
+    return sum;
+}
+
+// The norm of a row that LANES neighbouring lanes hold, from the squares each of them has summed. All lanes
+// of the warp take part.
+template <int LANES> static inline __device__ float row_norm(double squares) {
+#pragma unroll
+    for (int lane = LANES / 2; lane > 0; lane /= 2) squares += __shfl_xor_sync(0xffffffffu, squares, lane);
+    return (float)sqrt(squares);
+}
+
+typedef struct {
+    CudaRows rows;
+    float *score; // (B, H, E)
+} NormJob;
+typedef struct {
+    NormJob job[2];
+} NormJobs;
+
+#define NORM_TOKENS 8 // neighbouring rows whose loads D / 8 lanes have under way at once
+
+// Base scores. Neighbouring groups of lanes take the heads of the same tokens, which lie side by side.
+template <int D>
+static __global__ void norm_kernel(const __grid_constant__ NormJobs jobs, int B, int H, int n, int entries) {
+    const int LANES = D / 8;
+    const NormJob &job = jobs.job[blockIdx.y];
+    int share = job.rows.share, lane = threadIdx.x % LANES, tiles = (n + NORM_TOKENS - 1) / NORM_TOKENS;
+    int64_t group = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) / LANES, heads = H / share;
+    int head = (int)(group % heads) * share; // the first query head that reads it
+    int64_t b = group / heads / tiles;
+    int first = (int)(group / heads % tiles) * NORM_TOKENS;
+    Bf16x8 x[NORM_TOKENS];
+#pragma unroll
+    for (int u = 0; u < NORM_TOKENS; u++)
+        if (b < B && first + u < n) x[u] = *rows_at(job.rows, b, head, first + u, lane);
+    float own = 0;
+#pragma unroll
+    for (int u = 0; u < NORM_TOKENS; u++) {
+        float norm = row_norm<LANES>(square_sum(x[u]));
+        if (lane == u) own = norm;
+    }
+    if (b < B && lane < NORM_TOKENS && first + lane < n)
+        for (int h = head; h < head + share; h++) job.score[(b * H + h) * entries + first + lane] = own;
+}
+
+// One launch for both sides, or for one where k is NULL.
+static inline void norm_scores(CudaContext *context, const NormJob *q, const NormJob *k, int64_t B, int64_t H,
+                               int64_t N, int64_t entries, int64_t D) {
+    NormJobs jobs = {{*q, k ? *k : *q}};
+    assert(D == 64 || D == 128);
+    int64_t groups = B * H * ceil_div(N, NORM_TOKENS);
+    dim3 grid((unsigned)ceil_div(groups * (D / 8), 256), k ? 2 : 1);
+    auto kernel = D == 64 ? norm_kernel<64> : norm_kernel<128>;
+    kernel<<<grid, 256, 0, context->stream>>>(jobs, (int)B, (int)H, (int)N, (int)entries);
+    CUDA_CHECK(cudaGetLastError());
+}
+
+// ---- Coarser levels.
+
+// A thread makes one entry of level `to` and all entries between it and level `from`, which it alone reads
+// again.
+static __global__ void pool_kernel(LighthouseScores scores, const __grid_constant__ Levels levels, int from,
+                                   int to, int64_t heads) {
+    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    int count = levels.offset[to + 1] - levels.offset[to];
+    if (i >= heads * count) return;
+    float *score = (blockIdx.y == 0 ? scores.q : scores.k) + i / count * levels.entries;
+    int unit = (int)(i % count);
+    for (int l = from + 1; l <= to; l++) {
+        int own = 1 << levels.log_pool * (to - l); // entries of level l
+        for (int e = unit * own; e < (unit + 1) * own; e++) {
+            const float *child = score + levels.offset[l - 1] + ((int64_t)e << levels.log_pool);
+            float highest = child[0];
+#pragma unroll 4
+            for (int c = 1; c < 1 << levels.log_pool; c++) highest = fmaxf(highest, child[c]);
+            score[levels.offset[l] + e] = highest;
+        }
+    }
+}
+
+#define POOL_SPAN 64 // base entries a thread reads at most, where more than one level is made at once
+
+// Scores of levels 1 ... L-1 from those of the base: each the maximum over its children.
+static inline void pool_scores(CudaContext *context, LighthouseScores scores, const LighthouseShape *shape) {
+    Levels levels = levels_of(&shape->hierarchy);
+    int64_t heads = shape->B * shape->H;
+    for (int from = 0, to; from < levels.levels - 1; from = to) {
+        to = from + 1;
+        while (to < levels.levels - 1 && 1 << levels.log_pool * (to + 1 - from) <= POOL_SPAN) to++;
+        int64_t threads = heads * (levels.offset[to + 1] - levels.offset[to]);
+        dim3 grid((unsigned)ceil_div(threads, 128), 2);
+        pool_kernel<<<grid, 128, 0, context->stream>>>(scores, levels, from, to, heads);
+        CUDA_CHECK(cudaGetLastError());
+    }
+}
+
+#endif

@@ -1,0 +1,383 @@
+// The Lighthouse layer on the GPU: score, select, order, gather, attend, scatter, and their backwards.
+// Source: "Long Context Pre-Training with Lighthouse Attention", arXiv 2605.06554. Its twin, step by step, is
+// cpu/lighthouse.c.
+//
+//   score            norms of rows (usually out of the RoPE kernel, cuda/rope.cuh), of dilated attention, or
+//   of the
+//                    gla recurrence (cuda/gla.cuh); maxima for the coarser levels             cuda/score.cuh
+//   select, order    one launch                                                               cuda/select.cuh
+//   gather           each selected entry's row is the mean of q, k, v over its span           here
+//   attend           causal attention of the S gathered rows                                  sdpa.cuh
+//   scatter          each position sums the rows that cover it, shifted for causality         here
+//
+// The gather and the backward of the scatter are one kernel: rows that sum a span of tokens. The scatter and
+// the backward of the gather are the other, its transpose: tokens that sum the rows covering them. Each
+// output is written once by one thread, in a fixed order of additions: no atomics, the same bits every run.
+#ifndef LIGHTHOUSE_CUH
+#define LIGHTHOUSE_CUH
+
+#include "core/plan.h"
+#include "cuda/gla.cuh"
+#include "cuda/select.cuh"
+
+// What a layer keeps from its forward pass to its backward.
+typedef struct {
+    int32_t *entries;   // (B, H, S) absolute entry index of each gathered row, in post-order
+    int32_t *positions; // (B, H, E) row of each entry, -1 where it is not selected
+    bf16 *q, *k, *v;    // (B, H, S, D) gathered rows
+    bf16 *out;          // (B, H, S, D) their attention
+    float *lse;         // (B, H, S) its statistics
+} CudaLighthouseRows;
+
+// What is free again when the call returns, shared by all layers.
+typedef struct {
+    LighthouseScores scores;   // (B, H, E)
+    bf16 *dilated;             // (B, N, H, D), dilated scorer only: attention of the subsequences
+    float *gla_states;         // gla scorer only, of contexts longer than a segment: see gla_scores
+    double *gla_decays;        // likewise
+    bf16 *dout, *dq, *dk, *dv; // (B, H, S, D), backward only
+    void *sdpa;                // workspace of sdpa.cuh, the caller's: it may be that of the dense layers
+    size_t sdpa_bytes;         // at least cuda_lighthouse_sdpa_bytes()
+} CudaLighthouseScratch;
+
+// ---------------------------------------------------------------------------------------------------------------
+// Plan.
+
+static inline void cuda_lighthouse_plan_rows(MemoryPlan *plan, CudaLighthouseRows *rows,
+                                             const LighthouseShape *shape, int64_t layers) {
+    int64_t heads = layers * shape->B * shape->H, selected = heads * shape->hierarchy.n_selected;
+    const char *purpose = "lighthouse";
+    plan_add(plan, (void **)&rows->entries, purpose, "entries", selected, sizeof(int32_t));
+    plan_add(plan, (void **)&rows->positions, purpose, "positions", heads * shape->hierarchy.n_entries,
+             sizeof(int32_t));
+    plan_add(plan, (void **)&rows->q, purpose, "gathered q", selected * shape->D, sizeof(bf16));
+    plan_add(plan, (void **)&rows->k, purpose, "gathered k", selected * shape->D, sizeof(bf16));
+    plan_add(plan, (void **)&rows->v, purpose, "gathered v", selected * shape->D, sizeof(bf16));
+    plan_add(plan, (void **)&rows->out, purpose, "gathered out", selected * shape->D, sizeof(bf16));
+    plan_add(plan, (void **)&rows->lse, purpose, "log-sum-exp", selected, sizeof(float));
+}
+
+// Everything but the workspace of sdpa.cuh.
+static inline void cuda_lighthouse_plan_scratch(MemoryPlan *plan, CudaLighthouseScratch *scratch,
+                                                const LighthouseShape *shape, bool training) {
+    int64_t heads = shape->B * shape->H, N = shape->hierarchy.n, S = shape->hierarchy.n_selected,
+            D = shape->D;
+    int64_t entries = heads * shape->hierarchy.n_entries, rows = training ? heads * S * D : 0;
+    int64_t dilated = shape->config.scorer == SCORER_DILATED ? heads * N * D : 0, states = 0;
+    if (shape->config.scorer == SCORER_GLA && gla_segments(N, shape->config.dilation) > 1)
+        states = 2 * heads * shape->config.dilation * gla_segments(N, shape->config.dilation);
+    const char *purpose = "workspace";
+    plan_add(plan, (void **)&scratch->scores.q, purpose, "query scores", entries, sizeof(float));
+    plan_add(plan, (void **)&scratch->scores.k, purpose, "key scores", entries, sizeof(float));
+    plan_add(plan, (void **)&scratch->dilated, purpose, "dilated attention", dilated, sizeof(bf16));
+    plan_add(plan, (void **)&scratch->gla_states, purpose, "gla states", states * D * D, sizeof(float));
+    plan_add(plan, (void **)&scratch->gla_decays, purpose, "gla decays", states, sizeof(double));
+    plan_add(plan, (void **)&scratch->dout, purpose, "gathered dout", rows, sizeof(bf16));
+    plan_add(plan, (void **)&scratch->dq, purpose, "gathered dq", rows, sizeof(bf16));
+    plan_add(plan, (void **)&scratch->dk, purpose, "gathered dk", rows, sizeof(bf16));
+    plan_add(plan, (void **)&scratch->dv, purpose, "gathered dv", rows, sizeof(bf16));
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Between tokens and gathered rows. D / 8 neighbouring lanes hold a row, 8 elements each.
+
+#define SPAN_THREADS 256
+#define SPAN_LOADS   8 // rows of a long span whose loads are under way at once
+#define COVER_TOKENS 4 // neighbouring tokens a lane makes at once
+
+// One tensor as tokens and as gathered rows; a launch treats up to three.
+typedef struct {
+    CudaRows tokens; // (b, h, n)
+    bf16 *rows;      // (B, H, S, D)
+} Exchange;
+typedef struct {
+    Exchange job[3];
+} Exchanges;
+
+static inline __device__ void add(float (&sum)[8], const Bf16x8 &x, float scale) {
+#pragma unroll
+    for (int i = 0; i < 8; i++) sum[i] += scale * __bfloat162float(x.x[i]);
+}
+
+// rows[s] = sum over the span of entry s of tokens, or SHIFTED by the span - 1 (only so far as there are
+// tokens); the mean where not SHIFTED. Heads come first in the grid: blocks that run at once read
+// neighbouring tokens of all heads; and the entries of a block lie within each other, so that a token comes
+// from memory about once.
+template <int D, bool SHIFTED>
+static __global__ void __launch_bounds__(SPAN_THREADS)
+    sum_spans_kernel(const __grid_constant__ Exchanges exchanges, const int32_t *entries /* (B, H, S) */,
+                     const __grid_constant__ Levels levels, int H, int heads /* B H */) {
+    const int LANES = D / 8;
+    const Exchange &job = exchanges.job[blockIdx.y];
+    int head = blockIdx.x % heads, lane = threadIdx.x % LANES;
+    int64_t s = (int64_t)(blockIdx.x / heads) * (SPAN_THREADS / LANES) + threadIdx.x / LANES;
+    if (s >= levels.selected) return;
+    int64_t row = (int64_t)head * levels.selected + s;
+    int entry = entries[row], level = 0;
+    while (entry >= levels.offset[level + 1]) level++;
+    int span = 1 << levels.log_pool * level;
+    int64_t t = (int64_t)(entry - levels.offset[level]) * span + (SHIFTED ? span - 1 : 0);
+    int64_t end = min(t + span, (int64_t)levels.n), step = job.tokens.row / 8;
+    const Bf16x8 *token = rows_at(job.tokens, head / H, head % H, t, lane);
+    float sum[8] = {};
+    for (; t + SPAN_LOADS <= end; t += SPAN_LOADS, token += SPAN_LOADS * step) {
+        Bf16x8 x[SPAN_LOADS];
+#pragma unroll
+        for (int i = 0; i < SPAN_LOADS; i++) x[i] = token[i * step];
+#pragma unroll
+        for (int i = 0; i < SPAN_LOADS; i++) add(sum, x[i], 1);
+    }
+#pragma unroll 4
+    for (; t < end; t++, token += step) add(sum, *token, 1);
+    float scale = SHIFTED ? 1.0f : 1.0f / span;
+#pragma unroll
+    for (int i = 0; i < 8; i++) sum[i] *= scale;
+    ((Bf16x8 *)(job.rows + row * D))[lane] = pack(sum);
+}
+
+// tokens[t] = sum over the levels, coarsest first, of the row that covers t, or SHIFTED that which covers
+// t - (span - 1); divided by the span where not SHIFTED; over all query heads that share the token's head.
+template <int D, bool SHIFTED>
+static __global__ void __launch_bounds__(SPAN_THREADS)
+    sum_covers_kernel(const __grid_constant__ Exchanges exchanges, const int32_t *positions /* (B, H, E) */,
+                      const __grid_constant__ Levels levels, int H, int B) {
+    const int LANES = D / 8;
+    const Exchange &job = exchanges.job[blockIdx.y];
+    int share = job.tokens.share, lane = threadIdx.x % LANES,
+        tiles = (levels.n + COVER_TOKENS - 1) / COVER_TOKENS;
+    int64_t group = (int64_t)blockIdx.x * (SPAN_THREADS / LANES) + threadIdx.x / LANES;
+    int first_head = (int)(group % (H / share)) * share;
+    int64_t b = group / (H / share) / tiles;
+    int t = (int)(group / (H / share) % tiles) * COVER_TOKENS;
+    if (b >= B) return;
+    float sum[COVER_TOKENS][8] = {};
+    for (int64_t head = b * H + first_head; head < b * H + first_head + share; head++) {
+        const int32_t *position = positions + head * levels.entries;
+        const Bf16x8 *rows = (const Bf16x8 *)(job.rows + head * levels.selected * D) + lane;
+        for (int l = levels.levels - 1; l >= 0; l--) {
+            int shift = levels.log_pool * l, back = SHIFTED ? (1 << shift) - 1 : 0, s[COVER_TOKENS];
+            float scale = SHIFTED ? 1.0f : 1.0f / (1 << shift);
+            Bf16x8 x[COVER_TOKENS];
+#pragma unroll
+            for (int u = 0; u < COVER_TOKENS; u++)
+                s[u] = t + u < back || t + u >= levels.n
+                           ? -1
+                           : position[levels.offset[l] + ((t + u - back) >> shift)];
+#pragma unroll
+            for (int u = 0; u < COVER_TOKENS; u++)
+                if (s[u] >= 0) x[u] = rows[(int64_t)s[u] * LANES];
+#pragma unroll
+            for (int u = 0; u < COVER_TOKENS; u++)
+                if (s[u] >= 0) add(sum[u], x[u], scale);
+        }
+    }
+#pragma unroll
+    for (int u = 0; u < COVER_TOKENS; u++)
+        if (t + u < levels.n) *rows_at(job.tokens, b, first_head, t + u, lane) = pack(sum[u]);
+}
+
+static inline void sum_spans(CudaContext *context, const Exchanges *exchanges, int count, bool shifted,
+                             const int32_t *entries, const LighthouseShape *shape) {
+    Levels levels = levels_of(&shape->hierarchy);
+    int64_t D = shape->D, heads = shape->B * shape->H;
+    assert(D == 64 || D == 128);
+    auto kernel = D == 64 ? (shifted ? sum_spans_kernel<64, true> : sum_spans_kernel<64, false>)
+                          : (shifted ? sum_spans_kernel<128, true> : sum_spans_kernel<128, false>);
+    dim3 grid((unsigned)(heads * ceil_div(levels.selected, SPAN_THREADS / (D / 8))), (unsigned)count);
+    kernel<<<grid, SPAN_THREADS, 0, context->stream>>>(*exchanges, entries, levels, (int)shape->H,
+                                                       (int)heads);
+    CUDA_CHECK(cudaGetLastError());
+}
+
+static inline void sum_covers(CudaContext *context, const Exchanges *exchanges, int count, bool shifted,
+                              const int32_t *positions, const LighthouseShape *shape) {
+    Levels levels = levels_of(&shape->hierarchy);
+    int64_t D = shape->D, groups = shape->B * shape->H * ceil_div(levels.n, COVER_TOKENS);
+    assert(D == 64 || D == 128);
+    auto kernel = D == 64 ? (shifted ? sum_covers_kernel<64, true> : sum_covers_kernel<64, false>)
+                          : (shifted ? sum_covers_kernel<128, true> : sum_covers_kernel<128, false>);
+    dim3 grid((unsigned)ceil_div(groups, SPAN_THREADS / (D / 8)), (unsigned)count);
+    kernel<<<grid, SPAN_THREADS, 0, context->stream>>>(*exchanges, positions, levels, (int)shape->H,
+                                                       (int)shape->B);
+    CUDA_CHECK(cudaGetLastError());
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Attention.
+
+// Causal attention of the S gathered rows: every head by itself.
+static inline SdpaProblem gathered_problem(const LighthouseShape *shape) {
+    int64_t S = shape->hierarchy.n_selected;
+    SdpaStrides strides = sdpa_heads_first(shape->H, S, shape->D);
+    SdpaProblem problem = {shape->B, shape->H, shape->H, S, shape->D, strides, strides, strides, strides};
+    return problem;
+}
+
+// The subsequences t = r (mod dilation) of one sequence are a batch of `dilation`; `heads` heads from `first`
+// on, every `step`-th.
+static inline SdpaStrides dilated_strides(CudaRows rows, int64_t dilation, int64_t step) {
+    SdpaStrides strides = {rows.row, rows.head * step, rows.row * dilation};
+    return strides;
+}
+
+// Attention of q over (k, v) within each subsequence, for the query score. `exchanged`, for the key score:
+// attention of k, which every query head repeats, over (q, v); head j of each group at a time, so that both
+// sides have as many heads and nothing is copied.
+static inline SdpaProblem dilated_problem(CudaRows out, CudaRows q, CudaRows k, CudaRows v, bool exchanged,
+                                          const LighthouseShape *shape) {
+    int64_t dilation = shape->config.dilation, step = exchanged ? shape->share : 1;
+    SdpaStrides q_strides = dilated_strides(q, dilation, step), k_strides = dilated_strides(k, dilation, 1);
+    SdpaProblem problem = {dilation,
+                           shape->H / step,
+                           shape->H / shape->share,
+                           shape->hierarchy.n / dilation,
+                           shape->D,
+                           exchanged ? k_strides : q_strides,
+                           exchanged ? q_strides : k_strides,
+                           dilated_strides(v, dilation, 1),
+                           dilated_strides(out, dilation, step)};
+    return problem;
+}
+
+static inline CudaRows dilated_rows(const CudaLighthouseScratch *scratch, const LighthouseShape *shape) {
+    return cuda_rows_packed(scratch->dilated, shape->hierarchy.n, shape->H, 0, shape->D, 1);
+}
+
+static inline bool dilated_scores(CudaContext *context, Sdpa *sdpa, CudaLighthouseScratch *scratch,
+                                  CudaRows q, CudaRows k, CudaRows v, const LighthouseShape *shape,
+                                  Error *error) {
+    CudaRows out = dilated_rows(scratch, shape);
+    for (int exchanged = 0; exchanged < 2; exchanged++) {
+        SdpaProblem problem = dilated_problem(out, q, k, v, exchanged, shape);
+        for (int64_t b = 0; b < shape->B; b++)
+            for (int64_t j = 0; j < (exchanged ? shape->share : 1); j++) {
+                const bf16 *query = q.data + b * q.batch + j * q.head, *key = k.data + b * k.batch;
+                if (!sdpa_forward(sdpa, &problem, exchanged ? key : query, exchanged ? query : key,
+                                  v.data + b * v.batch, out.data + b * out.batch + j * out.head, NULL,
+                                  scratch->sdpa, scratch->sdpa_bytes, error))
+                    return false;
+            }
+        NormJob job = {out, exchanged ? scratch->scores.k : scratch->scores.q};
+        norm_scores(context, &job, NULL, shape->B, shape->H, shape->hierarchy.n, shape->hierarchy.n_entries,
+                    shape->D);
+    }
+    return true;
+}
+
+// Bytes of scratch->sdpa for q, k, v that lie so (only strides are looked at).
+static inline bool cuda_lighthouse_sdpa_bytes(Sdpa *sdpa, CudaRows q, CudaRows k, CudaRows v,
+                                              const LighthouseShape *shape, bool training, size_t *bytes,
+                                              Error *error) {
+    SdpaProblem problem = gathered_problem(shape);
+    size_t more;
+    if (!sdpa_workspace_bytes(sdpa, &problem, SDPA_FORWARD_STATS, bytes, error)) return false;
+    if (training) {
+        if (!sdpa_workspace_bytes(sdpa, &problem, SDPA_BACKWARD, &more, error)) return false;
+        if (more > *bytes) *bytes = more;
+    }
+    for (int exchanged = 0; exchanged < 2 && shape->config.scorer == SCORER_DILATED; exchanged++) {
+        CudaRows out = cuda_rows_packed(NULL, shape->hierarchy.n, shape->H, 0, shape->D, 1);
+        problem = dilated_problem(out, q, k, v, exchanged, shape);
+        if (!sdpa_workspace_bytes(sdpa, &problem, SDPA_FORWARD, &more, error)) return false;
+        if (more > *bytes) *bytes = more;
+    }
+    return true;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// The layer's parts, in the order of the definition. Tokens q, k, v lie after RoPE as their strides say.
+
+// scores (B, H, E). gate (B, N, H): gla only. `scored`: norm only, the base scores are there already.
+static inline bool cuda_lighthouse_score(CudaContext *context, Sdpa *sdpa, CudaLighthouseScratch *scratch,
+                                         CudaRows q, CudaRows k, CudaRows v, const float *gate, bool scored,
+                                         const LighthouseShape *shape, Error *error) {
+    const Hierarchy *h = &shape->hierarchy;
+    switch (shape->config.scorer) {
+    case SCORER_NORM:
+        if (!scored) {
+            NormJob jobs[2] = {{q, scratch->scores.q}, {k, scratch->scores.k}};
+            norm_scores(context, &jobs[0], &jobs[1], shape->B, shape->H, h->n, h->n_entries, shape->D);
+        }
+        break;
+    case SCORER_DILATED:
+        if (!dilated_scores(context, sdpa, scratch, q, k, v, shape, error)) return false;
+        break;
+    case SCORER_GLA:
+        if (!gla_scores(context, scratch->scores, q, k, v, gate, scratch->gla_states, scratch->gla_decays,
+                        shape, error))
+            return false;
+        break;
+    }
+    pool_scores(context, scratch->scores, shape);
+    return true;
+}
+
+// Gathered rows of q, k and v.
+static inline void cuda_lighthouse_gather(CudaContext *context, const CudaLighthouseRows *rows, CudaRows q,
+                                          CudaRows k, CudaRows v, const LighthouseShape *shape) {
+    Exchanges exchanges = {{{q, rows->q}, {k, rows->k}, {v, rows->v}}};
+    sum_spans(context, &exchanges, 3, false, rows->entries, shape);
+}
+
+// out = the sum of the gathered rows that reach each position; zero where none does.
+static inline void cuda_lighthouse_scatter(CudaContext *context, CudaRows out, const CudaLighthouseRows *rows,
+                                           const LighthouseShape *shape) {
+    Exchanges exchanges = {{{out, rows->out}}};
+    sum_covers(context, &exchanges, 1, true, rows->positions, shape);
+}
+
+// Gradient of the gathered out, dgathered (B, H, S, D), from that of out.
+static inline void cuda_lighthouse_scatter_backward(CudaContext *context, bf16 *dgathered, CudaRows dout,
+                                                    const CudaLighthouseRows *rows,
+                                                    const LighthouseShape *shape) {
+    Exchanges exchanges = {{{dout, dgathered}}};
+    sum_spans(context, &exchanges, 1, true, rows->entries, shape);
+}
+
+// dq, dk, dv = (not +=) from the gradients of the gathered rows in the scratch; summed over the query heads
+// of a group.
+static inline void cuda_lighthouse_gather_backward(CudaContext *context, CudaRows dq, CudaRows dk,
+                                                   CudaRows dv, const CudaLighthouseRows *rows,
+                                                   const CudaLighthouseScratch *scratch,
+                                                   const LighthouseShape *shape) {
+    Exchanges exchanges = {{{dq, scratch->dq}, {dk, scratch->dk}, {dv, scratch->dv}}};
+    sum_covers(context, &exchanges, 3, false, rows->positions, shape);
+}
+
+// out (b, h, n) = the Lighthouse layer of q, k, v. Where `imposed` (B, H, S), on the GPU, is given, these
+// entries are gathered and nothing is scored.
+static inline bool cuda_lighthouse_forward(CudaContext *context, Sdpa *sdpa, CudaRows out,
+                                           CudaLighthouseRows *rows, CudaLighthouseScratch *scratch,
+                                           CudaRows q, CudaRows k, CudaRows v, const float *gate, bool scored,
+                                           const int32_t *imposed, const LighthouseShape *shape,
+                                           Error *error) {
+    if (imposed) {
+        impose_entries(context, rows->entries, rows->positions, imposed, shape);
+    } else {
+        if (!cuda_lighthouse_score(context, sdpa, scratch, q, k, v, gate, scored, shape, error)) return false;
+        select_entries(context, rows->entries, rows->positions, scratch->scores, shape);
+    }
+    cuda_lighthouse_gather(context, rows, q, k, v, shape);
+    SdpaProblem problem = gathered_problem(shape);
+    if (!sdpa_forward(sdpa, &problem, rows->q, rows->k, rows->v, rows->out, rows->lse, scratch->sdpa,
+                      scratch->sdpa_bytes, error))
+        return false;
+    cuda_lighthouse_scatter(context, out, rows, shape);
+    return true;
+}
+
+// dq, dk, dv = (not +=)
+static inline bool cuda_lighthouse_backward(CudaContext *context, Sdpa *sdpa, CudaRows dq, CudaRows dk,
+                                            CudaRows dv, CudaRows dout, const CudaLighthouseRows *rows,
+                                            CudaLighthouseScratch *scratch, const LighthouseShape *shape,
+                                            Error *error) {
+    cuda_lighthouse_scatter_backward(context, scratch->dout, dout, rows, shape);
+    SdpaProblem problem = gathered_problem(shape);
+    if (!sdpa_backward(sdpa, &problem, rows->q, rows->k, rows->v, rows->out, scratch->dout, rows->lse,
+                       scratch->dq, scratch->dk, scratch->dv, scratch->sdpa, scratch->sdpa_bytes, error))
+        return false;
+    cuda_lighthouse_gather_backward(context, dq, dk, dv, rows, scratch, shape);
+    return true;
+}
+
+#endif
