@@ -141,9 +141,42 @@ typedef struct alignas(16) {
 } Bf16x8;
 
 #ifdef __CUDACC__
+static inline __device__ void unpack(float (&to)[8], Bf16x8 from) {
+#pragma unroll
+    for (int i = 0; i < 8; i++) to[i] = __bfloat162float(from.x[i]);
+}
+
+static inline __device__ Bf16x8 pack(const float (&from)[8]) {
+    Bf16x8 to;
+#pragma unroll
+    for (int i = 0; i < 8; i++) to.x[i] = __float2bfloat16(from[i]);
+    return to;
+}
+
 static inline __device__ float warp_sum(float x) {
     for (int lane = 16; lane > 0; lane /= 2) x += __shfl_xor_sync(0xffffffffu, x, lane);
     return x;
+}
+
+// Sums each of COUNT numbers over the thread block, in a fixed order; every thread gets the sums. Blocks of whole
+// warps, one warp without any waiting.
+template <int COUNT> static inline __device__ void block_sum(float (&x)[COUNT]) {
+    __shared__ float sums[32][COUNT];
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) x[i] = warp_sum(x[i]);
+    if (blockDim.x == 32) return;
+    __syncthreads(); // the sums of the last call have been read
+    if (threadIdx.x % 32 == 0) {
+#pragma unroll
+        for (int i = 0; i < COUNT; i++) sums[threadIdx.x / 32][i] = x[i];
+    }
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) x[i] = 0;
+    for (int warp = 0; warp < blockDim.x / 32; warp++) {
+#pragma unroll
+        for (int i = 0; i < COUNT; i++) x[i] += sums[warp][i];
+    }
 }
 #endif
 

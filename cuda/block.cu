@@ -1,0 +1,207 @@
+// One pre-norm decoder block: x + attention(norm x), then that + SwiGLU(norm of that); see block.cuh.
+#include "cuda/block.cuh"
+#include "cuda/cached_attention.cuh"
+#include "cuda/rmsnorm.cuh"
+#include "cuda/rope.cuh"
+#include "cuda/swiglu.cuh"
+
+#include <nvtx3/nvToolsExt.h>
+#include <string.h>
+
+// Goes up with the error when a call fails.
+#define TRY(call)                  \
+    do {                           \
+        if (!(call)) return false; \
+    } while (0)
+
+typedef struct {
+    int64_t rows, C, H, KV, D, F;
+    int64_t HD, QKV; // widths of the attention's output and of packed queries, keys and values
+} Sizes;
+
+static Sizes sizes_of(const BlockPass *pass) {
+    const ModelConfig *m = pass->model;
+    Sizes s = {pass->B * pass->N, m->dim, m->n_heads, m->n_kv_heads, m->head_dim, m->ffn_dim, 0, 0};
+    s.HD = s.H * s.D;
+    s.QKV = s.HD + 2 * s.KV * s.D;
+    return s;
+}
+
+SdpaProblem block_sdpa_problem(const ModelConfig *m, int64_t batch, int64_t rows) {
+    SdpaProblem problem;
+    memset(&problem, 0, sizeof problem);
+    problem.batch = batch;
+    problem.n_heads = m->n_heads;
+    problem.n_kv_heads = m->n_kv_heads;
+    problem.rows = rows;
+    problem.head_dim = m->head_dim;
+    problem.q = problem.k = problem.v = sdpa_rows_first(m->n_heads + 2 * m->n_kv_heads, rows, m->head_dim);
+    problem.out = sdpa_rows_first(m->n_heads, rows, m->head_dim);
+    return problem;
+}
+
+// ---- attention
+
+// Queries, keys, values within a packed buffer (B, N, H + 2 KV, D).
+static CudaRows query_rows(bf16 *qkv, const BlockPass *pass, const Sizes *s) {
+    return cuda_rows_packed(qkv, pass->N, s->H + 2 * s->KV, 0, s->D, 1);
+}
+static CudaRows key_rows(bf16 *qkv, const BlockPass *pass, const Sizes *s) {
+    return cuda_rows_packed(qkv, pass->N, s->H + 2 * s->KV, s->H, s->D, s->H / s->KV);
+}
+static CudaRows value_rows(bf16 *qkv, const BlockPass *pass, const Sizes *s) {
+    return cuda_rows_packed(qkv, pass->N, s->H + 2 * s->KV, s->H + s->KV, s->D, s->H / s->KV);
+}
+
+// The workspace is planned for the configured batch and context; another shape of evaluation may want more.
+static bool workspace_check(const BlockScratch *scratch, const SdpaProblem *problem, SdpaPass pass,
+                            const BlockTools *tools, Error *error) {
+    size_t bytes;
+    TRY(sdpa_workspace_bytes(tools->sdpa, problem, pass, &bytes, error));
+    if (bytes <= scratch->sdpa_bytes) return true;
+    return error_set(
+        error, STATUS_MEMORY,
+        "attention over %lld sequences of %lld tokens needs %.2f GB of workspace, %.2f GB are planned: "
+        "use the shape that the engine was made for",
+        (long long)problem->batch, (long long)problem->rows, bytes / 1e9, scratch->sdpa_bytes / 1e9);
+}
+
+static bool dense_forward(BlockActivations *acts, BlockScratch *scratch, const BlockPass *pass,
+                          const Sizes *s, const BlockTools *tools, Error *error) {
+    SdpaProblem problem = block_sdpa_problem(pass->model, pass->B, pass->N);
+    TRY(workspace_check(scratch, &problem, pass->keep ? SDPA_FORWARD_STATS : SDPA_FORWARD, tools, error));
+    return sdpa_forward(tools->sdpa, &problem, acts->qkv, acts->qkv + s->HD, acts->qkv + s->HD + s->KV * s->D,
+                        acts->attention, pass->keep ? acts->lse : NULL, scratch->sdpa, scratch->sdpa_bytes,
+                        error);
+}
+
+static bool dense_backward(BlockActivations *acts, BlockScratch *scratch, const BlockPass *pass,
+                           const Sizes *s, const BlockTools *tools, Error *error) {
+    SdpaProblem problem = block_sdpa_problem(pass->model, pass->B, pass->N);
+    int64_t k = s->HD, v = s->HD + s->KV * s->D;
+    return sdpa_backward(tools->sdpa, &problem, acts->qkv, acts->qkv + k, acts->qkv + v, acts->attention,
+                         scratch->dattention, acts->lse, scratch->dqkv, scratch->dqkv + k, scratch->dqkv + v,
+                         scratch->sdpa, scratch->sdpa_bytes, error);
+}
+
+// Attention of new tokens over the cached ones and themselves. A prompt that starts the sequence is plain
+// dense attention; so many tokens behind others are rare enough for the kernel that is meant for a few.
+static bool cached_forward(BlockActivations *acts, BlockScratch *scratch, const BlockPass *pass,
+                           const Sizes *s, const BlockTools *tools, Error *error) {
+    const int64_t few = 32;
+    cache_append(pass->cache_k, pass->cache_v, acts->qkv, pass->N, pass->position, s->H, s->KV, s->D,
+                 tools->context->stream);
+    if (pass->position == 0 && pass->N > few) return dense_forward(acts, scratch, pass, s, tools, error);
+    cached_attention_forward(acts->attention, acts->qkv, pass->cache_k, pass->cache_v, pass->N,
+                             pass->position, s->H, s->KV, s->D, tools->context->stream);
+    return true;
+}
+
+static bool attention_forward(BlockActivations *acts, BlockScratch *scratch, const BlockWeights *weights,
+                              const BlockPass *pass, const Sizes *s, const BlockTools *tools, Error *error) {
+    if (pass->cache_k) return cached_forward(acts, scratch, pass, s, tools, error);
+    if (!pass->lighthouse) return dense_forward(acts, scratch, pass, s, tools, error);
+    const float *gate = NULL;
+    if (pass->lighthouse->config.scorer == SCORER_GLA) {
+        // scratch->normed still is the input of the query, key and value projections.
+        cuda_gla_gate(tools->context, scratch->gla_gate, scratch->normed, weights->gla_weight,
+                      weights->gla_bias, s->rows, s->C, s->H);
+        gate = scratch->gla_gate;
+    }
+    bool scored = pass->lighthouse->config.scorer == SCORER_NORM; // by rope_forward
+    return cuda_lighthouse_forward(
+        tools->context, tools->sdpa, cuda_rows_packed(acts->attention, pass->N, s->H, 0, s->D, 1),
+        &acts->lighthouse, &scratch->lighthouse, query_rows(acts->qkv, pass, s), key_rows(acts->qkv, pass, s),
+        value_rows(acts->qkv, pass, s), gate, scored, pass->imposed, pass->lighthouse, error);
+}
+
+static bool attention_backward(BlockActivations *acts, BlockScratch *scratch, const BlockPass *pass,
+                               const Sizes *s, const BlockTools *tools, Error *error) {
+    if (!pass->lighthouse) return dense_backward(acts, scratch, pass, s, tools, error);
+    return cuda_lighthouse_backward(tools->context, tools->sdpa, query_rows(scratch->dqkv, pass, s),
+                                    key_rows(scratch->dqkv, pass, s), value_rows(scratch->dqkv, pass, s),
+                                    cuda_rows_packed(scratch->dattention, pass->N, s->H, 0, s->D, 1),
+                                    &acts->lighthouse, &scratch->lighthouse, pass->lighthouse, error);
+}
+
+// ---- the block
+
+// Queries, keys and values of the normed input, turned to their positions, and their attention.
+static bool attention_half(const bf16 *x, const BlockWeights *weights, BlockActivations *acts,
+                           BlockScratch *scratch, const BlockPass *pass, const Sizes *s,
+                           const BlockTools *tools, Error *error) {
+    LighthouseScores scores = {NULL, NULL};
+    int64_t entries = 0;
+    if (pass->lighthouse && pass->lighthouse->config.scorer == SCORER_NORM && !pass->imposed) {
+        scores = scratch->lighthouse.scores;
+        entries = pass->lighthouse->hierarchy.n_entries;
+    }
+    rmsnorm_forward(scratch->normed, x, weights->attention_norm, s->rows, s->C, pass->model->norm_eps,
+                    tools->context->stream);
+    TRY(matmul_forward(tools->matmul, acts->qkv, scratch->normed, weights->qkv, NULL, s->rows, s->C, s->QKV,
+                       error));
+    rope_forward(acts->qkv, scratch->cosines, scratch->sines, scores, entries, pass->B, pass->N, s->H, s->KV,
+                 s->D, pass->position, tools->context->stream);
+    nvtxRangePushA(pass->lighthouse ? "lighthouse attention" : "attention");
+    bool ok = attention_forward(acts, scratch, weights, pass, s, tools, error);
+    nvtxRangePop();
+    return ok;
+}
+
+bool block_forward(bf16 *x_out, const bf16 *x, const BlockWeights *weights, BlockActivations *acts,
+                   BlockScratch *scratch, const BlockPass *pass, const BlockTools *tools, Error *error) {
+    Sizes s = sizes_of(pass);
+    TRY(attention_half(x, weights, acts, scratch, pass, &s, tools, error));
+    TRY(matmul_forward(tools->matmul, acts->mid, acts->attention, weights->o, x, s.rows, s.HD, s.C, error));
+
+    rmsnorm_forward(scratch->normed, acts->mid, weights->ffn_norm, s.rows, s.C, pass->model->norm_eps,
+                    tools->context->stream);
+    TRY(matmul_forward(tools->matmul, acts->gate_up, scratch->normed, weights->gate_up, NULL, s.rows, s.C,
+                       2 * s.F, error));
+    if (!x_out) return true;
+    swiglu_forward(scratch->act, acts->gate_up, s.rows, s.F, tools->context->stream);
+    return matmul_forward(tools->matmul, x_out, scratch->act, weights->down, acts->mid, s.rows, s.F, s.C,
+                          error);
+}
+
+// The feed-forward half. Kernels that read what the forward read also give again what the forward made, in
+// place of the gradient that they take: so the gradient of a product's input comes first, that of its weight
+// after.
+static bool ffn_backward(bf16 *dx, const BlockWeights *weights, const BlockGradients *gradients,
+                         BlockActivations *acts, BlockScratch *scratch, const BlockPass *pass, const Sizes *s,
+                         const BlockTools *tools, Error *error) {
+    Matmul *matmul = tools->matmul;
+    TRY(matmul_backward_input(matmul, scratch->act, dx, weights->down, s->rows, s->F, s->C, error));
+    swiglu_backward(scratch->act, acts->gate_up, s->rows, s->F, tools->context->stream);
+    TRY(matmul_backward_weight(matmul, gradients->down, dx, scratch->act, s->rows, s->F, s->C, error));
+    TRY(matmul_backward_input(matmul, scratch->normed, acts->gate_up, weights->gate_up, s->rows, s->C,
+                              2 * s->F, error));
+    rmsnorm_backward(dx, gradients->ffn_norm, scratch->normed, scratch->norm_partial, scratch->normed,
+                     acts->mid, weights->ffn_norm, s->rows, s->C, pass->model->norm_eps,
+                     tools->context->stream);
+    return matmul_backward_weight(matmul, gradients->gate_up, acts->gate_up, scratch->normed, s->rows, s->C,
+                                  2 * s->F, error);
+}
+
+bool block_backward(bf16 *dx, const bf16 *x, const BlockWeights *weights, const BlockGradients *gradients,
+                    BlockActivations *acts, BlockScratch *scratch, const BlockPass *pass,
+                    const BlockTools *tools, Error *error) {
+    Sizes s = sizes_of(pass);
+    Matmul *matmul = tools->matmul;
+    TRY(ffn_backward(dx, weights, gradients, acts, scratch, pass, &s, tools, error));
+
+    TRY(matmul_backward_input(matmul, scratch->dattention, dx, weights->o, s.rows, s.HD, s.C, error));
+    TRY(matmul_backward_weight(matmul, gradients->o, dx, acts->attention, s.rows, s.HD, s.C, error));
+    nvtxRangePushA(pass->lighthouse ? "lighthouse attention" : "attention");
+    bool ok = attention_backward(acts, scratch, pass, &s, tools, error);
+    nvtxRangePop();
+    TRY(ok);
+    rope_backward(scratch->dqkv, scratch->cosines, scratch->sines, pass->B, pass->N, s.H, s.KV, s.D,
+                  tools->context->stream);
+    TRY(matmul_backward_input(matmul, scratch->normed, scratch->dqkv, weights->qkv, s.rows, s.C, s.QKV,
+                              error));
+    rmsnorm_backward(dx, gradients->attention_norm, scratch->normed, scratch->norm_partial, scratch->normed,
+                     x, weights->attention_norm, s.rows, s.C, pass->model->norm_eps, tools->context->stream);
+    return matmul_backward_weight(matmul, gradients->qkv, scratch->dqkv, scratch->normed, s.rows, s.C, s.QKV,
+                                  error);
+}

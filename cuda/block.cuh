@@ -1,0 +1,82 @@
+// One decoder block of the CUDA engine, forward and backward, over buffers that the engine planned; the twin
+// is cpu/block.h.
+#ifndef CUDA_BLOCK_CUH
+#define CUDA_BLOCK_CUH
+
+#include "core/engine.h"
+#include "cuda/matmul.cuh"
+#include "lighthouse.cuh"
+#include "sdpa.cuh"
+
+// One layer's weights. Matrices are the bf16 working copies, norms the float32 masters.
+typedef struct {
+    const float *attention_norm, *ffn_norm; // (C)
+    const bf16 *qkv;                        // (H D + 2 KV D, C): q_proj, k_proj, v_proj one behind the other
+    const bf16 *o;                          // (C, H D)
+    const bf16 *gate_up;                    // (2F, C): gate_proj, up_proj
+    const bf16 *down;                       // (C, F)
+    const float *gla_weight, *gla_bias;     // (H, C), (H); NULL without the gla scorer
+} BlockWeights;
+
+// Their gradients, float32, of the same shapes.
+typedef struct {
+    float *attention_norm, *ffn_norm, *qkv, *o, *gate_up, *down;
+} BlockGradients;
+
+// What one layer's forward keeps for its backward, beside its input. Outputs of norms and of SwiGLU are
+// worked out again.   rows = B N
+typedef struct {
+    bf16 *qkv;       // (B, N, H + 2 KV, D) after RoPE
+    bf16 *attention; // (B, N, H, D)
+    float *lse;      // (B, H, N) of dense attention
+    bf16 *mid;       // (rows, C) after the attention's residual addition
+    bf16 *gate_up;   // (rows, 2F); the backward turns it into its gradient
+    CudaLighthouseRows lighthouse;
+} BlockActivations;
+
+// Buffers that all layers share.
+typedef struct {
+    float *cosines, *sines; // (positions, D/2)
+    float *gla_gate;        // (rows, H)
+    bf16 *normed;           // (rows, C) output of a norm, or the gradient of that
+    bf16 *act;              // (rows, F) output of SwiGLU, or the gradient of that
+    bf16 *dattention;       // (B, N, H, D)
+    bf16 *dqkv;             // (B, N, H + 2 KV, D)
+    float *norm_partial;    // partial sums of rmsnorm_backward
+    CudaLighthouseScratch lighthouse;
+    void *sdpa; // workspace of cuDNN; lighthouse.sdpa is the same
+    size_t sdpa_bytes;
+} BlockScratch;
+
+// What the work goes through.
+typedef struct {
+    CudaContext *context;
+    Matmul *matmul;
+    Sdpa *sdpa;
+} BlockTools;
+
+// One pass over B sequences of N tokens, and how this layer attends in it.
+typedef struct {
+    const ModelConfig *model;
+    int64_t B, N;
+    const LighthouseShape *lighthouse; // NULL: dense
+    const int32_t *imposed;            // (B, H, S) in device memory, or NULL
+    bool keep;                         // a backward follows
+    int64_t position;                  // of the first token
+    bf16 *cache_k, *cache_v; // (cache, KV, D) or NULL; dense, B = 1, keys of positions 0 ... position + N - 1
+} BlockPass;
+
+// x_out (rows, C) = the block of x (rows, C). NULL x_out: only what the backward needs is made.
+bool block_forward(bf16 *x_out, const bf16 *x, const BlockWeights *weights, BlockActivations *acts,
+                   BlockScratch *scratch, const BlockPass *pass, const BlockTools *tools, Error *error);
+
+// dx (rows, C) holds the gradient of the block's output on entry and that of its input x on return; gradients
+// are added to. acts is used up.
+bool block_backward(bf16 *dx, const bf16 *x, const BlockWeights *weights, const BlockGradients *gradients,
+                    BlockActivations *acts, BlockScratch *scratch, const BlockPass *pass,
+                    const BlockTools *tools, Error *error);
+
+// The dense attention of `rows` tokens in each of `batch` sequences, over packed queries, keys and values.
+SdpaProblem block_sdpa_problem(const ModelConfig *model, int64_t batch, int64_t rows);
+
+#endif

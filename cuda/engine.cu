@@ -1,0 +1,498 @@
+// The CUDA engine: the whole decoder in one allocation on one GPU, behind the interface of core/engine.h; its
+// twin is cpu/engine.c. All work goes to one stream; the host waits only where a result goes back to it.
+#include "cuda/engine.cuh"
+#include "cuda/cross_entropy.cuh"
+#include "cuda/rmsnorm.cuh"
+#include "cuda/rope.cuh"
+
+#include <assert.h>
+#include <nvtx3/nvToolsExt.h>
+#include <string.h>
+
+// Goes up with the error when a call fails.
+#define TRY(call)                  \
+    do {                           \
+        if (!(call)) return false; \
+    } while (0)
+
+// ---- making and freeing
+
+static CudaEngine *engine_new(const EngineConfig *config) {
+    CudaEngine *e = (CudaEngine *)alloc_or_exit(1, sizeof *e);
+    e->base.api = engine_cuda();
+    e->base.config = *config;
+    e->base.table =
+        param_table_create(&config->model, config->use_lighthouse && config->lighthouse.scorer == SCORER_GLA);
+    return e;
+}
+
+// The card's context and cuDNN: what exact plans need.
+static bool engine_start(CudaEngine *e, Error *error) {
+    int device;
+    CUDA_TRY(cudaGetDevice(&device), error);
+    TRY(cuda_context_create(&e->context, device, error));
+    e->tools.context = &e->context;
+    e->tools.sdpa = sdpa_create(e->context.stream, e->base.config.deterministic, error);
+    return e->tools.sdpa != NULL;
+}
+
+static void cuda_destroy(Engine *engine) {
+    CudaEngine *e = (CudaEngine *)engine;
+    if (e->context.stream) CUDA_CHECK(cudaStreamSynchronize(e->context.stream));
+    for (int layer = 0; layer < MODEL_MAX_LAYERS; layer++) CUDA_CHECK(cudaFree(e->imposed[layer]));
+    matmul_destroy(e->tools.matmul);
+    sdpa_destroy(e->tools.sdpa);
+    if (e->host.arena) CUDA_CHECK(cudaFreeHost(e->host.arena));
+    if (e->arena) CUDA_CHECK(cudaFree(e->arena));
+    if (e->context.stream) cuda_context_destroy(&e->context);
+    param_table_free(&e->base.table);
+    free(e);
+}
+
+static bool gpu_present(void) {
+    int count = 0;
+    bool present = cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
+    cudaGetLastError(); // that there is none is no error
+    return present;
+}
+
+static bool cuda_plan(const EngineConfig *config, MemoryPlan *plan, Error *error) {
+    CudaEngine *e = engine_new(config);
+    bool ok = (!gpu_present() || engine_start(e, error)) && cuda_plan_engine(e, plan, error);
+    for (int i = 0; ok && i < plan->count; i++) plan->rows[i].pointer = NULL; // they pointed into e
+    cuda_destroy(&e->base);
+    return ok;
+}
+
+static size_t cuda_memory_available(void) {
+    size_t available = 0, total = 0;
+    if (gpu_present()) CUDA_CHECK(cudaMemGetInfo(&available, &total));
+    return available;
+}
+
+// Takes the memory of both plans, on the card zeroed.
+static bool engine_allocate(CudaEngine *e, MemoryPlan *plan, Error *error) {
+    size_t available, total;
+    TRY(cuda_plan_engine(e, plan, error));
+    CUDA_TRY(cudaMemGetInfo(&available, &total), error);
+    if (plan->total > available) {
+        return error_set(
+            error, STATUS_MEMORY,
+            "%.2f GB are needed, %.2f GB of the card's %.2f GB are free: use a smaller --batch or --seq-len, "
+            "or --recompute block",
+            plan->total / 1e9, available / 1e9, total / 1e9);
+    }
+    CUDA_TRY(cudaMalloc(&e->arena, plan->total), error);
+    plan_bind(plan, e->arena);
+    CUDA_TRY(cudaMemsetAsync(e->arena, 0, plan->total, e->context.stream), error);
+    cuda_plan_host(e, plan);
+    CUDA_TRY(cudaMallocHost(&e->host.arena, plan->total), error);
+    plan_bind(plan, e->host.arena);
+    return true;
+}
+
+static Engine *cuda_create(const EngineConfig *config, Error *error) {
+    CudaEngine *e = engine_new(config);
+    MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
+    bool ok = engine_start(e, error) && engine_allocate(e, plan, error);
+    free(plan);
+    if (!ok) {
+        cuda_destroy(&e->base);
+        return NULL;
+    }
+    e->scratch.lighthouse.sdpa = e->scratch.sdpa;
+    e->scratch.lighthouse.sdpa_bytes = e->scratch.sdpa_bytes;
+    e->tools.matmul = matmul_create(e->context.cublas, e->context.stream, e->matmul_workspace);
+    rope_table(e->scratch.cosines, e->scratch.sines,
+               config->context > config->cache ? config->context : config->cache, config->model.head_dim,
+               config->model.rope_theta, e->context.stream);
+    return &e->base;
+}
+
+// ---- layers
+
+// Where a parameter lies in a flat array: of trained ones, or of frozen ones.
+static int64_t offset_of(const CudaEngine *e, ParamRole role, int layer) {
+    int index = param_find(&e->base.table, role, layer);
+    assert(index >= 0);
+    return e->base.table.params[index].offset;
+}
+
+static BlockWeights block_weights(const CudaEngine *e, int layer) {
+    BlockWeights w;
+    memset(&w, 0, sizeof w);
+    w.attention_norm = e->weights + offset_of(e, PARAM_ATTENTION_NORM, layer);
+    w.qkv = e->copies + offset_of(e, PARAM_Q, layer);
+    w.o = e->copies + offset_of(e, PARAM_O, layer);
+    w.ffn_norm = e->weights + offset_of(e, PARAM_FFN_NORM, layer);
+    w.gate_up = e->copies + offset_of(e, PARAM_GATE, layer);
+    w.down = e->copies + offset_of(e, PARAM_DOWN, layer);
+    if (e->frozen) {
+        w.gla_weight = e->frozen + offset_of(e, PARAM_GLA_WEIGHT, layer);
+        w.gla_bias = e->frozen + offset_of(e, PARAM_GLA_BIAS, layer);
+    }
+    return w;
+}
+
+static BlockGradients block_gradients(const CudaEngine *e, int layer) {
+    BlockGradients g;
+    g.attention_norm = e->gradients + offset_of(e, PARAM_ATTENTION_NORM, layer);
+    g.qkv = e->gradients + offset_of(e, PARAM_Q, layer);
+    g.o = e->gradients + offset_of(e, PARAM_O, layer);
+    g.ffn_norm = e->gradients + offset_of(e, PARAM_FFN_NORM, layer);
+    g.gate_up = e->gradients + offset_of(e, PARAM_GATE, layer);
+    g.down = e->gradients + offset_of(e, PARAM_DOWN, layer);
+    return g;
+}
+
+// The buffers of one layer among those planned for all.
+static BlockActivations block_activations(const CudaEngine *e, int layer) {
+    const EngineConfig *config = &e->base.config;
+    const ModelConfig *m = &config->model;
+    int64_t rows = layer % e->kept_layers * config->batch * config->context;
+    BlockActivations a = e->acts;
+    a.qkv += rows * (m->n_heads + 2 * m->n_kv_heads) * m->head_dim;
+    a.attention += rows * m->n_heads * m->head_dim;
+    if (a.lse) a.lse += rows * m->n_heads;
+    a.mid += rows * m->dim;
+    a.gate_up += rows * 2 * m->ffn_dim;
+    if (config->use_lighthouse) {
+        int64_t slot = 0; // layers that stay dense have none
+        for (int i = 0; i < layer && e->kept_layers > 1; i++) slot += !config->dense_layer[i];
+        int64_t heads = slot * e->lighthouse.B * e->lighthouse.H;
+        int64_t selected = heads * e->lighthouse.hierarchy.n_selected;
+        a.lighthouse.entries += selected;
+        a.lighthouse.positions += heads * e->lighthouse.hierarchy.n_entries;
+        a.lighthouse.q += selected * e->lighthouse.D;
+        a.lighthouse.k += selected * e->lighthouse.D;
+        a.lighthouse.v += selected * e->lighthouse.D;
+        a.lighthouse.out += selected * e->lighthouse.D;
+        a.lighthouse.lse += selected;
+    }
+    return a;
+}
+
+static bf16 *block_input(const CudaEngine *e, int64_t layer) {
+    const EngineConfig *config = &e->base.config;
+    return e->x + layer % e->kept_inputs * config->batch * config->context * config->model.dim;
+}
+
+// The pass as layer `layer` sees it: dense, Lighthouse, or over the cache.
+static BlockPass layer_pass(const CudaEngine *e, const BlockPass *pass, int layer) {
+    const EngineConfig *config = &e->base.config;
+    BlockPass own = *pass;
+    if (config->dense_layer[layer]) own.lighthouse = NULL;
+    own.imposed = e->imposed[layer];
+    if (pass->cache_k) {
+        int64_t skip = layer * config->cache * config->model.n_kv_heads * config->model.head_dim;
+        own.cache_k += skip;
+        own.cache_v += skip;
+    }
+    return own;
+}
+
+static void range_push(const char *name, int layer) {
+    char text[32];
+    snprintf(text, sizeof text, "%s %d", name, layer);
+    nvtxRangePushA(text);
+}
+
+static bool layer_forward(CudaEngine *e, bf16 *x_out, const BlockPass *pass, int layer, Error *error) {
+    BlockWeights weights = block_weights(e, layer);
+    BlockActivations acts = block_activations(e, layer);
+    BlockPass own = layer_pass(e, pass, layer);
+    range_push("layer", layer);
+    bool ok =
+        block_forward(x_out, block_input(e, layer), &weights, &acts, &e->scratch, &own, &e->tools, error);
+    nvtxRangePop();
+    return ok;
+}
+
+static bool layer_backward(CudaEngine *e, const BlockPass *pass, int layer, Error *error) {
+    BlockWeights weights = block_weights(e, layer);
+    BlockGradients gradients = block_gradients(e, layer);
+    BlockActivations acts = block_activations(e, layer);
+    BlockPass own = layer_pass(e, pass, layer);
+    range_push("layer backward", layer);
+    bool ok = block_backward(e->dx, block_input(e, layer), &weights, &gradients, &acts, &e->scratch, &own,
+                             &e->tools, error);
+    nvtxRangePop();
+    return ok;
+}
+
+// ---- passes over all layers
+
+// Puts tokens into the card's buffer; the vocabulary has all of them, or the error says which it lacks.
+static bool upload_tokens(CudaEngine *e, const int32_t *tokens, int64_t count, Error *error) {
+    int64_t V = e->base.config.model.vocab_size;
+    CUDA_TRY(cudaStreamSynchronize(e->context.stream), error); // the buffer may still be read from
+    for (int64_t i = 0; i < count; i++) {
+        if (tokens[i] < 0 || tokens[i] >= V) {
+            return error_set(error, STATUS_DATA,
+                             "token %lld is %d, the vocabulary has 0 to %lld: data and model differ",
+                             (long long)i, tokens[i], (long long)V - 1);
+        }
+        e->host.tokens[i] = tokens[i];
+    }
+    CUDA_TRY(cudaMemcpyAsync(e->tokens, e->host.tokens, (size_t)count * sizeof *tokens,
+                             cudaMemcpyHostToDevice, e->context.stream),
+             error);
+    return true;
+}
+
+// Embedding, all layers, final norm; its output is left in scratch.normed.   token of row (b, n): the
+// uploaded tokens[b * stride + n]
+static bool forward(CudaEngine *e, const BlockPass *pass, int64_t stride, Error *error) {
+    const ModelConfig *m = &e->base.config.model;
+    nvtxRangePushA("forward");
+    embedding_forward(block_input(e, 0), e->tokens, stride, e->copies + offset_of(e, PARAM_EMBEDDING, -1),
+                      pass->B, pass->N, m->dim, e->context.stream);
+    bool ok = true;
+    for (int layer = 0; ok && layer < m->n_layers; layer++) {
+        ok = layer_forward(e, block_input(e, layer + 1), pass, layer, error);
+    }
+    rmsnorm_forward(e->scratch.normed, block_input(e, m->n_layers),
+                    e->weights + offset_of(e, PARAM_FINAL_NORM, -1), pass->B * pass->N, m->dim, m->norm_eps,
+                    e->context.stream);
+    nvtxRangePop();
+    return ok;
+}
+
+// Losses of the rows in scratch.normed, a chunk of them at a time, so that the logits never exist at once.
+// For a backward also the head's gradient, and scratch.normed becomes its own gradient; both times `scale`.
+static bool head(CudaEngine *e, const BlockPass *pass, double scale, Error *error) {
+    const ModelConfig *m = &e->base.config.model;
+    int64_t rows = pass->B * pass->N, V = m->vocab_size, C = m->dim, offset = offset_of(e, PARAM_HEAD, -1);
+    int64_t chunk = cross_entropy_chunk(e->base.config.batch * e->base.config.context, V);
+    Matmul *matmul = e->tools.matmul;
+    nvtxRangePushA("head and loss");
+    for (int64_t first = 0; first < rows; first += chunk) {
+        int64_t count = rows - first < chunk ? rows - first : chunk;
+        bf16 *x = e->scratch.normed + first * C;
+        TRY(matmul_forward(matmul, e->logits, x, e->copies + offset, NULL, count, C, V, error));
+        cross_entropy(e->logits, e->nats, e->tokens + 1, pass->N + 1, pass->N, first, count, V, scale,
+                      pass->keep, e->context.stream);
+        if (!pass->keep) continue;
+        TRY(matmul_backward_weight(matmul, e->gradients + offset, e->logits, x, count, C, V, error));
+        TRY(matmul_backward_input(matmul, x, e->logits, e->copies + offset, count, C, V, error));
+    }
+    sum_ordered(e->total_nats, e->nats, rows, e->context.stream);
+    nvtxRangePop();
+    return true;
+}
+
+// Adds up the embedding's gradient; the host sorts the tokens while the card is busy with the layers.
+static bool embedding_gradient(CudaEngine *e, const BlockPass *pass, Error *error) {
+    const ModelConfig *m = &e->base.config.model;
+    const EmbeddingOrder *order = &e->host.order;
+    cudaStream_t stream = e->context.stream;
+    int64_t rows = pass->B * pass->N;
+    e->order.n_pieces = order->n_pieces;
+    e->order.n_long = order->n_long;
+    CUDA_TRY(cudaMemcpyAsync(e->order.rows, order->rows, (size_t)rows * sizeof *order->rows,
+                             cudaMemcpyHostToDevice, stream),
+             error);
+    CUDA_TRY(cudaMemcpyAsync(e->order.pieces, order->pieces, (size_t)order->n_pieces * sizeof *order->pieces,
+                             cudaMemcpyHostToDevice, stream),
+             error);
+    CUDA_TRY(cudaMemcpyAsync(e->order.long_tokens, order->long_tokens,
+                             (size_t)order->n_long * sizeof *order->long_tokens, cudaMemcpyHostToDevice,
+                             stream),
+             error);
+    embedding_backward(e->gradients + offset_of(e, PARAM_EMBEDDING, -1), e->embedding_partial, e->dx,
+                       &e->order, m->dim, stream);
+    return true;
+}
+
+// From the gradient of the final norm's output, in scratch.normed, to all the others.
+static bool backward(CudaEngine *e, const BlockPass *pass, Error *error) {
+    const EngineConfig *config = &e->base.config;
+    const ModelConfig *m = &config->model;
+    int64_t rows = pass->B * pass->N, norm = offset_of(e, PARAM_FINAL_NORM, -1);
+    bool ok = true;
+    nvtxRangePushA("backward");
+    CUDA_TRY(cudaMemsetAsync(e->dx, 0, (size_t)(rows * m->dim) * sizeof *e->dx, e->context.stream), error);
+    rmsnorm_backward(e->dx, e->gradients + norm, e->scratch.normed, e->scratch.norm_partial,
+                     e->scratch.normed, block_input(e, m->n_layers), e->weights + norm, rows, m->dim,
+                     m->norm_eps, e->context.stream);
+    for (int layer = (int)m->n_layers - 1; ok && layer >= 0; layer--) {
+        bool again = config->recompute && layer < m->n_layers - 1;
+        ok = (!again || layer_forward(e, NULL, pass, layer, error)) && layer_backward(e, pass, layer, error);
+    }
+    ok = ok && embedding_gradient(e, pass, error);
+    nvtxRangePop();
+    return ok;
+}
+
+// ---- the interface
+
+// Describes a pass; `shape` is filled and used where the attention is Lighthouse.
+static bool make_pass(CudaEngine *e, BlockPass *pass, LighthouseShape *shape, int64_t B, int64_t N,
+                      Attention attention, Error *error) {
+    memset(pass, 0, sizeof *pass);
+    pass->model = &e->base.config.model;
+    pass->B = B;
+    pass->N = N;
+    if (attention == ATTENTION_LIGHTHOUSE) {
+        assert(e->base.config.use_lighthouse);
+        *shape = e->lighthouse;
+        shape->B = B;
+        TRY(hierarchy_create(&shape->config, N, &shape->hierarchy, error));
+        pass->lighthouse = shape;
+    }
+    return true;
+}
+
+// Waits for all work, and for the loss that it ends with.
+static bool fetch_nats(CudaEngine *e, double *nats, Error *error) {
+    CUDA_TRY(
+        cudaMemcpyAsync(e->host.nats, e->total_nats, sizeof *nats, cudaMemcpyDeviceToHost, e->context.stream),
+        error);
+    CUDA_TRY(cudaStreamSynchronize(e->context.stream), error);
+    *nats = *e->host.nats;
+    return true;
+}
+
+static bool cuda_forward_backward(Engine *engine, const int32_t *tokens, Attention attention,
+                                  int64_t total_targets, double *nats, Error *error) {
+    CudaEngine *e = (CudaEngine *)engine;
+    int64_t B = engine->config.batch, N = engine->config.context;
+    BlockPass pass;
+    LighthouseShape shape;
+    assert(engine->config.training);
+    TRY(make_pass(e, &pass, &shape, B, N, attention, error));
+    pass.keep = true;
+    TRY(upload_tokens(e, tokens, B * (N + 1), error));
+    TRY(forward(e, &pass, N + 1, error));
+    embedding_order(&e->host.order, e->host.starts, e->host.tokens, N + 1, B, N,
+                    engine->config.model.vocab_size);
+    TRY(head(e, &pass, 1.0 / (double)total_targets, error));
+    TRY(backward(e, &pass, error));
+    return fetch_nats(e, nats, error);
+}
+
+static bool cuda_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context,
+                          Attention attention, double *nats, Error *error) {
+    CudaEngine *e = (CudaEngine *)engine;
+    BlockPass pass;
+    LighthouseShape shape;
+    assert(batch * context <= engine->config.batch * engine->config.context &&
+           batch <= engine->config.batch && context <= engine->config.context);
+    TRY(make_pass(e, &pass, &shape, batch, context, attention, error));
+    TRY(upload_tokens(e, tokens, batch * (context + 1), error));
+    TRY(forward(e, &pass, context + 1, error));
+    TRY(head(e, &pass, 0, error));
+    return fetch_nats(e, nats, error);
+}
+
+static bool cuda_decode(Engine *engine, const int32_t *tokens, int64_t count, int64_t position, float *logits,
+                        Error *error) {
+    CudaEngine *e = (CudaEngine *)engine;
+    const ModelConfig *m = &engine->config.model;
+    if (position + count > engine->config.cache) {
+        return error_set(error, STATUS_USAGE, "%lld tokens do not fit the cache of %lld tokens",
+                         (long long)(position + count), (long long)engine->config.cache);
+    }
+    int64_t room = engine->config.batch * engine->config.context; // rows of activations
+    BlockPass pass;
+    pass.N = 0;
+    assert(count > 0);
+    for (int64_t done = 0; done < count; done += pass.N) {
+        TRY(make_pass(e, &pass, NULL, 1, count - done < room ? count - done : room, ATTENTION_DENSE, error));
+        pass.position = position + done;
+        pass.cache_k = e->cache_k;
+        pass.cache_v = e->cache_v;
+        TRY(upload_tokens(e, tokens + done, pass.N, error));
+        TRY(forward(e, &pass, 0, error));
+    }
+    TRY(matmul_forward_float32(e->tools.matmul, e->last_logits, e->scratch.normed + (pass.N - 1) * m->dim,
+                               e->copies + offset_of(e, PARAM_HEAD, -1), 1, m->dim, m->vocab_size, error));
+    CUDA_TRY(cudaMemcpyAsync(logits, e->last_logits, (size_t)m->vocab_size * sizeof *logits,
+                             cudaMemcpyDeviceToHost, e->context.stream),
+             error);
+    CUDA_TRY(cudaStreamSynchronize(e->context.stream), error);
+    return true;
+}
+
+static bool cuda_update(Engine *engine, const AdamW *adamw, double *grad_norm, Error *error) {
+    CudaEngine *e = (CudaEngine *)engine;
+    cudaStream_t stream = e->context.stream;
+    int64_t size = engine->table.trained_size;
+    nvtxRangePushA("optimizer");
+    gradient_norm(e->norm, e->norm_partial, e->gradients, size, adamw->clip, stream);
+    adamw_update(e->weights, e->copies, e->gradients, e->moment1, e->moment2, e->norm, size, adamw, stream);
+    nvtxRangePop();
+    CUDA_TRY(cudaMemcpyAsync(e->host.norm, e->norm, sizeof *e->norm, cudaMemcpyDeviceToHost, stream), error);
+    CUDA_TRY(cudaStreamSynchronize(stream), error);
+    *grad_norm = e->host.norm->norm;
+    return isfinite(*grad_norm) ||
+           error_set(error, STATUS_NONFINITE, "the gradient's norm is %f", *grad_norm);
+}
+
+// ---- tensors in and out
+
+static float *tensor(CudaEngine *e, TensorKind kind, int param) {
+    const Param *p = &e->base.table.params[param];
+    assert(p->trained || kind == TENSOR_WEIGHT);
+    float *flats[] = {e->weights, e->gradients, e->moment1, e->moment2}; // in the order of TensorKind
+    return (p->trained ? flats[kind] : e->frozen) + p->offset;
+}
+
+static void cuda_read(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count, float *out) {
+    CudaEngine *e = (CudaEngine *)engine;
+    CUDA_CHECK(cudaStreamSynchronize(e->context.stream));
+    CUDA_CHECK(
+        cudaMemcpy(out, tensor(e, kind, param) + start, (size_t)count * sizeof *out, cudaMemcpyDeviceToHost));
+}
+
+static void cuda_write(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count,
+                       const float *in) {
+    CudaEngine *e = (CudaEngine *)engine;
+    const Param *p = &engine->table.params[param];
+    float *to = tensor(e, kind, param) + start;
+    CUDA_CHECK(cudaStreamSynchronize(e->context.stream));
+    CUDA_CHECK(cudaMemcpy(to, in, (size_t)count * sizeof *in, cudaMemcpyHostToDevice));
+    if (kind == TENSOR_WEIGHT && p->trained) {
+        round_to_bf16(e->copies + p->offset + start, to, count, e->context.stream);
+    }
+}
+
+static int64_t selection_size(const CudaEngine *e) {
+    return e->lighthouse.B * e->lighthouse.H * e->lighthouse.hierarchy.n_selected;
+}
+
+static void cuda_read_selection(Engine *engine, int layer, int32_t *entries) {
+    CudaEngine *e = (CudaEngine *)engine;
+    assert(e->kept_layers == engine->config.model.n_layers); // else another layer's may be there
+    CUDA_CHECK(cudaStreamSynchronize(e->context.stream));
+    CUDA_CHECK(cudaMemcpy(entries, block_activations(e, layer).lighthouse.entries,
+                          (size_t)selection_size(e) * sizeof *entries, cudaMemcpyDeviceToHost));
+}
+
+static void cuda_impose_selection(Engine *engine, int layer, const int32_t *entries) {
+    CudaEngine *e = (CudaEngine *)engine;
+    size_t bytes = (size_t)selection_size(e) * sizeof *entries;
+    CUDA_CHECK(cudaStreamSynchronize(e->context.stream));
+    CUDA_CHECK(cudaFree(e->imposed[layer]));
+    e->imposed[layer] = NULL;
+    if (!entries) return;
+    CUDA_CHECK(cudaMalloc(&e->imposed[layer], bytes));
+    CUDA_CHECK(cudaMemcpy(e->imposed[layer], entries, bytes, cudaMemcpyHostToDevice));
+}
+
+const EngineApi *engine_cuda(void) {
+    static const EngineApi api = {"cuda",
+                                  cuda_plan,
+                                  cuda_memory_available,
+                                  cuda_create,
+                                  cuda_destroy,
+                                  cuda_forward_backward,
+                                  cuda_evaluate,
+                                  cuda_update,
+                                  cuda_decode,
+                                  cuda_read,
+                                  cuda_write,
+                                  cuda_read_selection,
+                                  cuda_impose_selection};
+    return &api;
+}

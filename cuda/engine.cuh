@@ -1,0 +1,57 @@
+// What the parts of the CUDA engine share: its structure and its memory plan. Others see core/engine.h alone.
+#ifndef CUDA_ENGINE_CUH
+#define CUDA_ENGINE_CUH
+
+#include "cuda/adamw.cuh"
+#include "cuda/block.cuh"
+#include "cuda/embedding.cuh"
+
+// Host memory that the card copies from and to while the host goes on ("pinned").
+typedef struct {
+    void *arena;
+    int32_t *tokens;      // (B (N+1))
+    EmbeddingOrder order; // of the tokens
+    int32_t *starts;      // (V+1) scratch of embedding_order
+    double *nats;         // (1)
+    GradientNorm *norm;   // (1)
+} HostBuffers;
+
+typedef struct {
+    Engine base;
+    LighthouseShape lighthouse; // at the configured batch and context
+    CudaContext context;
+    BlockTools tools;
+    void *arena;
+
+    float *weights, *gradients, *moment1, *moment2; // flat, laid out by the parameter table
+    bf16 *copies;                                   // of the weights
+    float *frozen;                                  // gates of the gla scorer
+    BlockActivations acts;                          // of the first of kept_layers layers
+    int64_t kept_layers; // layers whose activations are kept: all, or one that all share
+    int64_t kept_inputs; // block inputs that are kept; layer i reads x[i % kept_inputs]
+    BlockScratch scratch;
+    bf16 *x;            // (kept_inputs, rows, C)
+    bf16 *dx;           // (rows, C)
+    bf16 *logits;       // (cross_entropy_chunk(rows, V), V)
+    float *last_logits; // (V), of engine_decode
+    double *nats;       // (rows) loss of each target
+    double *total_nats; // (1)
+    int32_t *tokens;    // (B (N+1))
+    EmbeddingOrder order;
+    float *embedding_partial; // (embedding_max_slots(rows), C)
+    GradientNorm *norm;
+    double *norm_partial; // (NORM_SLICES)
+    void *matmul_workspace;
+    bf16 *cache_k, *cache_v; // (layers, cache, KV, D)
+    HostBuffers host;
+    int32_t *imposed[MODEL_MAX_LAYERS]; // (B, H, S) allocated when a selection is imposed
+} CudaEngine;
+
+// Lists everything the engine holds on the card, by purpose; pointers in `e` are set when the plan is bound.
+// Without an Sdpa (no GPU here) the workspace of cuDNN is an estimate, and named so.
+bool cuda_plan_engine(CudaEngine *e, MemoryPlan *plan, Error *error);
+
+// Likewise the host buffers.
+void cuda_plan_host(CudaEngine *e, MemoryPlan *plan);
+
+#endif

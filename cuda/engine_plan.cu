@@ -1,0 +1,173 @@
+// The memory plan of the CUDA engine; see engine.cuh.
+#include "cuda/cross_entropy.cuh"
+#include "cuda/engine.cuh"
+#include "cuda/rmsnorm.cuh"
+
+#include <string.h>
+
+typedef struct {
+    int64_t rows, back; // tokens of a pass; the same where a backward may follow, else 0
+    int64_t C, HD, QKV, F, V;
+} Sizes;
+
+static Sizes sizes_of(const EngineConfig *config) {
+    const ModelConfig *m = &config->model;
+    Sizes s;
+    s.rows = config->batch * config->context;
+    s.back = config->training ? s.rows : 0;
+    s.C = m->dim;
+    s.HD = m->n_heads * m->head_dim;
+    s.QKV = s.HD + 2 * m->n_kv_heads * m->head_dim;
+    s.F = m->ffn_dim;
+    s.V = m->vocab_size;
+    return s;
+}
+
+static void plan_parameters(CudaEngine *e, MemoryPlan *plan) {
+    const ParamTable *table = &e->base.table;
+    int64_t trained = e->base.config.training ? table->trained_size : 0;
+    plan_add(plan, (void **)&e->weights, "weights", "parameters (float32)", table->trained_size,
+             sizeof(float));
+    plan_add(plan, (void **)&e->copies, "weights", "working copy (bf16)", table->trained_size, sizeof(bf16));
+    plan_add(plan, (void **)&e->frozen, "weights", "gla gates", table->frozen_size, sizeof(float));
+    plan_add(plan, (void **)&e->moment1, "optimizer", "first moments", trained, sizeof(float));
+    plan_add(plan, (void **)&e->moment2, "optimizer", "second moments", trained, sizeof(float));
+    plan_add(plan, (void **)&e->gradients, "gradients", "gradients", trained, sizeof(float));
+}
+
+static void plan_activations(CudaEngine *e, MemoryPlan *plan) {
+    const EngineConfig *config = &e->base.config;
+    Sizes s = sizes_of(config);
+    int64_t kept = e->kept_layers * s.rows, lse = config->training ? kept * config->model.n_heads : 0;
+    const char *purpose = "activations";
+    BlockActivations *a = &e->acts;
+    plan_add(plan, (void **)&e->x, purpose, "block inputs", e->kept_inputs * s.rows * s.C, sizeof(bf16));
+    plan_add(plan, (void **)&a->qkv, purpose, "q, k, v", kept * s.QKV, sizeof(bf16));
+    plan_add(plan, (void **)&a->attention, purpose, "attention", kept * s.HD, sizeof(bf16));
+    plan_add(plan, (void **)&a->lse, purpose, "log-sum-exp", lse, sizeof(float));
+    plan_add(plan, (void **)&a->mid, purpose, "after attention", kept * s.C, sizeof(bf16));
+    plan_add(plan, (void **)&a->gate_up, purpose, "gate, up", kept * 2 * s.F, sizeof(bf16));
+}
+
+static void plan_scratch(CudaEngine *e, MemoryPlan *plan) {
+    const EngineConfig *config = &e->base.config;
+    const ModelConfig *m = &config->model;
+    Sizes s = sizes_of(config);
+    int64_t positions = config->context > config->cache ? config->context : config->cache;
+    int64_t gla_rows = config->use_lighthouse && config->lighthouse.scorer == SCORER_GLA ? s.rows : 0;
+    const char *purpose = "workspace";
+    BlockScratch *b = &e->scratch;
+    plan_add(plan, (void **)&b->cosines, purpose, "cosines", positions * m->head_dim / 2, sizeof(float));
+    plan_add(plan, (void **)&b->sines, purpose, "sines", positions * m->head_dim / 2, sizeof(float));
+    plan_add(plan, (void **)&b->gla_gate, purpose, "gla gate", gla_rows * m->n_heads, sizeof(float));
+    plan_add(plan, (void **)&b->normed, purpose, "norm", s.rows * s.C, sizeof(bf16));
+    plan_add(plan, (void **)&b->act, purpose, "SwiGLU", s.rows * s.F, sizeof(bf16));
+    plan_add(plan, (void **)&e->dx, purpose, "dx", s.back * s.C, sizeof(bf16));
+    plan_add(plan, (void **)&b->dattention, purpose, "dattention", s.back * s.HD, sizeof(bf16));
+    plan_add(plan, (void **)&b->dqkv, purpose, "dq, dk, dv", s.back * s.QKV, sizeof(bf16));
+    plan_add(plan, (void **)&b->norm_partial, purpose, "dnorm partial",
+             s.back ? rmsnorm_slices(s.rows) * s.C : 0, sizeof(float));
+    plan_add(plan, (void **)&e->logits, purpose, "logits", cross_entropy_chunk(s.rows, s.V) * s.V,
+             sizeof(bf16));
+    plan_add(plan, (void **)&e->last_logits, purpose, "last logits", config->cache ? s.V : 0, sizeof(float));
+    plan_add(plan, (void **)&e->nats, purpose, "nats", s.rows, sizeof(double));
+    plan_add(plan, (void **)&e->total_nats, purpose, "total nats", 1, sizeof(double));
+    plan_add(plan, (void **)&e->tokens, purpose, "tokens", s.rows + config->batch, sizeof(int32_t));
+    if (config->training) {
+        embedding_plan(plan, &e->order, purpose, s.rows, s.V);
+        plan_add(plan, (void **)&e->embedding_partial, purpose, "dembedding partial",
+                 embedding_max_slots(s.rows) * s.C, sizeof(float));
+        plan_add(plan, (void **)&e->norm, purpose, "gradient norm", 1, sizeof(GradientNorm));
+        plan_add(plan, (void **)&e->norm_partial, purpose, "gradient squares", NORM_SLICES, sizeof(double));
+    }
+    plan_add(plan, &e->matmul_workspace, purpose, "cuBLASLt", (int64_t)MATMUL_WORKSPACE_BYTES, 1);
+}
+
+// What cuDNN takes for a pass, as seen with 9.14 and 9.19 on Hopper: nothing forward; backward a float32 dq
+// and a few numbers a row, or, where it must be deterministic, 2 bytes for each pair of rows of one key/value
+// head's queries.
+static size_t sdpa_estimate(const EngineConfig *config, const SdpaProblem *p, SdpaPass pass) {
+    const size_t forward = (size_t)16 << 20; // for shapes of evaluation that are not known yet
+    if (pass != SDPA_BACKWARD) return forward;
+    size_t rows = (size_t)(p->batch * p->n_heads * p->rows);
+    size_t fast = rows * ((size_t)p->head_dim * sizeof(float) + 64) + forward;
+    size_t ordered = (size_t)(p->n_heads / p->n_kv_heads * p->rows) * (size_t)p->rows * 2;
+    return config->deterministic && ordered > fast ? ordered : fast;
+}
+
+static bool workspace_grow(CudaEngine *e, const SdpaProblem *problem, SdpaPass pass, Error *error) {
+    size_t bytes = sdpa_estimate(&e->base.config, problem, pass), exact;
+    if (e->tools.sdpa) {
+        if (!sdpa_workspace_bytes(e->tools.sdpa, problem, pass, &exact, error)) return false;
+        if (pass == SDPA_BACKWARD || exact > bytes) bytes = exact;
+    }
+    if (bytes > e->scratch.sdpa_bytes) e->scratch.sdpa_bytes = bytes;
+    return true;
+}
+
+// One workspace for all of cuDNN's passes.
+static bool plan_sdpa(CudaEngine *e, MemoryPlan *plan, Error *error) {
+    const EngineConfig *config = &e->base.config;
+    SdpaProblem dense = block_sdpa_problem(&config->model, config->batch, config->context);
+    e->scratch.sdpa_bytes = 0;
+    if (!workspace_grow(e, &dense, config->training ? SDPA_FORWARD_STATS : SDPA_FORWARD, error)) return false;
+    if (config->training && !workspace_grow(e, &dense, SDPA_BACKWARD, error)) return false;
+    if (config->use_lighthouse) {
+        SdpaProblem gathered = gathered_problem(&e->lighthouse);
+        if (!workspace_grow(e, &gathered, SDPA_FORWARD_STATS, error)) return false;
+        if (config->training && !workspace_grow(e, &gathered, SDPA_BACKWARD, error)) return false;
+    }
+    plan_add(plan, &e->scratch.sdpa, "workspace", e->tools.sdpa ? "cuDNN" : "cuDNN (estimated)",
+             (int64_t)e->scratch.sdpa_bytes, 1);
+    return true;
+}
+
+// Layers that can be asked for Lighthouse attention.
+static int64_t lighthouse_layers(const EngineConfig *config) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < config->model.n_layers; i++) count += !config->dense_layer[i];
+    return count < 1 ? 1 : count;
+}
+
+bool cuda_plan_engine(CudaEngine *e, MemoryPlan *plan, Error *error) {
+    const EngineConfig *config = &e->base.config;
+    const ModelConfig *m = &config->model;
+    memset(plan, 0, sizeof *plan);
+    e->kept_layers = config->training && !config->recompute ? m->n_layers : 1;
+    e->kept_inputs = config->training ? m->n_layers + 1 : 2;
+    if (config->use_lighthouse) {
+        LighthouseShape *shape = &e->lighthouse;
+        if (!hierarchy_create(&config->lighthouse, config->context, &shape->hierarchy, error)) return false;
+        shape->config = config->lighthouse;
+        shape->B = config->batch;
+        shape->H = m->n_heads;
+        shape->D = m->head_dim;
+        shape->share = m->n_heads / m->n_kv_heads;
+    }
+    plan_parameters(e, plan);
+    plan_activations(e, plan);
+    plan_scratch(e, plan);
+    if (!plan_sdpa(e, plan, error)) return false;
+    if (config->use_lighthouse) {
+        cuda_lighthouse_plan_rows(plan, &e->acts.lighthouse, &e->lighthouse,
+                                  e->kept_layers > 1 ? lighthouse_layers(config) : 1);
+        cuda_lighthouse_plan_scratch(plan, &e->scratch.lighthouse, &e->lighthouse, config->training);
+    }
+    int64_t cache = m->n_layers * config->cache * m->n_kv_heads * m->head_dim;
+    plan_add(plan, (void **)&e->cache_k, "cache", "keys", cache, sizeof(bf16));
+    plan_add(plan, (void **)&e->cache_v, "cache", "values", cache, sizeof(bf16));
+    return true;
+}
+
+void cuda_plan_host(CudaEngine *e, MemoryPlan *plan) {
+    const EngineConfig *config = &e->base.config;
+    Sizes s = sizes_of(config);
+    const char *purpose = "host";
+    memset(plan, 0, sizeof *plan);
+    plan_add(plan, (void **)&e->host.tokens, purpose, "tokens", s.rows + config->batch, sizeof(int32_t));
+    plan_add(plan, (void **)&e->host.nats, purpose, "nats", 1, sizeof(double));
+    plan_add(plan, (void **)&e->host.norm, purpose, "gradient norm", 1, sizeof(GradientNorm));
+    if (!config->training) return;
+    embedding_plan(plan, &e->host.order, purpose, s.rows, s.V);
+    plan_add(plan, (void **)&e->host.starts, purpose, "starts", s.V + 1, sizeof(int32_t));
+}

@@ -1,0 +1,197 @@
+// Linear layers through cuBLASLt; see matmul.cuh.
+#include "cuda/matmul.cuh"
+#include "cuda/common.cuh"
+
+#include <string.h>
+
+#include <vector>
+
+typedef enum {
+    PRODUCT_FORWARD,
+    PRODUCT_FORWARD_RESIDUAL,
+    PRODUCT_FORWARD_FLOAT32,
+    PRODUCT_BACKWARD_INPUT,
+    PRODUCT_BACKWARD_WEIGHT
+} Product;
+
+typedef struct {
+    Product product;
+    int64_t rows, n_in, n_out;
+} Shape;
+
+// cuBLASLt is column-major: what lies as a row-major (r, c) is to it a (c, r). Each product is therefore
+// asked for as its transpose, d (m, n) = op(a) (m, k) b (k, n) + beta c:
+//   forward           out^T     (n_out, rows) = weight^T^T in^T       a = weight, transposed
+//   backward, input   din^T     (n_in, rows)  = weight^T dout^T
+//   backward, weight  dweight^T (n_in, n_out) = in^T dout^T^T         b = dout, transposed
+typedef struct {
+    Shape shape;
+    float beta;
+    cublasLtMatmulDesc_t operation;
+    cublasLtMatrixLayout_t a, b, c;
+    cublasLtMatmulAlgo_t algorithm;
+} Plan;
+
+struct Matmul {
+    cublasLtHandle_t cublas;
+    cudaStream_t stream;
+    void *workspace;
+    std::vector<Plan> plans;
+};
+
+Matmul *matmul_create(cublasLtHandle_t cublas, cudaStream_t stream, void *workspace) {
+    Matmul *matmul = new Matmul();
+    matmul->cublas = cublas;
+    matmul->stream = stream;
+    matmul->workspace = workspace;
+    return matmul;
+}
+
+static void plan_free(Plan *plan) {
+    CUBLAS_CHECK(cublasLtMatmulDescDestroy(plan->operation));
+    CUBLAS_CHECK(cublasLtMatrixLayoutDestroy(plan->a));
+    CUBLAS_CHECK(cublasLtMatrixLayoutDestroy(plan->b));
+    CUBLAS_CHECK(cublasLtMatrixLayoutDestroy(plan->c));
+}
+
+void matmul_destroy(Matmul *matmul) {
+    if (!matmul) return;
+    for (Plan &plan : matmul->plans) plan_free(&plan);
+    delete matmul;
+}
+
+// A row-major (rows, cols) as cuBLASLt sees it.
+static cublasLtMatrixLayout_t layout(cudaDataType_t type, int64_t rows, int64_t cols) {
+    cublasLtMatrixLayout_t made;
+    CUBLAS_CHECK(cublasLtMatrixLayoutCreate(&made, type, (uint64_t)cols, (uint64_t)rows, cols));
+    return made;
+}
+
+static Plan plan_describe(const Shape *shape) {
+    Plan plan;
+    memset(&plan, 0, sizeof plan);
+    plan.shape = *shape;
+    Product product = shape->product;
+    bool backward = product == PRODUCT_BACKWARD_INPUT || product == PRODUCT_BACKWARD_WEIGHT;
+    bool adds = product == PRODUCT_FORWARD_RESIDUAL || product == PRODUCT_BACKWARD_WEIGHT;
+    cublasLtMatrixLayout_t weight_like =
+        layout(product == PRODUCT_BACKWARD_WEIGHT ? CUDA_R_32F : CUDA_R_16BF, shape->n_out, shape->n_in);
+    cublasLtMatrixLayout_t in_like = layout(CUDA_R_16BF, shape->rows, shape->n_in);
+    cublasLtMatrixLayout_t out_like =
+        layout(product == PRODUCT_FORWARD_FLOAT32 ? CUDA_R_32F : CUDA_R_16BF, shape->rows, shape->n_out);
+    cublasOperation_t transpose_a = CUBLAS_OP_N, transpose_b = CUBLAS_OP_N;
+    if (!backward) {
+        plan.a = weight_like, plan.b = in_like, plan.c = out_like;
+        transpose_a = CUBLAS_OP_T;
+    } else if (product == PRODUCT_BACKWARD_INPUT) {
+        plan.a = weight_like, plan.b = out_like, plan.c = in_like;
+    } else {
+        plan.a = in_like, plan.b = out_like, plan.c = weight_like;
+        transpose_b = CUBLAS_OP_T;
+    }
+    plan.beta = adds ? 1.0f : 0.0f;
+    CUBLAS_CHECK(cublasLtMatmulDescCreate(&plan.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    CUBLAS_CHECK(cublasLtMatmulDescSetAttribute(plan.operation, CUBLASLT_MATMUL_DESC_TRANSA, &transpose_a,
+                                                sizeof transpose_a));
+    CUBLAS_CHECK(cublasLtMatmulDescSetAttribute(plan.operation, CUBLASLT_MATMUL_DESC_TRANSB, &transpose_b,
+                                                sizeof transpose_b));
+    return plan;
+}
+
+// Takes the algorithm that the heuristics think fastest within the workspace.
+static cublasStatus_t plan_choose(const Matmul *matmul, Plan *plan) {
+    cublasLtMatmulPreference_t preference;
+    cublasLtMatmulHeuristicResult_t result;
+    size_t bytes = MATMUL_WORKSPACE_BYTES;
+    uint32_t alignment = 16;
+    const cublasLtMatmulPreferenceAttributes_t aligned[] = {
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
+    int found = 0;
+    CUBLAS_CHECK(cublasLtMatmulPreferenceCreate(&preference));
+    CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                                                      &bytes, sizeof bytes));
+    for (cublasLtMatmulPreferenceAttributes_t attribute : aligned) {
+        CUBLAS_CHECK(
+            cublasLtMatmulPreferenceSetAttribute(preference, attribute, &alignment, sizeof alignment));
+    }
+    cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(matmul->cublas, plan->operation, plan->a, plan->b,
+                                                           plan->c, plan->c, preference, 1, &result, &found);
+    CUBLAS_CHECK(cublasLtMatmulPreferenceDestroy(preference));
+    if (status == CUBLAS_STATUS_SUCCESS && found == 0) status = CUBLAS_STATUS_NOT_SUPPORTED;
+    if (status == CUBLAS_STATUS_SUCCESS) plan->algorithm = result.algo;
+    return status;
+}
+
+static bool same_shape(const Shape *a, const Shape *b) {
+    return a->product == b->product && a->rows == b->rows && a->n_in == b->n_in && a->n_out == b->n_out;
+}
+
+static bool product_error(Error *error, const Shape *shape, cublasStatus_t status) {
+    static const char *const names[] = {"forward", "forward with residual", "forward to float32",
+                                        "backward of the input", "backward of the weight"};
+    cublas_error_set(error, status, "cublasLtMatmul", __FILE__, __LINE__);
+    return error_prefix(error, "linear layer, %s, %lld rows, %lld to %lld", names[shape->product],
+                        (long long)shape->rows, (long long)shape->n_in, (long long)shape->n_out);
+}
+
+// d = op(a) b + beta c, in cuBLASLt's terms.
+static bool run(Matmul *matmul, Shape shape, void *d, const void *a, const void *b, const void *c,
+                Error *error) {
+    const Plan *plan = NULL;
+    for (const Plan &known : matmul->plans) {
+        if (same_shape(&known.shape, &shape)) plan = &known;
+    }
+    if (!plan) {
+        Plan made = plan_describe(&shape);
+        cublasStatus_t status = plan_choose(matmul, &made);
+        if (status != CUBLAS_STATUS_SUCCESS) {
+            plan_free(&made);
+            return product_error(error, &shape, status);
+        }
+        matmul->plans.push_back(made);
+        plan = &matmul->plans.back();
+    }
+    const float one = 1;
+    cublasStatus_t status = cublasLtMatmul(matmul->cublas, plan->operation, &one, a, plan->a, b, plan->b,
+                                           &plan->beta, c, plan->c, d, plan->c, &plan->algorithm,
+                                           matmul->workspace, MATMUL_WORKSPACE_BYTES, matmul->stream);
+    return status == CUBLAS_STATUS_SUCCESS || product_error(error, &shape, status);
+}
+
+bool matmul_forward(Matmul *matmul,
+                    bf16 *out,            // (rows, n_out)
+                    const bf16 *in,       // (rows, n_in)
+                    const bf16 *weight,   // (n_out, n_in)
+                    const bf16 *residual, // (rows, n_out) or NULL
+                    int64_t rows, int64_t n_in, int64_t n_out, Error *error) {
+    Shape shape = {residual ? PRODUCT_FORWARD_RESIDUAL : PRODUCT_FORWARD, rows, n_in, n_out};
+    return run(matmul, shape, out, weight, in, residual ? residual : out, error);
+}
+
+bool matmul_forward_float32(Matmul *matmul,
+                            float *out,         // (rows, n_out)
+                            const bf16 *in,     // (rows, n_in)
+                            const bf16 *weight, // (n_out, n_in)
+                            int64_t rows, int64_t n_in, int64_t n_out, Error *error) {
+    Shape shape = {PRODUCT_FORWARD_FLOAT32, rows, n_in, n_out};
+    return run(matmul, shape, out, weight, in, out, error);
+}
+
+bool matmul_backward_input(Matmul *matmul,
+                           bf16 *din,          // (rows, n_in)
+                           const bf16 *dout,   // (rows, n_out)
+                           const bf16 *weight, // (n_out, n_in)
+                           int64_t rows, int64_t n_in, int64_t n_out, Error *error) {
+    Shape shape = {PRODUCT_BACKWARD_INPUT, rows, n_in, n_out};
+    return run(matmul, shape, din, weight, dout, din, error);
+}
+
+bool matmul_backward_weight(Matmul *matmul,
+                            float *dweight,   // (n_out, n_in)
+                            const bf16 *dout, // (rows, n_out)
+                            const bf16 *in,   // (rows, n_in)
+                            int64_t rows, int64_t n_in, int64_t n_out, Error *error) {
+    Shape shape = {PRODUCT_BACKWARD_WEIGHT, rows, n_in, n_out};
+    return run(matmul, shape, dweight, in, dout, dweight, error);
+}
