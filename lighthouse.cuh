@@ -83,7 +83,7 @@ static inline void cuda_lighthouse_plan_scratch(MemoryPlan *plan, CudaLighthouse
 
 #define SPAN_THREADS 256
 #define SPAN_LOADS   8 // rows of a long span whose loads are under way at once
-#define COVER_TOKENS 4 // neighbouring tokens a lane makes at once
+#define COVER_TOKENS 2 // neighbouring tokens a lane makes at once
 
 // One tensor as tokens and as gathered rows; a launch treats up to three.
 typedef struct {

@@ -138,7 +138,7 @@ static inline __device__ int row_in_chunk(const SelectShared *shared, const Leve
     return row;
 }
 
-static __global__ void __launch_bounds__(SELECT_THREADS)
+static __global__ void __launch_bounds__(SELECT_THREADS, 2)
     select_kernel(int32_t *entries,   // (B, H, S)
                   int32_t *positions, // (B, H, E), -1 on entry
                   LighthouseScores scores, const __grid_constant__ Levels levels) {
