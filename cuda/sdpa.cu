@@ -9,6 +9,8 @@
 #include <math.h>
 #include <string.h>
 
+#include <algorithm>
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -28,7 +30,12 @@ enum { ID_Q = 1000, ID_K, ID_V, ID_OUT, ID_STATS, ID_DOUT, ID_DQ, ID_DK, ID_DV }
 static const size_t MIN_CUDNN = 91400;
 
 // A deterministic backward whose kernel wants more than this runs one key/value head at a time.
-static const int64_t MAX_DETERMINISTIC_WORKSPACE = 256 << 20;
+static const int64_t MAX_DETERMINISTIC_WORKSPACE = (int64_t)6 << 30;
+
+// The backward's kernels count the elements of out and dout, and deterministic ones those of k, in 32 bits:
+// what lies further from a tensor's first element is silently misread. Seen on Hopper with 9.14 and 9.19; q,
+// v, the gradients and the forward know no such bound.
+static const int64_t MAX_REACH = INT32_MAX;
 
 typedef struct {
     SdpaProblem problem;
@@ -171,12 +178,57 @@ static bool problem_check(const SdpaProblem *p, Error *error) {
     if (p->head_dim != 64 && p->head_dim != 128)
         return error_set(
             error, STATUS_USAGE,
-            "a head dimension of %lld: attention on the GPU takes 64 or 128; change the model's heads, "
-            "or use --device cpu",
+            "a head dimension of %lld: attention on the GPU takes 64 or 128; change the model's heads or "
+            "use --device cpu",
             (long long)p->head_dim);
     if (p->n_heads % p->n_kv_heads)
         return error_set(error, STATUS_USAGE, "%lld key/value heads do not divide %lld query heads",
                          (long long)p->n_kv_heads, (long long)p->n_heads);
+    return true;
+}
+
+// Elements from the first to behind the last of the tensors that MAX_REACH is about.
+static int64_t reach(const SdpaProblem *p, bool deterministic) {
+    int64_t b = p->batch - 1, h = p->n_heads - 1, kv = p->n_kv_heads - 1, row = p->rows - 1;
+    int64_t out = b * p->out.batch + h * p->out.head + row * p->out.row + p->head_dim;
+    int64_t k = b * p->k.batch + kv * p->k.head + row * p->k.row + p->head_dim;
+    return deterministic ? std::max(out, k) : out;
+}
+
+// One key/value head of one sequence, with its query heads.
+static SdpaProblem single_head(const SdpaProblem *problem) {
+    SdpaProblem part = *problem;
+    part.batch = 1;
+    part.n_heads = problem->n_heads / problem->n_kv_heads;
+    part.n_kv_heads = 1;
+    return part;
+}
+
+static bool plan_build_forward(Sdpa *sdpa, Plan *plan, Error *error) {
+    fe::error_t status = plan_build(sdpa, plan, INT64_MAX);
+    if (status.is_bad()) return frontend_error_set(error, sdpa, &plan->problem, "plan", status);
+    return true;
+}
+
+// For the whole problem at once where that is right and not too large, else for one key/value head at a time.
+static bool plan_build_backward(Sdpa *sdpa, Plan *plan, Error *error) {
+    const SdpaProblem *p = &plan->problem;
+    const char *what = "plan the backward of";
+    if (reach(p, sdpa->deterministic) <= MAX_REACH) {
+        fe::error_t status =
+            plan_build(sdpa, plan, sdpa->deterministic ? MAX_DETERMINISTIC_WORKSPACE : INT64_MAX);
+        if (status.is_good()) return true;
+        if (!sdpa->deterministic) return frontend_error_set(error, sdpa, p, what, status);
+    }
+    plan->part = single_head(p);
+    if (reach(&plan->part, sdpa->deterministic) > MAX_REACH)
+        return error_set(
+            error, STATUS_USAGE,
+            "%lld rows of attention, %lld elements from one to the next, are further apart than cuDNN's "
+            "backward can reach (2^31 elements): use a smaller --seq-len or a larger --cp",
+            (long long)p->rows, (long long)std::max(p->out.row, p->k.row));
+    fe::error_t status = plan_build(sdpa, plan, INT64_MAX);
+    if (status.is_bad()) return frontend_error_set(error, sdpa, p, what, status);
     return true;
 }
 
@@ -185,21 +237,10 @@ static const Plan *plan_get(Sdpa *sdpa, const SdpaProblem *problem, SdpaPass pas
     for (const Plan &plan : sdpa->plans)
         if (plan.pass == pass && !memcmp(&plan.problem, problem, sizeof *problem)) return &plan;
     if (!problem_check(problem, error)) return NULL;
-
     Plan plan = {*problem, pass, *problem, NULL, 0};
-    bool may_split = pass == SDPA_BACKWARD && sdpa->deterministic;
-    fe::error_t status = plan_build(sdpa, &plan, may_split ? MAX_DETERMINISTIC_WORKSPACE : INT64_MAX);
-    if (status.is_bad() && may_split) {
-        plan.part.batch = 1;
-        plan.part.n_heads = problem->n_heads / problem->n_kv_heads;
-        plan.part.n_kv_heads = 1;
-        status = plan_build(sdpa, &plan, INT64_MAX);
-    }
-    if (status.is_bad()) {
-        frontend_error_set(error, sdpa, problem, pass == SDPA_BACKWARD ? "plan the backward of" : "plan",
-                           status);
-        return NULL;
-    }
+    bool built = pass == SDPA_BACKWARD ? plan_build_backward(sdpa, &plan, error)
+                                       : plan_build_forward(sdpa, &plan, error);
+    if (!built) return NULL;
     sdpa->plans.push_back(plan);
     return &sdpa->plans.back();
 }
@@ -226,8 +267,8 @@ Sdpa *sdpa_create(cudaStream_t stream, bool deterministic, Error *error) {
     if (version < MIN_CUDNN) {
         error_set(
             error, STATUS_USAGE,
-            "cuDNN %zu.%zu.%zu was loaded; 9.14 or later is needed: update it, or put a later one first in "
-            "LD_LIBRARY_PATH",
+            "cuDNN %zu.%zu.%zu was loaded; 9.14 or later is needed: update it, or put a later one first "
+            "in LD_LIBRARY_PATH",
             version / 10000, version / 100 % 100, version % 100);
         return NULL;
     }
@@ -236,11 +277,11 @@ Sdpa *sdpa_create(cudaStream_t stream, bool deterministic, Error *error) {
     cudnnStatus_t status = cudnnCreate(&sdpa->handle);
     if (status == CUDNN_STATUS_SUCCESS) status = cudnnSetStream(sdpa->handle, stream);
     if (status != CUDNN_STATUS_SUCCESS) {
-        error_set(error, STATUS_USAGE,
-                  "%s:%d: cuDNN does not start: %s; its libraries (libcudnn*.so.9) must all be of one "
-                  "version and fit "
-                  "the driver's CUDA",
-                  __FILE__, __LINE__, cudnnGetErrorString(status));
+        error_set(
+            error, STATUS_USAGE,
+            "%s:%d: cuDNN does not start: %s; its libraries (libcudnn*.so.9) must all be of one version "
+            "and fit the driver's CUDA",
+            __FILE__, __LINE__, cudnnGetErrorString(status));
         delete sdpa;
         return NULL;
     }

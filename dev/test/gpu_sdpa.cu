@@ -2,7 +2,8 @@
 //   gpu_sdpa                 everything
 //   gpu_sdpa check           small problems: head dimensions, grouped heads, layouts, batches, odd row counts
 //   gpu_sdpa deterministic   the same bits every run, head by head too
-//   gpu_sdpa long            1,048,576 rows in tensors of more than 2^31 elements
+//   gpu_sdpa long            1,048,576 rows
+//   gpu_sdpa wide            outputs of more than 2^31 elements
 //   gpu_sdpa time            milliseconds and workspace of large problems
 // Exit status 1 when a check fails. Errors are ||x - reference|| / ||reference||; outputs are poisoned before
 // each run.
@@ -184,20 +185,30 @@ static void check_layout(Tally *tally, Layout layout, const SdpaReference *r, Ru
     buffers_free(&b);
 }
 
+// `low`: all scores near -150 or below, where exp(-log-sum-exp) overflows and a kernel that lets padding in
+// makes NaN.
+static void check_problem(Tally *tally, int64_t rows, int64_t dim, int64_t kv_heads, bool low, Runner *fast,
+                          Runner *deterministic) {
+    const int64_t batch = 2, heads = 4, count = batch * heads * rows * dim,
+                  kv_count = batch * kv_heads * rows * dim;
+    SdpaReference r = sdpa_reference_create(batch, heads, kv_heads, rows, dim);
+    draw(r.q, count, 1), draw(r.dout, count, 2), draw(r.k, kv_count, 3), draw(r.v, kv_count, 4);
+    for (int64_t i = 0; low && i < count; i += dim) r.q[i] = 212;
+    for (int64_t i = 0; low && i < kv_count; i += dim) r.k[i] = -8;
+    sdpa_reference_compute(&r);
+    for (int layout = 0; layout < LAYOUTS; layout++)
+        check_layout(tally, (Layout)layout, &r, fast, deterministic);
+    sdpa_reference_free(&r);
+}
+
 static void check(Tally *tally) {
-    static const int64_t rows[] = {128, 200, 333, 1152}, dims[] = {64, 128}, kv_heads[] = {4, 2, 1};
+    static const int64_t rows[] = {128, 192, 333, 1152}, dims[] = {64, 128}, kv_heads[] = {4, 2, 1};
     Runner fast = runner_create(false), deterministic = runner_create(true);
     for (int64_t n : rows)
-        for (int64_t dim : dims)
-            for (int64_t kv : kv_heads) {
-                SdpaReference r = sdpa_reference_create(2, 4, kv, n, dim);
-                draw(r.q, 2 * 4 * n * dim, 1), draw(r.dout, 2 * 4 * n * dim, 2);
-                draw(r.k, 2 * kv * n * dim, 3), draw(r.v, 2 * kv * n * dim, 4);
-                sdpa_reference_compute(&r);
-                for (int layout = 0; layout < LAYOUTS; layout++)
-                    check_layout(tally, (Layout)layout, &r, &fast, &deterministic);
-                sdpa_reference_free(&r);
-            }
+        for (int64_t dim : dims) {
+            for (int64_t kv : kv_heads) check_problem(tally, n, dim, kv, false, &fast, &deterministic);
+            check_problem(tally, n, dim, 2, true, &fast, &deterministic);
+        }
     runner_free(&fast), runner_free(&deterministic);
     printf("largest errors:");
     for (int i = 0; i < QUANTITIES; i++) printf("  %s %.2e", QUANTITY_NAMES[i], tally->worst[i]);
@@ -208,7 +219,7 @@ static void check(Tally *tally) {
 // gpu_sdpa deterministic: problems large enough to go through the kernel one key/value head at a time.
 
 static void check_deterministic(Tally *tally) {
-    static const int64_t kv_heads[] = {4, 2, 1}, rows[] = {6144, 5000, 6144};
+    static const int64_t kv_heads[] = {4, 2, 1}, rows[] = {20480, 20200, 20480};
     Runner fast = runner_create(false), deterministic = runner_create(true);
     for (int i = 0; i < LAYOUTS; i++) {
         Placement place = placement_create((Layout)i, 2, 4, kv_heads[i], rows[i], 128);
@@ -242,87 +253,146 @@ static void check_deterministic(Tally *tally) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------
-// gpu_sdpa long: two heads inside tensors of 24, so that offsets pass 2^31 elements; a few rows against the
-// CPU.
+// gpu_sdpa long: 1,048,576 rows, of which a few are compared with the CPU.
 
-#define LONG_ROWS  ((int64_t)1 << 20)
-#define LONG_HEADS 24
-#define LONG_DIM   ((int64_t)128)
-#define LONG_TAIL  4 // last rows, whose keys only they attend to
+#define LONG_ROWS ((int64_t)1 << 20)
+#define LONG_DIM  ((int64_t)128)
+#define LONG_TAIL 4 // last rows, whose keys only they attend to
 
-// Rows [first, first + count) of the head that begins at element `at`. Returns (count, D).
-static double *fetch_rows(const bf16 *tensor, int64_t at, int64_t first, int64_t count) {
+// Rows [first, first + count) of one head as (count, D). tensor: (N, D) with this distance between rows
+static double *fetch_rows(const bf16 *tensor, int64_t stride, int64_t first, int64_t count) {
     size_t width = LONG_DIM * sizeof(bf16);
     bf16 *rows = poisoned(count * LONG_DIM);
-    CUDA_CHECK(cudaMemcpy2D(rows, width, tensor + at + first * LONG_HEADS * LONG_DIM, LONG_HEADS * width,
-                            width, count, cudaMemcpyDeviceToHost));
+    CUDA_CHECK(cudaMemcpy2D(rows, width, tensor + first * stride, stride * sizeof(bf16), width, count,
+                            cudaMemcpyDeviceToHost));
     double *out = (double *)alloc_or_exit(count * LONG_DIM, sizeof(double));
     for (int64_t i = 0; i < count * LONG_DIM; i++) out[i] = __bfloat162float(rows[i]);
     free(rows);
     return out;
 }
 
-static void expect_row(Tally *tally, Quantity quantity, const char *pass, const double *want /* (D) */,
-                       const bf16 *tensor, int64_t at, int64_t row) {
-    double *got = fetch_rows(tensor, at, row, 1), error = 0, norm = 0;
-    for (int64_t d = 0; d < LONG_DIM; d++) {
-        error += (got[d] - want[d]) * (got[d] - want[d]);
-        norm += want[d] * want[d];
+static void expect_rows(Tally *tally, Quantity quantity, const char *pass,
+                        const double *want /* (count, D) */, const bf16 *tensor, int64_t stride,
+                        int64_t first, int64_t count) {
+    double *got = fetch_rows(tensor, stride, first, count), error = 0, norm = 0;
+    for (int64_t i = 0; i < count * LONG_DIM; i++) {
+        error += (got[i] - want[i]) * (got[i] - want[i]);
+        norm += want[i] * want[i];
     }
     expect_close(tally, quantity, error, norm, pass);
     free(got);
 }
 
-// Row by row against the CPU, for the second of the two heads.
+// Row by row against the CPU, for the last head.
 static void compare_long(Tally *tally, const Placement *place, const Buffers *b) {
-    const int64_t n = LONG_ROWS, dim = LONG_DIM;
-    const int64_t rows[] = {0, n / 2 + 17, n - 4, n - 3, n - 2, n - 1};
-    double *k = fetch_rows(b->qkv, place->k + dim, 0, n), *v = fetch_rows(b->qkv, place->v + dim, 0, n);
-    double *p = (double *)alloc_or_exit(n, sizeof(double)), out[LONG_DIM], dq[LONG_DIM];
+    const SdpaProblem *p = &place->problem;
+    const int64_t n = LONG_ROWS, dim = LONG_DIM, tail = n - LONG_TAIL;
+    const int64_t rows[] = {1, n / 2 + 17, tail, tail + 1, tail + 2, tail + 3};
+    int64_t q_at = place->q + (p->n_heads - 1) * p->q.head, out_at = (p->n_heads - 1) * p->out.head;
+    int64_t k_at = place->k + (p->n_kv_heads - 1) * p->k.head,
+            v_at = place->v + (p->n_kv_heads - 1) * p->v.head;
+    double *k = fetch_rows(b->qkv + k_at, p->k.row, 0, n), *v = fetch_rows(b->qkv + v_at, p->v.row, 0, n);
+    double *probability = (double *)alloc_or_exit(n, sizeof(double)), out[LONG_DIM], dq[LONG_DIM];
     double dk[LONG_TAIL * LONG_DIM] = {0}, dv[LONG_TAIL * LONG_DIM] = {0};
     for (int64_t row : rows) {
-        double *q = fetch_rows(b->qkv, place->q + dim, row, 1);
-        double *dout = fetch_rows(b->dout, place->q + dim, row, 1);
-        sdpa_reference_row(q, k, v, row, dim, p, out);
-        sdpa_reference_row_backward(q, k, v, p, out, dout, n - LONG_TAIL, row, dim, dq, dk, dv);
-        expect_row(tally, OUT, "forward", out, b->out, place->q + dim, row);
-        expect_row(tally, DQ, "backward", dq, b->dqkv, place->q + dim, row);
+        double *q = fetch_rows(b->qkv + q_at, p->q.row, row, 1);
+        double *dout = fetch_rows(b->dout + out_at, p->out.row, row, 1);
+        sdpa_reference_row(q, k, v, row, dim, probability, out);
+        sdpa_reference_row_backward(q, k, v, probability, out, dout, tail, row, dim, dq, dk, dv);
+        expect_rows(tally, OUT, "forward", out, b->out + out_at, p->out.row, row, 1);
+        expect_rows(tally, DQ, "backward", dq, b->dqkv + q_at, p->q.row, row, 1);
         free(q), free(dout);
     }
-    for (int64_t i = 0; i < LONG_TAIL; i++) {
-        expect_row(tally, DK, "backward", dk + i * dim, b->dqkv, place->k + dim, n - LONG_TAIL + i);
-        expect_row(tally, DV, "backward", dv + i * dim, b->dqkv, place->v + dim, n - LONG_TAIL + i);
-    }
-    free(k), free(v), free(p);
+    expect_rows(tally, DK, "backward", dk, b->dqkv + k_at, p->k.row, tail, LONG_TAIL);
+    expect_rows(tally, DV, "backward", dv, b->dqkv + v_at, p->v.row, tail, LONG_TAIL);
+    free(k), free(v), free(probability);
+}
+
+static void forward_backward(Runner *r, const Placement *place, const Buffers *b) {
+    runner_prepare(r, &place->problem, SDPA_FORWARD_STATS);
+    forward(r, place, b, b->stats);
+    CUDA_CHECK(cudaStreamSynchronize(r->stream));
+    run_backward(r, place, b);
 }
 
 static void check_long(Tally *tally) {
-    // Batch 1 of 2 heads; queries and outputs lie in slots 18 and 19, keys in 20 and 21, values in 22 and 23.
-    Placement place;
-    memset(&place, 0, sizeof place);
-    SdpaProblem *p = &place.problem;
-    p->batch = 1, p->n_heads = 2, p->n_kv_heads = 2, p->rows = LONG_ROWS, p->head_dim = LONG_DIM;
-    p->q = p->k = p->v = p->out = sdpa_rows_first(LONG_HEADS, LONG_ROWS, LONG_DIM);
-    place.q = 18 * LONG_DIM, place.k = 20 * LONG_DIM, place.v = 22 * LONG_DIM;
-    place.qkv_count = place.out_count = LONG_ROWS * LONG_HEADS * LONG_DIM;
+    Placement place = placement_create(LAYOUT_PACKED, 1, 2, 2, LONG_ROWS, LONG_DIM);
     snprintf(tally->name, sizeof tally->name, "%lld rows", (long long)LONG_ROWS);
     Buffers b = buffers_create(&place);
     buffers_fill(&b, &place, 5);
-    Buffers shifted = b; // outputs begin at slot 18, too
-    shifted.out += place.q, shifted.dout += place.q;
     Runner r = runner_create(false);
-    runner_prepare(&r, p, SDPA_FORWARD_STATS);
-    forward(&r, &place, &shifted, b.stats);
-    CUDA_CHECK(cudaStreamSynchronize(r.stream));
-    runner_prepare(&r, p, SDPA_BACKWARD);
-    backward(&r, &place, &shifted);
-    CUDA_CHECK(cudaStreamSynchronize(r.stream));
+    forward_backward(&r, &place, &b);
     expect(tally, runner_guard_intact(&r), "the backward wrote behind its workspace");
-    printf("%s in tensors of %lld elements: backward workspace %.1f MiB\n", tally->name,
-           (long long)place.qkv_count, r.used / 1048576.0);
     compare_long(tally, &place, &b);
+    printf("%s: backward workspace %.1f MiB\n", tally->name, r.used / 1048576.0);
     buffers_free(&b);
     runner_free(&r);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// gpu_sdpa wide: outputs of more than 2^31 elements, whose heads lie within that reach one by one.
+
+static void copy_heads(bf16 *to, int64_t to_stride, const bf16 *from, int64_t from_stride, int64_t size,
+                       int64_t heads) {
+    for (int64_t h = 0; h < heads; h++)
+        CUDA_CHECK(cudaMemcpy(to + h * to_stride, from + h * from_stride, size * sizeof(bf16),
+                              cudaMemcpyDeviceToDevice));
+}
+
+// Gradients of one kind from both placements.
+static void expect_same(Tally *tally, Quantity quantity, const bf16 *want, int64_t want_stride,
+                        const bf16 *got, int64_t got_stride, int64_t size, int64_t heads) {
+    bf16 *dense;
+    CUDA_CHECK(cudaMalloc(&dense, 2 * heads * size * sizeof(bf16)));
+    copy_heads(dense, size, want, want_stride, size, heads);
+    copy_heads(dense + heads * size, size, got, got_stride, size, heads);
+    bf16 *host = fetch(dense, 2 * heads * size);
+    double error = 0, norm = 0;
+    for (int64_t i = 0; i < heads * size; i++) {
+        double x = __bfloat162float(host[i]), y = __bfloat162float(host[heads * size + i]);
+        error += (x - y) * (x - y), norm += x * x;
+    }
+    expect_close(tally, quantity, error, norm, "backward of wide tensors");
+    free(host);
+    CUDA_CHECK(cudaFree(dense));
+}
+
+static void expect_refused(Tally *tally, Runner *r, const SdpaProblem *problem, const char *what) {
+    size_t bytes;
+    Error error = {0, ""};
+    expect(tally,
+           !sdpa_workspace_bytes(r->sdpa, problem, SDPA_BACKWARD, &bytes, &error) &&
+               error.status == STATUS_USAGE && strstr(error.message, "further apart"),
+           what);
+}
+
+static void check_wide(Tally *tally) {
+    const int64_t rows = 4096, dim = 128, size = rows * dim, apart = (int64_t)1 << 30, heads = 4,
+                  kv_heads = 2;
+    snprintf(tally->name, sizeof tally->name, "heads of out %lld elements apart", (long long)apart);
+    Placement compact = placement_create(LAYOUT_HEADS, 1, heads, kv_heads, rows, dim), wide = compact;
+    wide.problem.out.head = apart;
+    wide.out_count = heads * apart;
+    Buffers a = buffers_create(&compact), b = buffers_create(&wide);
+    buffers_fill(&a, &compact, 7);
+    CUDA_CHECK(cudaMemcpy(b.qkv, a.qkv, compact.qkv_count * sizeof(bf16), cudaMemcpyDeviceToDevice));
+    copy_heads(b.dout, apart, a.dout, size, size, heads);
+    CUDA_CHECK(cudaDeviceSynchronize());
+    Runner fast = runner_create(false), deterministic = runner_create(true);
+    forward_backward(&fast, &compact, &a);
+    for (Runner *r : {&fast, &deterministic}) {
+        forward_backward(r, &wide, &b);
+        expect_same(tally, OUT, a.out, size, b.out, apart, size, heads);
+        expect_same(tally, DQ, a.dqkv, size, b.dqkv, size, size, heads);
+        expect_same(tally, DK, a.dqkv + compact.k, size, b.dqkv + compact.k, size, size, kv_heads);
+        expect_same(tally, DV, a.dqkv + compact.v, size, b.dqkv + compact.v, size, size, kv_heads);
+    }
+    SdpaProblem out_apart = compact.problem, k_apart = compact.problem;
+    out_apart.out.row = k_apart.k.row = ((int64_t)1 << 32) / rows;
+    expect_refused(tally, &fast, &out_apart, "rows of out too far apart were not refused");
+    expect_refused(tally, &deterministic, &k_apart, "rows of k too far apart were not refused");
+    buffers_free(&a), buffers_free(&b);
+    runner_free(&fast), runner_free(&deterministic);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -369,7 +439,7 @@ static void time_row(Runner *r, const Placement *place, const Buffers *sets, Lay
            name, ms, flops / ms * 1e-9, r->used / 1048576.0);
 }
 
-static void time_all(void) {
+static void time_all(Tally *) {
     static const int64_t rows[] = {18432, 98304};
     static const int runs[] = {21, 7};
     Runner fast = runner_create(false), deterministic = runner_create(true);
@@ -396,18 +466,31 @@ static void time_all(void) {
 }
 
 int main(int argc, char **argv) {
+    static const struct {
+        const char *name;
+        void (*run)(Tally *);
+    } parts[] = {{"check", check},
+                 {"deterministic", check_deterministic},
+                 {"long", check_long},
+                 {"wide", check_wide},
+                 {"time", time_all}};
     Tally tally;
     memset(&tally, 0, sizeof tally);
-    const char *what = argc > 1 ? argv[1] : "all";
-    bool all = !strcmp(what, "all");
     cudaDeviceProp device;
     CUDA_CHECK(cudaGetDeviceProperties(&device, 0));
     size_t version = sdpa_cudnn_version();
     printf("%s, cuDNN %zu.%zu.%zu\n", device.name, version / 10000, version / 100 % 100, version % 100);
-    if (all || !strcmp(what, "check")) check(&tally);
-    if (all || !strcmp(what, "deterministic")) check_deterministic(&tally);
-    if (all || !strcmp(what, "long")) check_long(&tally);
-    if (all || !strcmp(what, "time")) time_all();
+    bool known = argc < 2;
+    for (const auto &part : parts) {
+        if (argc > 1 && strcmp(argv[1], part.name)) continue;
+        part.run(&tally);
+        known = true;
+    }
+    if (!known) {
+        fprintf(stderr, "gpu_sdpa: no part is called %s: check, deterministic, long, wide or time\n",
+                argv[1]);
+        return STATUS_USAGE;
+    }
     printf("%d checks, %d failed\n", tally.checks, tally.failures);
     return tally.failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }
