@@ -51,12 +51,14 @@ static const EngineApi *choose_engine(int device, Error *error) {
 static bool check_memory(const EngineApi *api, const MemoryPlan *plan, Error *error) {
     size_t available = api->memory_available();
     if (plan->total <= available) return true;
+    bool training = plan_purpose_bytes(plan, "optimizer") > 0;
     return error_set(
         error, STATUS_MEMORY,
-        "the plan takes %.2f GB, %.2f GB are free on the %s (activations %.2f GB, optimizer %.2f GB); use "
-        "--recompute block, a smaller --batch or a shorter --seq-len",
-        plan->total / 1e9, available / 1e9, api->name, plan_purpose_bytes(plan, "activations") / 1e9,
-        plan_purpose_bytes(plan, "optimizer") / 1e9);
+        "the plan takes %.2f GB, %.2f GB are free on the %s (weights %.2f GB, activations %.2f GB); use %s",
+        plan->total / 1e9, available / 1e9, api->name, plan_purpose_bytes(plan, "weights") / 1e9,
+        plan_purpose_bytes(plan, "activations") / 1e9,
+        training ? "--recompute block, a smaller --batch or a shorter --seq-len"
+                 : "fewer tokens at a time, or a machine with more memory");
 }
 
 // An engine whose plan fits; `bytes` receives what it takes.
@@ -237,9 +239,11 @@ static bool train_step(Trainer *t, Error *error) {
         t->state.step + 1, schedule_lr(o, t->state.step), o->beta1, o->beta2, 1e-8, o->weight_decay, o->clip};
     bool finite = isfinite(nats) || error_set(error, STATUS_NONFINITE, "the loss is %f", nats);
     if (!finite || !engine_update(t->engine, &adamw, &grad_norm, error)) {
-        return error_prefix(error,
-                            "step %lld, data cursor %lld: nothing was updated, %s holds the last good state",
-                            (long long)t->state.step, (long long)cursor, t->run.folder);
+        return error_prefix(
+            error,
+            "step %lld, data cursor %lld: this update was not made; the checkpoints in %s are "
+            "of before it",
+            (long long)t->state.step + 1, (long long)cursor, t->run.folder);
     }
     t->state.step++;
     t->state.tokens += targets;
@@ -332,7 +336,7 @@ static bool command_train(Options *options, Error *error) {
         ok = print_plan(t, api, error);
     } else if (ok) {
         catch_signals();
-        ok = open_trainer(t, api, error) && print_plan(t, api, error) && train_loop(t, error);
+        ok = print_plan(t, api, error) && open_trainer(t, api, error) && train_loop(t, error);
     }
     close_trainer(t);
     free(t);
@@ -354,17 +358,28 @@ static char *find_model(const Options *options, Error *error) {
     return folder;
 }
 
-// Opens an engine that only evaluates or decodes, with the model's weights. `config` holds what else is
-// wanted of it.
-static Engine *open_model_folder(const char *folder, int device, EngineConfig *config, Error *error) {
+static bool is_checkpoint(const char *folder) {
+    char *trainer = path_join(folder, "trainer");
+    bool is = folder_exists(trainer);
+    free(trainer);
+    return is;
+}
+
+// Opens an engine that only evaluates or decodes, with the model's weights; gates that the folder lacks are
+// drawn. `config` holds what else is wanted of the engine.
+static Engine *open_model_folder(const char *folder, const Options *options, EngineConfig *config,
+                                 Error *error) {
     size_t bytes;
-    const EngineApi *api = choose_engine(device, error);
+    const EngineApi *api = choose_engine(options->device, error);
     Engine *engine = api ? open_engine(api, config, &bytes, error) : NULL;
-    if (engine && !model_folder_load(engine, folder, error)) {
-        engine_destroy(engine);
-        engine = NULL;
+    if (!engine) return NULL;
+    if (engine->table.frozen_size > 0) draw_weights(engine, (uint64_t)options->seed);
+    if (is_checkpoint(folder) ? checkpoint_load(engine, folder, error)
+                              : model_folder_load(engine, folder, error)) {
+        return engine;
     }
-    return engine;
+    engine_destroy(engine);
+    return NULL;
 }
 
 typedef struct {
@@ -408,13 +423,11 @@ static void print_evaluation(const Options *options, const char *folder, int64_t
 
 // Settings of the Lighthouse layer that the model was trained with, where the folder says so.
 static bool read_trained_settings(Options *options, const char *folder, Error *error) {
-    char *trainer = path_join(folder, "trainer");
     TrainerState state;
     memset(&state, 0, sizeof state);
-    bool ok = !folder_exists(trainer) ||
+    bool ok = !is_checkpoint(folder) ||
               (checkpoint_read_state(folder, &state, error) &&
                options_read_settings(options, state.settings, SOURCE_RESUME, folder, error));
-    free(trainer);
     json_decref(state.settings);
     return ok;
 }
@@ -437,7 +450,7 @@ static bool evaluate_folder(Options *options, const char *folder, Error *error) 
     if (options->eval_batches > 0 && options->eval_batches < sequences) sequences = options->eval_batches;
     Evaluation sum;
     memset(&sum, 0, sizeof sum);
-    Engine *engine = open_model_folder(folder, options->device, &config, error);
+    Engine *engine = open_model_folder(folder, options, &config, error);
     bool ok =
         engine && evaluate_data(engine, &data, sequences, (Attention)options->eval_attention, &sum, error);
     if (ok) print_evaluation(options, folder, config.context, &sum);
@@ -499,7 +512,7 @@ static bool command_generate(Options *options, Error *error) {
     config.batch = 1;
     config.context = 256; // rows of activations: a prompt goes through in pieces of these
     config.cache = needed;
-    Engine *engine = ok ? open_model_folder(folder, options->device, &config, error) : NULL;
+    Engine *engine = ok ? open_model_folder(folder, options, &config, error) : NULL;
     ok = engine && sample(engine, options, error);
     engine_destroy(engine);
     free(folder);

@@ -26,9 +26,10 @@ bool checkpoint_save(Engine *engine, const char *run, const TrainerState *state,
 // Step and settings, before there is an engine. Release state->settings with json_decref.
 bool checkpoint_read_state(const char *folder, TrainerState *state, Error *error);
 
-// Loads weights, moments and gates, after all of it has been verified: every hash, no file missing or
-// unknown, the model's shape, every tensor's name and shape. Gates that the engine has and the checkpoint
-// lacks stay as they were drawn; gates that the engine does not have are ignored.
+// Loads weights, gates and moments, after all of it has been verified: every hash, no file missing or
+// unknown, the model's shape, every tensor's name and shape. An engine that does not train gets weights and
+// gates, and only their files are verified. Gates that the engine has and the checkpoint lacks stay as they
+// were drawn; gates that the engine does not have are ignored.
 bool checkpoint_load(Engine *engine, const char *folder, Error *error);
 
 // Called for every file: `fault` is NULL where it is right.

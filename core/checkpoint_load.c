@@ -4,7 +4,6 @@
 #include "hf_config.h"
 #include "tensor_set.h"
 
-#include <assert.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,23 +89,40 @@ static bool strangers_verify(Verification *verification, const char *inner) {
     return go_on;
 }
 
-bool checkpoint_verify(const char *folder, CheckpointReport report, void *context, Error *error) {
-    Verification verification;
-    memset(&verification, 0, sizeof verification);
-    verification.folder = folder;
-    verification.report = report;
-    verification.context = context;
-    verification.error = error;
-    verification.ok = true;
+// Begins with the state, which says what the other files must be; false when it is damaged.
+static bool verification_begin(Verification *verification, const char *folder, CheckpointReport report,
+                               void *context, Error *error) {
+    memset(verification, 0, sizeof *verification);
+    verification->folder = folder;
+    verification->report = report;
+    verification->context = context;
+    verification->error = error;
+    verification->ok = true;
 
     Error fault;
     TrainerState state;
-    bool state_right = trainer_state_read(folder, &state, &verification.manifest, &fault);
-    bool go_on = note(&verification, STATE_FILE_NAME, state_right ? NULL : &fault) && state_right;
-    if (state_right) json_decref(state.settings);
-    go_on = go_on && strangers_verify(&verification, "") && strangers_verify(&verification, "trainer");
+    bool right = trainer_state_read(folder, &state, &verification->manifest, &fault);
+    note(verification, STATE_FILE_NAME, right ? NULL : &fault);
+    if (right) json_decref(state.settings);
+    return right;
+}
+
+bool checkpoint_verify(const char *folder, CheckpointReport report, void *context, Error *error) {
+    Verification verification;
+    bool go_on = verification_begin(&verification, folder, report, context, error) &&
+                 strangers_verify(&verification, "") && strangers_verify(&verification, "trainer");
     for (int i = 0; go_on && i < CHECKPOINT_FILES; i++)
         if (verification.manifest.present[i]) go_on = file_verify(&verification, i);
+    return verification.ok;
+}
+
+// Only what an engine that does not train reads; what lies beside it is no matter.
+static bool model_verify(const char *folder, Error *error) {
+    static const int files[] = {FILE_CONFIG, FILE_MODEL, FILE_GATES};
+    Verification verification;
+    bool go_on = verification_begin(&verification, folder, NULL, NULL, error);
+    for (size_t i = 0; go_on && i < sizeof files / sizeof *files; i++)
+        if (verification.manifest.present[files[i]]) go_on = file_verify(&verification, files[i]);
     return verification.ok;
 }
 
@@ -144,15 +160,22 @@ static bool shape_verify(const Engine *engine, const char *folder, Error *error)
 }
 
 // Opens and checks every part that the engine wants before it loads the first.
-static bool parts_load(Engine *engine, const char *folder, bool gates, Error *error) {
+static bool parts_load(Engine *engine, const char *folder, Error *error) {
+    char *path = path_join(folder, checkpoint_file_names[FILE_GATES]);
+    bool gates = engine->table.frozen_size > 0 && file_exists(path);
+    free(path);
+
     TensorPart parts[3];
     int n_parts = 0;
-    bool ok = part_open(&parts[0], tensor_set_weights(&engine->table), folder, FILE_MODEL, error);
+    bool ok = part_open(&parts[n_parts], tensor_set_weights(&engine->table), folder, FILE_MODEL, error);
     n_parts += ok;
-    ok = ok && part_open(&parts[1], tensor_set_moments(&engine->table), folder, FILE_OPTIMIZER, error);
-    n_parts += ok;
+    if (ok && engine->config.training) {
+        TensorSet moments = tensor_set_moments(&engine->table);
+        ok = part_open(&parts[n_parts], moments, folder, FILE_OPTIMIZER, error);
+        n_parts += ok;
+    }
     if (ok && gates) {
-        ok = part_open(&parts[2], tensor_set_frozen(&engine->table), folder, FILE_GATES, error);
+        ok = part_open(&parts[n_parts], tensor_set_frozen(&engine->table), folder, FILE_GATES, error);
         n_parts += ok;
     }
     for (int i = 0; ok && i < n_parts; i++)
@@ -162,11 +185,7 @@ static bool parts_load(Engine *engine, const char *folder, bool gates, Error *er
 }
 
 bool checkpoint_load(Engine *engine, const char *folder, Error *error) {
-    assert(engine->config.training);
-    if (!checkpoint_verify(folder, NULL, NULL, error) || !shape_verify(engine, folder, error)) return false;
-
-    char *path = path_join(folder, checkpoint_file_names[FILE_GATES]);
-    bool gates = engine->table.frozen_size > 0 && file_exists(path);
-    free(path);
-    return parts_load(engine, folder, gates, error);
+    bool right =
+        engine->config.training ? checkpoint_verify(folder, NULL, NULL, error) : model_verify(folder, error);
+    return right && shape_verify(engine, folder, error) && parts_load(engine, folder, error);
 }

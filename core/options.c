@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SETTING_SIZE 4096 // bytes of a setting as text, its end included
+
 // ---- the table
 
 const OptionRow OPTION_TABLE[OPTION_COUNT] = {
@@ -109,6 +111,14 @@ static bool parse_number(const OptionRow *row, const char *text, double *value, 
     return true;
 }
 
+// Whether JSON and the program's buffers can hold it.
+static bool is_setting_text(const char *text) {
+    json_t *json = strlen(text) < SETTING_SIZE ? json_string(text) : NULL;
+    bool is = json != NULL;
+    json_decref(json);
+    return is;
+}
+
 bool options_set(Options *options, int option, const char *text, Source source, Error *error) {
     const OptionRow *row = &OPTION_TABLE[option];
     double number = 0;
@@ -132,7 +142,13 @@ bool options_set(Options *options, int option, const char *text, Source source, 
             return error_set(error, STATUS_USAGE, "--%s %s: must be true or false", row->name, text);
         }
         break;
-    case OPTION_TYPE_TEXT: break;
+    case OPTION_TYPE_TEXT:
+        if ((row->flags & OPTION_STEERS) && !is_setting_text(text)) {
+            return error_set(error, STATUS_USAGE,
+                             "--%s: must be UTF-8 of less than %d bytes, to be kept in run.json", row->name,
+                             SETTING_SIZE);
+        }
+        break;
     }
     if (source < options->source[option]) return true;
     options->source[option] = source;
@@ -295,7 +311,7 @@ json_t *options_settings(const Options *options) {
     for (int i = 0; i < OPTION_COUNT; i++) {
         const OptionRow *row = &OPTION_TABLE[i];
         const void *value = field(options, i);
-        char text[4096];
+        char text[SETTING_SIZE];
         json_t *json = NULL;
         if (!(row->flags & OPTION_STEERS)) continue;
         switch (row->type) {
@@ -334,7 +350,7 @@ bool options_read_settings(Options *options, const json_t *settings, Source sour
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)settings, key, value) {
-        char text[4096];
+        char text[SETTING_SIZE];
         int option = find_option(COMMAND_TRAIN, key, strlen(key));
         if (option < 0 || !(OPTION_TABLE[option].flags & OPTION_STEERS)) {
             return error_set(error, STATUS_USAGE, "%s: unknown setting \"%s\"; remove it", what, key);
@@ -366,7 +382,7 @@ static bool same_setting(const Options *options, int option, const json_t *setti
 }
 
 bool options_check_fixed(const Options *options, const json_t *settings, Error *error) {
-    char mine[4096], theirs[4096];
+    char mine[SETTING_SIZE], theirs[SETTING_SIZE];
     for (int i = 0; i < OPTION_COUNT; i++) {
         if (!(OPTION_TABLE[i].flags & OPTION_FIXED)) continue;
         if (same_setting(options, i, settings, mine, theirs, sizeof mine)) continue;
@@ -380,7 +396,7 @@ bool options_check_fixed(const Options *options, const json_t *settings, Error *
 }
 
 void options_describe_changes(const Options *options, const json_t *settings, char *text, size_t size) {
-    char mine[4096], theirs[4096];
+    char mine[SETTING_SIZE], theirs[SETTING_SIZE];
     text[0] = 0;
     for (int i = 0; i < OPTION_COUNT; i++) {
         if (!(OPTION_TABLE[i].flags & OPTION_STEERS)) continue;

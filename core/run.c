@@ -43,10 +43,31 @@ static bool find_checkpoint(Run *run, const Options *options, Error *error) {
     return ok;
 }
 
+// --resume auto finds a run without a checkpoint: it is begun again, unless it was to branch off from
+// another.
+static bool check_restart(const char *folder, Error *error) {
+    char *path = path_join(folder, "run.json");
+    json_t *json = file_exists(path) ? json_file_read(path, error) : json_object();
+    free(path);
+    const char *parent = json_string_value(json_object_get(json, "parent"));
+    bool ok =
+        json && (!parent || error_set(error, STATUS_USAGE,
+                                      "--resume auto: %s branched off from %s and was stopped before its "
+                                      "first checkpoint; remove it and branch off again with --resume %s",
+                                      folder, parent, parent));
+    json_decref(json);
+    return ok;
+}
+
 static bool find_start(Run *run, const Options *options, Error *error) {
     bool automatic = options->resume && strcmp(options->resume, "auto") == 0;
     if (automatic && !options->out) {
         return error_set(error, STATUS_USAGE, "--resume auto needs --out, the run to start or to continue");
+    }
+    if (options->resume && !automatic && options->init) {
+        return error_set(error, STATUS_USAGE,
+                         "--init %s: a resumed run has its weights already; leave out --init or --resume",
+                         options->init);
     }
     if (options->resume && !automatic) {
         if (!find_checkpoint(run, options, error)) return false;
@@ -54,6 +75,7 @@ static bool find_start(Run *run, const Options *options, Error *error) {
         run->folder = strdup(options->out);
         if (automatic && !checkpoint_latest(options->out, &run->checkpoint, error)) return false;
         run->continues = run->checkpoint != NULL;
+        if (automatic && !run->continues && !check_restart(options->out, error)) return false;
     }
     if (run->continues || !run->folder || options->dry_run) return true;
 
@@ -144,7 +166,7 @@ static bool check_recipe(const Options *options, Error *error) {
         return error_set(error, STATUS_USAGE,
                          "--global-batch %lld is no multiple of --batch %lld; nearest: %lld or %lld",
                          (long long)global, (long long)batch, (long long)(below ? below : batch),
-                         (long long)(below + batch));
+                         (long long)(below ? below + batch : 2 * batch));
     }
     if (options->attention == ATTENTION_DENSE && options->switch_at > 0) {
         return error_set(error, STATUS_USAGE,
@@ -216,7 +238,8 @@ bool run_prepare(Run *run, Options *options, Error *error) {
 
 bool run_begin(const Run *run, const Options *options, Error *error) {
     if (!folders_make(run->folder, error)) return false;
-    bool ok = run->continues ? log_cut(run->folder, run->state.step, error) : true;
+    // Of a run that was stopped before its first checkpoint and is begun again, no line stays.
+    bool ok = log_cut(run->folder, run->continues ? run->state.step : -1, error);
     json_t *json = json_pack("{s:s, s:s, s:o}", "program", "train_gpt_lighthouse", "version",
                              LIGHTHOUSE_VERSION, "settings", options_settings(options));
     if (run->checkpoint && !run->continues) {
