@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_SPAN (INT64_C(1) << 30) // tokens; no context is as long
+#define MAX_SPAN INT64_C(1000000000) // tokens; no sequence is longer
 
 static bool config_check(const LighthouseConfig *config, Error *error) {
     int64_t p = config->pool, k = config->topk;
@@ -54,37 +54,42 @@ static bool fits(const LighthouseConfig *config, int64_t n) {
     return span > 0 && n % length_unit(config, span) == 0 && n / span >= config->topk;
 }
 
-// The error for settings that do not fit each other, with the nearest values of each that would.
+// Appends "--name value" to a list with ", or " between.
+static void offer(char *list, size_t size, const char *name, int64_t value) {
+    size_t used = strlen(list);
+    snprintf(list + used, size - used, "%s--%s %lld", used ? ", or " : "", name, (long long)value);
+}
+
+// The error for settings that do not fit each other, with the nearest value of each that would.
 static bool refuse(const LighthouseConfig *config, int64_t n, Error *error) {
-    char dilation[48] = "", nearest[256] = "";
-    size_t size = sizeof nearest;
+    char nearest[256] = "", multiple[64] = "", dilation[48] = "";
     int64_t span = coarse_span(config), unit = length_unit(config, span);
+    if (span > 0) {
+        int64_t least = (config->topk * span + unit - 1) / unit * unit, below = n / unit * unit;
+        int64_t above = below >= least ? below + unit : least;
+        if (below >= least) offer(nearest, sizeof nearest, "seq-len", below);
+        if (above <= MAX_SPAN) offer(nearest, sizeof nearest, "seq-len", above);
+        snprintf(multiple, sizeof multiple, " a multiple of %lld and", (long long)unit);
+    }
+    LighthouseConfig other = *config;
+    other.topk = span > 0 ? n / span / LIGHTHOUSE_CHUNK_TOPK * LIGHTHOUSE_CHUNK_TOPK : 0;
+    if (other.topk > 0 && fits(&other, n)) offer(nearest, sizeof nearest, "topk", other.topk);
+    other = *config;
+    while (other.levels > 1 && !fits(&other, n)) other.levels--;
+    if (other.levels > 1) offer(nearest, sizeof nearest, "levels", other.levels);
+    other = *config;
+    while (other.pool > 1 && !fits(&other, n)) other.pool /= 2;
+    if (other.pool > 1) offer(nearest, sizeof nearest, "pool", other.pool);
+
     if (config->scorer != SCORER_NORM) {
         snprintf(dilation, sizeof dilation, " --dilation %lld", (long long)config->dilation);
     }
-    if (span > 0) {
-        int64_t least = (config->topk * span + unit - 1) / unit * unit, below = n / unit * unit;
-        if (below >= least) snprintf(nearest, size, "%lld or ", (long long)below);
-        snprintf(nearest + strlen(nearest), size - strlen(nearest), "%lld",
-                 (long long)(below >= least ? below + unit : least));
-    }
-    LighthouseConfig smaller = *config, flatter = *config;
-    smaller.topk = span > 0 ? n / span / LIGHTHOUSE_CHUNK_TOPK * LIGHTHOUSE_CHUNK_TOPK : 0;
-    if (smaller.topk > 0 && fits(&smaller, n)) {
-        snprintf(nearest + strlen(nearest), size - strlen(nearest), ", or --topk %lld",
-                 (long long)smaller.topk);
-    }
-    while (flatter.levels > 1 && !fits(&flatter, n)) flatter.levels--;
-    if (flatter.levels > 1) {
-        snprintf(nearest + strlen(nearest), size - strlen(nearest), "%s--levels %lld",
-                 nearest[0] ? ", or " : "", (long long)flatter.levels);
-    }
     return error_set(error, STATUS_USAGE,
-                     "--seq-len %lld does not go with --pool %lld --levels %lld --topk %lld%s: it must be a "
-                     "multiple of %lld with at least --topk coarse entries (of P^(L-1) tokens); nearest: %s",
+                     "--seq-len %lld does not go with --pool %lld --levels %lld --topk %lld%s: it must be%s "
+                     "at least --topk coarse entries of P^(L-1) tokens long; %s%s",
                      (long long)n, (long long)config->pool, (long long)config->levels,
-                     (long long)config->topk, dilation, (long long)unit,
-                     nearest[0] ? nearest : "a smaller --pool");
+                     (long long)config->topk, dilation, multiple,
+                     nearest[0] ? "nearest: " : "make several of them smaller", nearest);
 }
 
 bool hierarchy_create(const LighthouseConfig *config, int64_t n, Hierarchy *h, Error *error) {
