@@ -53,3 +53,12 @@ $(CUDNN_FRONTEND)/include/cudnn_frontend.h:
 $(BUILD)/gpu_sdpa: $(BUILD)/dev/test/gpu_sdpa.o $(BUILD)/dev/test/support/sdpa_reference.o $(BUILD)/cuda/sdpa.o \
 		$(BUILD)/core/error.o
 	$(CXX) -fopenmp -o $@ $^ $(CUDA_LDLIBS)
+
+CUDA_OBJECTS := $(patsubst %.cu,$(BUILD)/%.o,$(wildcard cuda/*.cu))
+
+# Kernels and the whole engine against the CPU's; need a GPU to run.
+$(BUILD)/test_gpu_kernels: $(BUILD)/dev/test/gpu_kernels.o $(BUILD)/cuda/matmul.o $(OBJECTS)
+	$(CXX) -fopenmp -o $@ $^ $(LDLIBS) $(CUDA_LDLIBS)
+$(BUILD)/test_gpu_engine: $(BUILD)/dev/test/gpu_engine.o $(BUILD)/dev/test/support/golden.o \
+		$(BUILD)/dev/test/support/golden_model.o $(CUDA_OBJECTS) $(OBJECTS)
+	$(CXX) -fopenmp -o $@ $^ $(LDLIBS) $(CUDA_LDLIBS)

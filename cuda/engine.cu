@@ -39,7 +39,9 @@ static bool engine_start(CudaEngine *e, Error *error) {
 static void cuda_destroy(Engine *engine) {
     CudaEngine *e = (CudaEngine *)engine;
     if (e->context.stream) CUDA_CHECK(cudaStreamSynchronize(e->context.stream));
-    for (int layer = 0; layer < MODEL_MAX_LAYERS; layer++) CUDA_CHECK(cudaFree(e->imposed[layer]));
+    for (int32_t *entries : e->imposed) {
+        if (entries) CUDA_CHECK(cudaFree(entries));
+    }
     matmul_destroy(e->tools.matmul);
     sdpa_destroy(e->tools.sdpa);
     if (e->host.arena) CUDA_CHECK(cudaFreeHost(e->host.arena));
@@ -450,11 +452,12 @@ static void cuda_write(Engine *engine, TensorKind kind, int param, int64_t start
     CudaEngine *e = (CudaEngine *)engine;
     const Param *p = &engine->table.params[param];
     float *to = tensor(e, kind, param) + start;
-    CUDA_CHECK(cudaStreamSynchronize(e->context.stream));
-    CUDA_CHECK(cudaMemcpy(to, in, (size_t)count * sizeof *in, cudaMemcpyHostToDevice));
+    CUDA_CHECK(
+        cudaMemcpyAsync(to, in, (size_t)count * sizeof *in, cudaMemcpyHostToDevice, e->context.stream));
     if (kind == TENSOR_WEIGHT && p->trained) {
         round_to_bf16(e->copies + p->offset + start, to, count, e->context.stream);
     }
+    CUDA_CHECK(cudaStreamSynchronize(e->context.stream)); // `in` is the caller's again
 }
 
 static int64_t selection_size(const CudaEngine *e) {
@@ -477,7 +480,8 @@ static void cuda_impose_selection(Engine *engine, int layer, const int32_t *entr
     e->imposed[layer] = NULL;
     if (!entries) return;
     CUDA_CHECK(cudaMalloc(&e->imposed[layer], bytes));
-    CUDA_CHECK(cudaMemcpy(e->imposed[layer], entries, bytes, cudaMemcpyHostToDevice));
+    CUDA_CHECK(cudaMemcpyAsync(e->imposed[layer], entries, bytes, cudaMemcpyHostToDevice, e->context.stream));
+    CUDA_CHECK(cudaStreamSynchronize(e->context.stream)); // `entries` is the caller's again
 }
 
 const EngineApi *engine_cuda(void) {

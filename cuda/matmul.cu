@@ -17,7 +17,7 @@ typedef enum {
 typedef struct {
     Product product;
     int64_t rows, n_in, n_out;
-} Shape;
+} MatmulShape;
 
 // cuBLASLt is column-major: what lies as a row-major (r, c) is to it a (c, r). Each product is therefore
 // asked for as its transpose, d (m, n) = op(a) (m, k) b (k, n) + beta c:
@@ -25,18 +25,18 @@ typedef struct {
 //   backward, input   din^T     (n_in, rows)  = weight^T dout^T
 //   backward, weight  dweight^T (n_in, n_out) = in^T dout^T^T         b = dout, transposed
 typedef struct {
-    Shape shape;
+    MatmulShape shape;
     float beta;
     cublasLtMatmulDesc_t operation;
     cublasLtMatrixLayout_t a, b, c;
     cublasLtMatmulAlgo_t algorithm;
-} Plan;
+} MatmulPlan;
 
 struct Matmul {
     cublasLtHandle_t cublas;
     cudaStream_t stream;
     void *workspace;
-    std::vector<Plan> plans;
+    std::vector<MatmulPlan> plans; // in the order in which they were asked for
 };
 
 Matmul *matmul_create(cublasLtHandle_t cublas, cudaStream_t stream, void *workspace) {
@@ -47,7 +47,7 @@ Matmul *matmul_create(cublasLtHandle_t cublas, cudaStream_t stream, void *worksp
     return matmul;
 }
 
-static void plan_free(Plan *plan) {
+static void plan_free(MatmulPlan *plan) {
     CUBLAS_CHECK(cublasLtMatmulDescDestroy(plan->operation));
     CUBLAS_CHECK(cublasLtMatrixLayoutDestroy(plan->a));
     CUBLAS_CHECK(cublasLtMatrixLayoutDestroy(plan->b));
@@ -56,7 +56,7 @@ static void plan_free(Plan *plan) {
 
 void matmul_destroy(Matmul *matmul) {
     if (!matmul) return;
-    for (Plan &plan : matmul->plans) plan_free(&plan);
+    for (MatmulPlan &plan : matmul->plans) plan_free(&plan);
     delete matmul;
 }
 
@@ -67,8 +67,8 @@ static cublasLtMatrixLayout_t layout(cudaDataType_t type, int64_t rows, int64_t 
     return made;
 }
 
-static Plan plan_describe(const Shape *shape) {
-    Plan plan;
+static MatmulPlan plan_describe(const MatmulShape *shape) {
+    MatmulPlan plan;
     memset(&plan, 0, sizeof plan);
     plan.shape = *shape;
     Product product = shape->product;
@@ -99,7 +99,7 @@ static Plan plan_describe(const Shape *shape) {
 }
 
 // Takes the algorithm that the heuristics think fastest within the workspace.
-static cublasStatus_t plan_choose(const Matmul *matmul, Plan *plan) {
+static cublasStatus_t plan_choose(const Matmul *matmul, MatmulPlan *plan) {
     cublasLtMatmulPreference_t preference;
     cublasLtMatmulHeuristicResult_t result;
     size_t bytes = MATMUL_WORKSPACE_BYTES;
@@ -123,11 +123,11 @@ static cublasStatus_t plan_choose(const Matmul *matmul, Plan *plan) {
     return status;
 }
 
-static bool same_shape(const Shape *a, const Shape *b) {
+static bool same_shape(const MatmulShape *a, const MatmulShape *b) {
     return a->product == b->product && a->rows == b->rows && a->n_in == b->n_in && a->n_out == b->n_out;
 }
 
-static bool product_error(Error *error, const Shape *shape, cublasStatus_t status) {
+static bool product_error(Error *error, const MatmulShape *shape, cublasStatus_t status) {
     static const char *const names[] = {"forward", "forward with residual", "forward to float32",
                                         "backward of the input", "backward of the weight"};
     cublas_error_set(error, status, "cublasLtMatmul", __FILE__, __LINE__);
@@ -136,14 +136,14 @@ static bool product_error(Error *error, const Shape *shape, cublasStatus_t statu
 }
 
 // d = op(a) b + beta c, in cuBLASLt's terms.
-static bool run(Matmul *matmul, Shape shape, void *d, const void *a, const void *b, const void *c,
+static bool run(Matmul *matmul, MatmulShape shape, void *d, const void *a, const void *b, const void *c,
                 Error *error) {
-    const Plan *plan = NULL;
-    for (const Plan &known : matmul->plans) {
+    const MatmulPlan *plan = NULL;
+    for (const MatmulPlan &known : matmul->plans) {
         if (same_shape(&known.shape, &shape)) plan = &known;
     }
     if (!plan) {
-        Plan made = plan_describe(&shape);
+        MatmulPlan made = plan_describe(&shape);
         cublasStatus_t status = plan_choose(matmul, &made);
         if (status != CUBLAS_STATUS_SUCCESS) {
             plan_free(&made);
@@ -165,7 +165,7 @@ bool matmul_forward(Matmul *matmul,
                     const bf16 *weight,   // (n_out, n_in)
                     const bf16 *residual, // (rows, n_out) or NULL
                     int64_t rows, int64_t n_in, int64_t n_out, Error *error) {
-    Shape shape = {residual ? PRODUCT_FORWARD_RESIDUAL : PRODUCT_FORWARD, rows, n_in, n_out};
+    MatmulShape shape = {residual ? PRODUCT_FORWARD_RESIDUAL : PRODUCT_FORWARD, rows, n_in, n_out};
     return run(matmul, shape, out, weight, in, residual ? residual : out, error);
 }
 
@@ -174,7 +174,7 @@ bool matmul_forward_float32(Matmul *matmul,
                             const bf16 *in,     // (rows, n_in)
                             const bf16 *weight, // (n_out, n_in)
                             int64_t rows, int64_t n_in, int64_t n_out, Error *error) {
-    Shape shape = {PRODUCT_FORWARD_FLOAT32, rows, n_in, n_out};
+    MatmulShape shape = {PRODUCT_FORWARD_FLOAT32, rows, n_in, n_out};
     return run(matmul, shape, out, weight, in, out, error);
 }
 
@@ -183,7 +183,7 @@ bool matmul_backward_input(Matmul *matmul,
                            const bf16 *dout,   // (rows, n_out)
                            const bf16 *weight, // (n_out, n_in)
                            int64_t rows, int64_t n_in, int64_t n_out, Error *error) {
-    Shape shape = {PRODUCT_BACKWARD_INPUT, rows, n_in, n_out};
+    MatmulShape shape = {PRODUCT_BACKWARD_INPUT, rows, n_in, n_out};
     return run(matmul, shape, din, weight, dout, din, error);
 }
 
@@ -192,6 +192,6 @@ bool matmul_backward_weight(Matmul *matmul,
                             const bf16 *dout, // (rows, n_out)
                             const bf16 *in,   // (rows, n_in)
                             int64_t rows, int64_t n_in, int64_t n_out, Error *error) {
-    Shape shape = {PRODUCT_BACKWARD_WEIGHT, rows, n_in, n_out};
+    MatmulShape shape = {PRODUCT_BACKWARD_WEIGHT, rows, n_in, n_out};
     return run(matmul, shape, dweight, in, dout, dweight, error);
 }

@@ -155,11 +155,11 @@ static __global__ void rmsnorm_dweight_kernel(float *dweight,       // (C)
 // Thread blocks at most: of the backward eight for each of an H200's 132 multiprocessors, as many as it runs
 // at once, of the forward sixteen. Constants, so that the order in which dweight is summed does not depend on
 // the card.
-#define RMSNORM_SLICES         1056
-#define RMSNORM_FORWARD_BLOCKS 2112
+#define RMSNORM_BACKWARD_BLOCKS 1056
+#define RMSNORM_FORWARD_BLOCKS  2112
 
 static inline int64_t rmsnorm_slices(int64_t rows) {
-    return rows < RMSNORM_SLICES ? rows : RMSNORM_SLICES;
+    return rows < RMSNORM_BACKWARD_BLOCKS ? rows : RMSNORM_BACKWARD_BLOCKS;
 }
 
 // How many vectors a thread holds, 1 or 2, and how many threads a row takes.

@@ -77,8 +77,12 @@ static __global__ void rope_kernel(bf16 *qkv,            // (B, N, H + 2 KV, D)
                 if (scores.q) squares = square_sum(low_out) + square_sum(high_out);
             }
             if (!scores.q) continue;
-            float norm = row_norm<LANES>(squares);
+#pragma unroll
+            for (int other = LANES / 2; other > 0; other /= 2) {
+                squares += __shfl_xor_sync(0xffffffffu, squares, other);
+            }
             if (i > 0 || head >= H + KV) continue;
+            float norm = (float)sqrt(squares);
             if (head < H) {
                 scores.q[(b * H + head) * entries + n] = norm;
             } else {

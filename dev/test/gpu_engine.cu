@@ -1,0 +1,393 @@
+// The CUDA engine against the CPU engine, tensor by tensor, and its timings. Needs a GPU.
+//   test_gpu_engine                 golden models and small random models
+//   test_gpu_engine time            seconds of a whole training step of the 530m preset, both kinds of
+//   attention
+// Exit status 1 when a check fails. Both engines start from the same bf16 weights; where the attention is
+// Lighthouse the GPU is given the CPU's selection, so that a score that falls either way by rounding changes
+// nothing. What is left is the rounding of bf16 activations.
+#include "core/random.h"
+#include "cpu/engine.h"
+#include "dev/test/support/golden_model.h"
+#include "dev/test/support/gpu_check.cuh"
+
+#include <time.h>
+
+#include <string>
+#include <vector>
+
+#define BOUND_LOSS     1e-3 // of the loss
+#define BOUND_GRADIENT 3e-2 // ||gpu - cpu|| / ||cpu|| of a tensor's gradient
+#define BOUND_LOGITS   2e-2
+
+typedef std::vector<float> Floats;
+
+static void must(bool ok, const Error *error) {
+    if (!ok) error_exit(error);
+}
+
+static Engine *create(const EngineApi *api, const EngineConfig *config) {
+    Error error;
+    Engine *engine = api->create(config, &error);
+    must(engine != NULL, &error);
+    return engine;
+}
+
+static Floats read_tensor(Engine *engine, TensorKind kind, int param) {
+    Floats values((size_t)param_size(&engine->table.params[param]));
+    engine_read(engine, kind, param, 0, (int64_t)values.size(), values.data());
+    return values;
+}
+
+// Initial weights as in training, but larger where the model starts near zero, so that every part matters;
+// bf16.
+static void write_weights(Engine *engine, uint64_t seed) {
+    for (int p = 0; p < engine->table.count; p++) {
+        const Param *param = &engine->table.params[p];
+        Floats values((size_t)param_size(param));
+        param_init(param, seed, 0, (int64_t)values.size(), values.data());
+        for (size_t i = 0; i < values.size(); i++) {
+            double z = random_normal(seed + 1, (uint64_t)p, i, HUGE_VAL);
+            float x = param->n_dims == 1 ? values[i] + 0.1f * (float)z : values[i];
+            if (param->layer >= 0 && param->n_dims == 2) x *= 4;
+            values[i] = __bfloat162float(__float2bfloat16(x));
+        }
+        engine_write(engine, TENSOR_WEIGHT, p, 0, (int64_t)values.size(), values.data());
+    }
+}
+
+static std::vector<int32_t> random_tokens(int64_t count, int64_t V, uint64_t seed) {
+    std::vector<int32_t> tokens((size_t)count);
+    for (int64_t i = 0; i < count; i++) {
+        tokens[(size_t)i] = (int32_t)(random_bits(seed, 5, (uint64_t)i) % (uint64_t)(V < 257 ? V : 257));
+    }
+    return tokens;
+}
+
+// Gives the GPU the entries that the CPU gathered in its last pass.
+static void impose(Engine *gpu, Engine *cpu) {
+    const EngineConfig *config = &cpu->config;
+    Hierarchy hierarchy;
+    Error error;
+    must(hierarchy_create(&config->lighthouse, config->context, &hierarchy, &error), &error);
+    std::vector<int32_t> entries((size_t)(config->batch * config->model.n_heads * hierarchy.n_selected));
+    for (int layer = 0; layer < config->model.n_layers; layer++) {
+        if (config->dense_layer[layer]) continue;
+        engine_read_selection(cpu, layer, entries.data());
+        engine_impose_selection(gpu, layer, entries.data());
+    }
+}
+
+static void set_free(Engine *gpu) {
+    for (int layer = 0; layer < gpu->config.model.n_layers; layer++)
+        engine_impose_selection(gpu, layer, NULL);
+}
+
+static double pass(Engine *engine, const int32_t *tokens, Attention attention) {
+    Error error;
+    double nats;
+    int64_t targets = engine->config.batch * engine->config.context;
+    must(engine_forward_backward(engine, tokens, attention, targets, &nats, &error), &error);
+    return nats / (double)targets;
+}
+
+// Zero gradients, without touching anything else.
+static void clear_gradients(Engine *engine) {
+    for (int p = 0; p < engine->table.count; p++) {
+        if (!engine->table.params[p].trained) continue;
+        Floats zeros((size_t)param_size(&engine->table.params[p]), 0.0f);
+        engine_write(engine, TENSOR_GRADIENT, p, 0, (int64_t)zeros.size(), zeros.data());
+    }
+}
+
+// Loss and gradients of one pass from cleared gradients: GPU against CPU.
+static void compare_pass(GpuChecks *checks, Engine *gpu, Engine *cpu, const int32_t *tokens,
+                         Attention attention, const char *name) {
+    const char *stage = attention == ATTENTION_DENSE ? "dense" : "lighthouse";
+    clear_gradients(gpu);
+    clear_gradients(cpu);
+    double expected = pass(cpu, tokens, attention);
+    if (attention == ATTENTION_LIGHTHOUSE) impose(gpu, cpu);
+    double loss = pass(gpu, tokens, attention);
+    gpu_check(checks, fabs(loss - expected) / expected, BOUND_LOSS, "%s %s: loss", name, stage);
+    double worst = 0;
+    std::string which;
+    for (int p = 0; p < gpu->table.count; p++) {
+        const Param *param = &gpu->table.params[p];
+        if (!param->trained) continue;
+        Floats a = read_tensor(gpu, TENSOR_GRADIENT, p), b = read_tensor(cpu, TENSOR_GRADIENT, p);
+        double error = gpu_error(a.data(), b.data(), (int64_t)a.size());
+        if (!(error <= BOUND_GRADIENT))
+            gpu_check(checks, error, BOUND_GRADIENT, "%s %s: %s", name, stage, param->name);
+        if (!(error <= worst)) worst = error, which = param->name;
+    }
+    gpu_check(checks, worst, BOUND_GRADIENT, "%s %s: worst gradient, %s", name, stage, which.c_str());
+    if (attention == ATTENTION_LIGHTHOUSE) set_free(gpu);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Golden models.
+
+static void check_golden(GpuChecks *checks, const char *path) {
+    GoldenModel model;
+    Error error;
+    if (!golden_model_open(&model, path)) exit(1);
+    Engine *gpu = golden_model_engine(&model, engine_cuda()),
+           *cpu = golden_model_engine(&model, engine_cpu());
+    if (!gpu || !cpu) exit(1);
+    compare_pass(checks, gpu, cpu, model.tokens, ATTENTION_DENSE, path);
+    compare_pass(checks, gpu, cpu, model.tokens, ATTENTION_LIGHTHOUSE, path);
+    engine_destroy(cpu);
+    engine_destroy(gpu);
+
+    const struct {
+        const char *name;
+        int switch_at;
+    } schedules[] = {{"dense", 0}, {"lighthouse", 10}, {"lighthouse5_dense5", 5}};
+    for (auto schedule : schedules) {
+        double worst = 0, norm;
+        gpu = golden_model_engine(&model, engine_cuda());
+        for (int step = 0; step < 10; step++) {
+            AdamW adamw = golden_model_adamw(&model, step);
+            double loss =
+                pass(gpu, model.tokens, step < schedule.switch_at ? ATTENTION_LIGHTHOUSE : ATTENTION_DENSE);
+            double expected = golden_model_step_loss(&model, schedule.name, step);
+            worst = fmax(worst, fabs(loss - expected) / expected);
+            must(engine_update(gpu, &adamw, &norm, &error), &error);
+        }
+        gpu_check(checks, worst, 1e-2, "%s: ten steps, %s", path, schedule.name);
+        engine_destroy(gpu);
+    }
+    golden_model_close(&model);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Small random models.
+
+static EngineConfig small_config(int64_t dim, int64_t heads, int64_t kv_heads, int64_t head_dim,
+                                 int64_t batch, Scorer scorer) {
+    EngineConfig config;
+    memset(&config, 0, sizeof config);
+    ModelConfig model = {4, dim, heads, kv_heads, head_dim, dim + 72, 320, 10000, 1e-5};
+    LighthouseConfig lighthouse = {scorer, 3, 2, 128, 4};
+    config.model = model;
+    config.lighthouse = lighthouse;
+    config.dense_layer[0] = true;
+    config.use_lighthouse = config.training = config.deterministic = true;
+    config.batch = batch;
+    config.context = 1024;
+    config.cache = 700;
+    return config;
+}
+
+// Differing bits of all gradients of two engines.
+static double gradient_differences(Engine *a, Engine *b) {
+    double differences = 0;
+    for (int p = 0; p < a->table.count; p++) {
+        if (!a->table.params[p].trained) continue;
+        Floats x = read_tensor(a, TENSOR_GRADIENT, p), y = read_tensor(b, TENSOR_GRADIENT, p);
+        differences += gpu_differences(x.data(), y.data(), (int64_t)x.size());
+    }
+    return differences;
+}
+
+static void check_recompute(GpuChecks *checks, const EngineConfig *config, const int32_t *tokens,
+                            const char *name) {
+    EngineConfig again = *config;
+    again.recompute = true;
+    Engine *kept = create(engine_cuda(), config), *recomputed = create(engine_cuda(), &again);
+    write_weights(kept, 3);
+    write_weights(recomputed, 3);
+    for (Attention attention : {ATTENTION_LIGHTHOUSE, ATTENTION_DENSE}) {
+        double difference = fabs(pass(kept, tokens, attention) - pass(recomputed, tokens, attention));
+        gpu_check(checks, difference, 0, "%s: loss with and without recompute", name);
+        gpu_check(checks, gradient_differences(kept, recomputed), 0,
+                  "%s: gradients with and without recompute", name);
+    }
+    engine_destroy(recomputed);
+    engine_destroy(kept);
+}
+
+static void check_evaluate(GpuChecks *checks, Engine *gpu, Engine *cpu, const int32_t *tokens,
+                           const char *name) {
+    const int64_t shapes[][2] = {{1, 1024}, {1, 512}, {1, 77}, {1, 1}, {2, 384}};
+    Error error;
+    double a, b;
+    for (const int64_t *shape : shapes) {
+        if (shape[0] > gpu->config.batch) continue;
+        must(engine_evaluate(gpu, tokens, shape[0], shape[1], ATTENTION_DENSE, &a, &error), &error);
+        must(engine_evaluate(cpu, tokens, shape[0], shape[1], ATTENTION_DENSE, &b, &error), &error);
+        gpu_check(checks, fabs(a - b) / b, BOUND_LOSS, "%s: evaluate %lld x %lld", name, (long long)shape[0],
+                  (long long)shape[1]);
+    }
+    must(engine_evaluate(gpu, tokens, 1, 512, ATTENTION_LIGHTHOUSE, &a, &error), &error);
+    must(engine_evaluate(cpu, tokens, 1, 512, ATTENTION_LIGHTHOUSE, &b, &error), &error);
+    gpu_check(checks, fabs(a - b) / b, 5 * BOUND_LOSS, "%s: evaluate under lighthouse, own selection", name);
+}
+
+// A prompt, then a few tokens one by one, then a few together.
+static void check_decode(GpuChecks *checks, Engine *gpu, Engine *cpu, const int32_t *tokens,
+                         const char *name) {
+    const int64_t counts[] = {530, 1, 1, 7, 60, 1};
+    int64_t V = gpu->config.model.vocab_size, position = 0;
+    Floats a((size_t)V), b((size_t)V);
+    Error error;
+    for (int64_t count : counts) {
+        must(engine_decode(gpu, tokens + position, count, position, a.data(), &error), &error);
+        must(engine_decode(cpu, tokens + position, count, position, b.data(), &error), &error);
+        gpu_check(checks, gpu_error(a.data(), b.data(), V), BOUND_LOGITS, "%s: decode %lld tokens at %lld",
+                  name, (long long)count, (long long)position);
+        position += count;
+    }
+    bool refused =
+        !engine_decode(gpu, tokens, 200, position, a.data(), &error) && error.status == STATUS_USAGE;
+    gpu_check(checks, !refused, 0, "%s: decode refuses what its cache cannot hold", name);
+}
+
+// The CPU's gradients in both engines, then one update each.
+static void check_update(GpuChecks *checks, Engine *gpu, Engine *cpu, const char *name) {
+    Error error;
+    AdamW adamw = {3, 1e-2, 0.9, 0.95, 1e-8, 0.1, 0.5};
+    double norm, expected, worst = 0;
+    for (int p = 0; p < gpu->table.count; p++) {
+        if (!gpu->table.params[p].trained) continue;
+        Floats g = read_tensor(cpu, TENSOR_GRADIENT, p);
+        engine_write(gpu, TENSOR_GRADIENT, p, 0, (int64_t)g.size(), g.data());
+    }
+    must(engine_update(gpu, &adamw, &norm, &error), &error);
+    must(engine_update(cpu, &adamw, &expected, &error), &error);
+    gpu_check(checks, fabs(norm - expected) / expected, 1e-6, "%s: gradient norm", name);
+    for (int kind = TENSOR_WEIGHT; kind <= TENSOR_MOMENT2; kind++) {
+        for (int p = 0; p < gpu->table.count; p++) {
+            if (!gpu->table.params[p].trained) continue;
+            Floats a = read_tensor(gpu, (TensorKind)kind, p), b = read_tensor(cpu, (TensorKind)kind, p);
+            worst = fmax(worst, gpu_error(a.data(), b.data(), (int64_t)a.size()));
+        }
+    }
+    gpu_check(checks, worst, 1e-5, "%s: weights, gradients and moments after an update", name);
+
+    int p = param_find(&gpu->table, PARAM_DOWN, 1);
+    Floats before = read_tensor(gpu, TENSOR_WEIGHT, p);
+    float infinite = INFINITY;
+    engine_write(gpu, TENSOR_GRADIENT, p, 11, 1, &infinite);
+    bool reported = !engine_update(gpu, &adamw, &norm, &error) && error.status == STATUS_NONFINITE;
+    Floats after = read_tensor(gpu, TENSOR_WEIGHT, p), gradient = read_tensor(gpu, TENSOR_GRADIENT, p);
+    Floats zeros(gradient.size(), 0.0f);
+    gpu_check(checks, !reported, 0, "%s: a norm that is not finite is an error", name);
+    gpu_check(checks, gpu_differences(after.data(), before.data(), (int64_t)after.size()), 0,
+              "... weights stay");
+    gpu_check(checks, gpu_differences(gradient.data(), zeros.data(), (int64_t)zeros.size()), 0,
+              "... gradients go");
+}
+
+static void check_refusals(GpuChecks *checks, Engine *gpu, const EngineConfig *config, const char *name) {
+    Error error;
+    double nats;
+    std::vector<int32_t> tokens = random_tokens(config->context + 1, 320, 1);
+    tokens[5] = 320;
+    bool refused = !engine_evaluate(gpu, tokens.data(), 1, config->context, ATTENTION_DENSE, &nats, &error) &&
+                   error.status == STATUS_DATA;
+    gpu_check(checks, !refused, 0, "%s: a token outside the vocabulary is an error", name);
+
+    EngineConfig huge = *config;
+    huge.batch = 1 << 20;
+    Engine *none = engine_cuda()->create(&huge, &error);
+    gpu_check(checks, none != NULL || error.status != STATUS_MEMORY, 0,
+              "%s: a plan that does not fit is an error", name);
+}
+
+static void check_model(GpuChecks *checks, const EngineConfig *config, const char *name) {
+    Engine *gpu = create(engine_cuda(), config), *cpu = create(engine_cpu(), config);
+    write_weights(gpu, 3);
+    write_weights(cpu, 3);
+    std::vector<int32_t> tokens = random_tokens(config->batch * (config->context + 1), 320, 9);
+    double differences = 0;
+    for (int p = 0; p < gpu->table.count; p++) {
+        Floats a = read_tensor(gpu, TENSOR_WEIGHT, p), b = read_tensor(cpu, TENSOR_WEIGHT, p);
+        differences += gpu_differences(a.data(), b.data(), (int64_t)a.size());
+    }
+    gpu_check(checks, differences, 0, "%s: weights written and read", name);
+    compare_pass(checks, gpu, cpu, tokens.data(), ATTENTION_DENSE, name);
+    compare_pass(checks, gpu, cpu, tokens.data(), ATTENTION_LIGHTHOUSE, name);
+    check_evaluate(checks, gpu, cpu, tokens.data(), name);
+    check_decode(checks, gpu, cpu, tokens.data(), name);
+    check_update(checks, gpu, cpu, name);
+    check_refusals(checks, gpu, config, name);
+    engine_destroy(cpu);
+    engine_destroy(gpu);
+    check_recompute(checks, config, tokens.data(), name);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Timings.
+
+static double seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+// One update a step on random bytes, the fastest of three after one to warm up.
+static void time_steps(int64_t context, int64_t vocabulary, int steps) {
+    EngineConfig config;
+    memset(&config, 0, sizeof config);
+    ModelConfig model = {30, 1024, 8, 8, 128, 1536, vocabulary, 10000, 1e-5};
+    LighthouseConfig lighthouse = {SCORER_NORM, 3, 4, 1536, 4};
+    config.model = model;
+    config.lighthouse = lighthouse;
+    config.dense_layer[0] = config.dense_layer[1] = config.dense_layer[28] = config.dense_layer[29] = true;
+    config.use_lighthouse = config.training = true;
+    config.batch = 1;
+    config.context = context;
+    MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
+    Error error;
+    must(engine_cuda()->plan(&config, plan, &error), &error);
+    plan_print(plan, stdout, "  ");
+    free(plan);
+    Engine *gpu = create(engine_cuda(), &config);
+    for (int p = 0; p < gpu->table.count; p++) {
+        const Param *param = &gpu->table.params[p];
+        Floats values((size_t)param_size(param));
+        param_init(param, 1, 0, (int64_t)values.size(), values.data());
+        engine_write(gpu, TENSOR_WEIGHT, p, 0, (int64_t)values.size(), values.data());
+    }
+    std::vector<int32_t> tokens = random_tokens(context + 1, 257, 2);
+    for (Attention attention : {ATTENTION_LIGHTHOUSE, ATTENTION_DENSE}) {
+        double best = HUGE_VAL, loss = 0, norm, forward_backward = 0;
+        AdamW adamw = {1, 1e-4, 0.9, 0.95, 1e-8, 0.1, 1};
+        for (int step = 0; step <= steps; step++, adamw.step++) {
+            double start = seconds();
+            loss = pass(gpu, tokens.data(), attention);
+            double middle = seconds();
+            must(engine_update(gpu, &adamw, &norm, &error), &error);
+            double took = seconds() - start;
+            if (step > 0 && took < best) best = took, forward_backward = middle - start;
+        }
+        printf("%-10s vocabulary %6lld: %.4f s a step (update %.4f), %.1f K tokens/s, loss %.4f\n",
+               attention == ATTENTION_DENSE ? "dense" : "lighthouse", (long long)vocabulary, best,
+               best - forward_backward, (double)context / best / 1e3, loss);
+        fflush(stdout);
+    }
+    engine_destroy(gpu);
+}
+
+int main(int argc, char **argv) {
+    GpuChecks checks = {0, 0, false};
+    if (argc > 1 && !strcmp(argv[1], "time")) {
+        time_steps(98304, 128256, 2);
+        time_steps(98304, 320, 2);
+        return 0;
+    }
+    const struct {
+        const char *name;
+        EngineConfig config;
+    } models[] = {
+        {"norm, 4/2 heads of 64", small_config(136, 4, 2, 64, 2, SCORER_NORM)},
+        {"norm, 2/2 heads of 128", small_config(256, 2, 2, 128, 1, SCORER_NORM)},
+        {"dilated, 4/1 heads of 64", small_config(128, 4, 1, 64, 1, SCORER_DILATED)},
+        {"gla, 2/1 heads of 128", small_config(192, 2, 1, 128, 2, SCORER_GLA)},
+    };
+    for (auto &model : models) check_model(&checks, &model.config, model.name);
+    check_golden(&checks, "dev/test/golden/model_kv1.json");
+    check_golden(&checks, "dev/test/golden/model_kv2.json");
+    return gpu_checks_finish(&checks);
+}
