@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Installs what is missing to build and test on Debian and Ubuntu. Elsewhere it says what is needed and goes on if it is there.
+set -euo pipefail
+
+packages=(gcc make pkg-config libopenblas-dev libjansson-dev libxxhash-dev zlib1g-dev libcmocka-dev)
+[ "${WITH_COVERAGE:-}" ] && packages+=(gcovr)
+
+missing=()
+if command -v dpkg-query >/dev/null; then
+    for package in "${packages[@]}"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+    done
+else
+    echo "setup: this system has no dpkg; install yourself what these Debian packages hold: ${packages[*]}" >&2
+fi
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || { echo "setup: install as root: apt-get install ${missing[*]}" >&2; exit 1; }
+    as_root=(sudo)
+fi
+echo "setup: installing ${missing[*]}"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! { "${as_root[@]}" apt-get update && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y \
+    --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+    tail -20 "$log" >&2
+    exit 1
+fi
