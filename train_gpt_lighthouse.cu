@@ -182,15 +182,16 @@ static bool open_trainer(Trainer *t, const EngineApi *api, Error *error) {
     t->log = log_open(t->run.folder, error);
     if (!t->log) return false;
     t->tokens = (int32_t *)alloc_or_exit((size_t)(o->batch * (o->seq_len + 1)), sizeof *t->tokens);
-    t->attention = schedule_attention(o, t->state.step);
+    Attention attention = schedule_attention(o, t->state.step);
+    t->attention = t->run.checkpoint ? t->state.attention : attention;
     t->state.settings = options_settings(o);
     progress_begin(&t->progress, stdout, o->steps, o->log_every);
     if (!t->run.checkpoint) return true;
     printf("resumed %s: step %lld, %s attention%s%s\n", t->run.checkpoint, (long long)t->state.step,
-           attention_name(t->attention), t->run.changes[0] ? "; changed: " : "", t->run.changes);
+           attention_name(attention), t->run.changes[0] ? "; changed: " : "", t->run.changes);
     return log_event(t->log, "resume", t->state.step,
                      json_pack("{s:s, s:s, s:s}", "checkpoint", t->run.checkpoint, "attention",
-                               attention_name(t->attention), "changed", t->run.changes),
+                               attention_name(attention), "changed", t->run.changes),
                      error);
 }
 

@@ -75,11 +75,13 @@ bool log_event(Log *log, const char *event, int64_t step, json_t *fields, Error 
 
 // ---- Cutting
 
-// Whether a line is whole and of a step up to this one.
+// Whether a line is whole and of a step up to this one. A switch comes after its step: it is of the next one.
 static bool line_stays(const char *line, size_t length, int64_t step) {
     json_t *object = json_loadb(line, length, JSON_REJECT_DUPLICATES, NULL);
     int64_t found;
     bool stays = json_member_int(object, "step", 0, step, &found);
+    const char *event = json_string_value(json_object_get(object, "event"));
+    if (event && strcmp(event, "switch") == 0) stays = stays && found < step;
     json_decref(object);
     return stays;
 }

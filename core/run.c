@@ -159,6 +159,19 @@ static bool check_needs(const Run *run, const Options *options, Error *error) {
     return true;
 }
 
+// What a resumed run cannot have; notes what it changes.
+static bool check_resume(Run *run, const Options *options, Error *error) {
+    if (!run->checkpoint) return true;
+    const json_t *settings = run->state.settings;
+    if (!options_check_fixed(options, settings, error)) return false;
+    if (run->state.step > options->steps) {
+        return error_set(error, STATUS_USAGE, "--steps %lld: the run to resume has done %lld already",
+                         (long long)options->steps, (long long)run->state.step);
+    }
+    options_describe_changes(options, settings, run->changes, sizeof run->changes);
+    return true;
+}
+
 static bool check_recipe(const Options *options, Error *error) {
     int64_t batch = options->batch, global = options->global_batch;
     if (global % batch != 0) {
@@ -223,17 +236,8 @@ static bool configure_engine(Run *run, const Options *options, Error *error) {
 bool run_prepare(Run *run, Options *options, Error *error) {
     memset(run, 0, sizeof *run);
     if (!find_start(run, options, error) || !gather_settings(run, options, error)) return false;
-    if (!check_needs(run, options, error) || !check_recipe(options, error)) return false;
-    if (!run->checkpoint) return configure_engine(run, options, error);
-
-    const json_t *settings = run->state.settings;
-    if (!options_check_fixed(options, settings, error)) return false;
-    options_describe_changes(options, settings, run->changes, sizeof run->changes);
-    if (run->state.step > options->steps) {
-        return error_set(error, STATUS_USAGE, "--steps %lld: the run to resume has done %lld already",
-                         (long long)options->steps, (long long)run->state.step);
-    }
-    return configure_engine(run, options, error);
+    return check_needs(run, options, error) && check_resume(run, options, error) &&
+           check_recipe(options, error) && configure_engine(run, options, error);
 }
 
 bool run_begin(const Run *run, const Options *options, Error *error) {

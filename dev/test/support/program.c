@@ -1,0 +1,183 @@
+// The built program, run by tests; see program.h.
+#include "program.h"
+
+#include "core/error.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define MAX_WORDS     128
+#define LONGEST_LINE  8192
+#define LIMIT_SECONDS 120 // a program that runs for longer hangs
+
+extern char **environ;
+
+static char program_path[PATH_MAX];
+
+struct Program {
+    pid_t process;
+    FILE *out, *err;
+};
+
+void program_find(void) {
+    const char *build = getenv("BUILD");
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/train_gpt_lighthouse", build && build[0] ? build : "build");
+    if (!realpath(path, program_path)) {
+        fprintf(stderr, "%s is not there: make it, or set BUILD\n", path);
+        exit(1);
+    }
+    program_threads(1);
+}
+
+void program_threads(int count) {
+    char text[16];
+    snprintf(text, sizeof text, "%d", count);
+    setenv("OMP_NUM_THREADS", text, 1);
+}
+
+// ---- Starting and waiting
+
+static Program *start_words(const char *const *words) {
+    char *arguments[MAX_WORDS + 2] = {program_path};
+    int count = 1;
+    for (; words[count - 1]; count++) {
+        assert_true(count <= MAX_WORDS);
+        arguments[count] = (char *)words[count - 1];
+    }
+    Program *program = (Program *)alloc_or_exit(1, sizeof *program);
+    program->out = tmpfile();
+    program->err = tmpfile();
+    assert_true(program->out && program->err);
+
+    posix_spawn_file_actions_t files;
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_addopen(&files, 0, "/dev/null", 0, 0);
+    posix_spawn_file_actions_adddup2(&files, fileno(program->out), 1);
+    posix_spawn_file_actions_adddup2(&files, fileno(program->err), 2);
+    int failed = posix_spawn(&program->process, program_path, &files, NULL, arguments, environ);
+    posix_spawn_file_actions_destroy(&files);
+    if (failed) fail_msg("%s cannot be started: %s", program_path, strerror(failed));
+    return program;
+}
+
+// Cuts `line` at its blanks.
+static Program *start_line(const char *format, va_list values) {
+    char line[LONGEST_LINE];
+    const char *words[MAX_WORDS + 1];
+    int count = 0;
+    int length = vsnprintf(line, sizeof line, format, values);
+    assert_true(length >= 0 && length < (int)sizeof line);
+    char *rest = NULL;
+    for (char *word = strtok_r(line, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+        assert_true(count < MAX_WORDS);
+        words[count++] = word;
+    }
+    words[count] = NULL;
+    return start_words(words);
+}
+
+static char *whole_text(FILE *file) {
+    fseek(file, 0, SEEK_END);
+    long size = ftell(file);
+    rewind(file);
+    char *text = (char *)alloc_or_exit((size_t)size + 1, 1);
+    assert_int_equal(fread(text, 1, (size_t)size, file), size);
+    fclose(file);
+    return text;
+}
+
+Program *program_start(const char *format, ...) {
+    va_list values;
+    va_start(values, format);
+    Program *program = start_line(format, values);
+    va_end(values);
+    return program;
+}
+
+void program_signal(const Program *program, int signal) {
+    kill(program->process, signal);
+}
+
+Outcome program_wait(Program *program) {
+    struct timespec pause = {0, 1000000};
+    int state = 0;
+    bool hangs = false;
+    for (int64_t waited = 0; waitpid(program->process, &state, hangs ? 0 : WNOHANG) == 0; waited++) {
+        hangs = waited > LIMIT_SECONDS * INT64_C(1000);
+        if (hangs) kill(program->process, SIGKILL);
+        nanosleep(&pause, NULL);
+    }
+    Outcome outcome = {0, whole_text(program->out), whole_text(program->err)};
+    outcome.status = WIFSIGNALED(state) ? 128 + WTERMSIG(state) : WEXITSTATUS(state);
+    free(program);
+    if (hangs) fail_msg("the program did not end in %d s:\n%s%s", LIMIT_SECONDS, outcome.out, outcome.err);
+    return outcome;
+}
+
+// ---- Whole runs
+
+Outcome program_run_words(const char *const *words) {
+    return program_wait(start_words(words));
+}
+
+Outcome program_run(const char *format, ...) {
+    va_list values;
+    va_start(values, format);
+    Program *program = start_line(format, values);
+    va_end(values);
+    return program_wait(program);
+}
+
+void outcome_free(Outcome *outcome) {
+    free(outcome->out);
+    free(outcome->err);
+}
+
+static void show_line(const char *format, va_list values) {
+    fprintf(stderr, "train_gpt_lighthouse ");
+    vfprintf(stderr, format, values);
+    fprintf(stderr, "\n");
+}
+
+void program_expect(int status, const char *part, const char *format, ...) {
+    va_list values;
+    va_start(values, format);
+    Outcome outcome = program_wait(start_line(format, values));
+    va_end(values);
+    if (outcome.status != status || (part && !strstr(outcome.err, part))) {
+        va_start(values, format);
+        show_line(format, values);
+        va_end(values);
+        fail_msg("wanted status %d and '%s'; it ended with %d and said: %s", status, part ? part : "",
+                 outcome.status, outcome.err);
+    }
+    outcome_free(&outcome);
+}
+
+char *program_output(const char *format, ...) {
+    va_list values;
+    va_start(values, format);
+    Outcome outcome = program_wait(start_line(format, values));
+    va_end(values);
+    if (outcome.status != 0) {
+        va_start(values, format);
+        show_line(format, values);
+        va_end(values);
+        fail_msg("it ended with status %d and said: %s", outcome.status, outcome.err);
+    }
+    free(outcome.err);
+    return outcome.out;
+}

@@ -1,0 +1,48 @@
+// A training run small enough for tests: its data, its options, and what its folder holds.
+#ifndef TEST_TINY_RUN_H
+#define TEST_TINY_RUN_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TINY_CONTEXT   768
+#define TINY_SEQUENCES 5 // of the training data: an epoch ends within a step of two
+
+// A whole run but for --out and --steps; options behind it replace those of the file.
+#define TINY_TRAIN "train --config tiny.json "
+
+// Writes train_0.bin, train_1.bin and val_0.bin into the present folder, the alphabet over and over in
+// documents of unlike lengths, and tiny.json.
+void tiny_files(void);
+
+// Fails the test unless the checkpoints of both runs after `step` updates hold the same bits: weights,
+// moments, and whatever gates there are.
+void expect_same_checkpoint(const char *run, const char *other, int64_t step);
+// Fails the test unless both logs have the same steps 1 ... `steps`, each once and in order, with the same
+// tokens, loss, gradient norm, learning rate and attention.
+void expect_same_steps(const char *run, const char *other, int64_t steps);
+
+// All lines of a run's log as an array; fails the test where a line is torn or no JSON. Release with
+// json_decref.
+json_t *tiny_log(const char *run);
+// The lines of its steps alone.
+json_t *tiny_steps(const char *run);
+// The n-th line (from 0) of an event, in a log; NULL where there are fewer.
+json_t *tiny_event(const json_t *log, const char *event, int n);
+// Waits until a run that goes on in another process has logged a step; false when it takes too long.
+bool tiny_wait(const char *run, int64_t step);
+
+// Copies a file, making folders on the way.
+void file_copy(const char *from, const char *to);
+// Whether two files hold the same bytes.
+bool files_equal(const char *one, const char *other);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
