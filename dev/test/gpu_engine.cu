@@ -15,11 +15,16 @@
 #include <string>
 #include <vector>
 
-#define BOUND_LOSS     1e-3 // of the loss
+#define BOUND_LOSS \
+    3e-4 // of the mean loss of many targets; one alone has the rounding of its logit, see loss_bound
 #define BOUND_GRADIENT 3e-2 // ||gpu - cpu|| / ||cpu|| of a tensor's gradient
-#define BOUND_LOGITS   2e-2
+#define BOUND_LOGITS   1.5e-2
 
 typedef std::vector<float> Floats;
+
+static double loss_bound(int64_t targets) {
+    return BOUND_LOSS + 5e-3 / sqrt((double)targets);
+}
 
 static void must(bool ok, const Error *error) {
     if (!ok) error_exit(error);
@@ -46,8 +51,8 @@ static void write_weights(Engine *engine, uint64_t seed) {
         Floats values((size_t)param_size(param));
         param_init(param, seed, 0, (int64_t)values.size(), values.data());
         for (size_t i = 0; i < values.size(); i++) {
-            double z = random_normal(seed + 1, (uint64_t)p, i, HUGE_VAL);
-            float x = param->n_dims == 1 ? values[i] + 0.1f * (float)z : values[i];
+            float x = values[i];
+            if (param->n_dims == 1) x += 0.1f * (float)random_normal(seed + 1, (uint64_t)p, i, HUGE_VAL);
             if (param->layer >= 0 && param->n_dims == 2) x *= 4;
             values[i] = __bfloat162float(__float2bfloat16(x));
         }
@@ -175,7 +180,7 @@ static EngineConfig small_config(int64_t dim, int64_t heads, int64_t kv_heads, i
     config.use_lighthouse = config.training = config.deterministic = true;
     config.batch = batch;
     config.context = 1024;
-    config.cache = 700;
+    config.cache = 1100;
     return config;
 }
 
@@ -216,18 +221,18 @@ static void check_evaluate(GpuChecks *checks, Engine *gpu, Engine *cpu, const in
         if (shape[0] > gpu->config.batch) continue;
         must(engine_evaluate(gpu, tokens, shape[0], shape[1], ATTENTION_DENSE, &a, &error), &error);
         must(engine_evaluate(cpu, tokens, shape[0], shape[1], ATTENTION_DENSE, &b, &error), &error);
-        gpu_check(checks, fabs(a - b) / b, BOUND_LOSS, "%s: evaluate %lld x %lld", name, (long long)shape[0],
-                  (long long)shape[1]);
+        gpu_check(checks, fabs(a - b) / b, loss_bound(shape[0] * shape[1]), "%s: evaluate %lld x %lld", name,
+                  (long long)shape[0], (long long)shape[1]);
     }
     must(engine_evaluate(gpu, tokens, 1, 512, ATTENTION_LIGHTHOUSE, &a, &error), &error);
     must(engine_evaluate(cpu, tokens, 1, 512, ATTENTION_LIGHTHOUSE, &b, &error), &error);
     gpu_check(checks, fabs(a - b) / b, 5 * BOUND_LOSS, "%s: evaluate under lighthouse, own selection", name);
 }
 
-// A prompt, then a few tokens one by one, then a few together.
+// A prompt longer than the activations of one sequence, then a few tokens one by one, then a few together.
 static void check_decode(GpuChecks *checks, Engine *gpu, Engine *cpu, const int32_t *tokens,
                          const char *name) {
-    const int64_t counts[] = {530, 1, 1, 7, 60, 1};
+    const int64_t counts[] = {1030, 1, 1, 7, 40, 1};
     int64_t V = gpu->config.model.vocab_size, position = 0;
     Floats a((size_t)V), b((size_t)V);
     Error error;
@@ -293,6 +298,21 @@ static void check_refusals(GpuChecks *checks, Engine *gpu, const EngineConfig *c
     Engine *none = engine_cuda()->create(&huge, &error);
     gpu_check(checks, none != NULL || error.status != STATUS_MEMORY, 0,
               "%s: a plan that does not fit is an error", name);
+}
+
+// A vocabulary so large that the logits come in chunks, the last one not full.
+static void check_chunks(GpuChecks *checks) {
+    EngineConfig config = small_config(64, 1, 1, 64, 2, SCORER_NORM);
+    config.model.n_layers = 1;
+    config.model.vocab_size = 1 << 19;
+    config.context = 1100;
+    Engine *gpu = create(engine_cuda(), &config), *cpu = create(engine_cpu(), &config);
+    write_weights(gpu, 3);
+    write_weights(cpu, 3);
+    std::vector<int32_t> tokens = random_tokens(config.batch * (config.context + 1), 257, 9);
+    compare_pass(checks, gpu, cpu, tokens.data(), ATTENTION_DENSE, "logits in chunks");
+    engine_destroy(cpu);
+    engine_destroy(gpu);
 }
 
 static void check_model(GpuChecks *checks, const EngineConfig *config, const char *name) {
@@ -387,6 +407,7 @@ int main(int argc, char **argv) {
         {"gla, 2/1 heads of 128", small_config(192, 2, 1, 128, 2, SCORER_GLA)},
     };
     for (auto &model : models) check_model(&checks, &model.config, model.name);
+    check_chunks(&checks);
     check_golden(&checks, "dev/test/golden/model_kv1.json");
     check_golden(&checks, "dev/test/golden/model_kv2.json");
     return gpu_checks_finish(&checks);

@@ -506,16 +506,16 @@ static void check_large_cross_entropy(GpuChecks *checks) {
 // Timings.
 
 // Median of 20 runs in microseconds.
-template <typename Run> static double microseconds(Run run) {
+template <typename Run> static double microseconds(Run run, cudaStream_t stream = 0) {
     std::vector<float> times;
     cudaEvent_t begin, end;
     CUDA_CHECK(cudaEventCreate(&begin));
     CUDA_CHECK(cudaEventCreate(&end));
     for (int i = 0; i < 23; i++) {
         float ms;
-        CUDA_CHECK(cudaEventRecord(begin));
+        CUDA_CHECK(cudaEventRecord(begin, stream));
         run();
-        CUDA_CHECK(cudaEventRecord(end));
+        CUDA_CHECK(cudaEventRecord(end, stream));
         CUDA_CHECK(cudaEventSynchronize(end));
         CUDA_CHECK(cudaEventElapsedTime(&ms, begin, end));
         if (i >= 3) times.push_back(ms);
@@ -527,6 +527,50 @@ template <typename Run> static double microseconds(Run run) {
 template <typename Run> static void time_one(const char *name, double bytes, Run run) {
     double us = microseconds(run);
     printf("%-28s %9.1f us %8.2f TB/s\n", name, us, bytes / us / 1e6);
+}
+
+static void time_products(void) {
+    const int64_t rows = 98304, widest = 3072;
+    const int64_t shapes[][3] = {
+        {rows, 1024, 3072}, {rows, 1024, 1024}, {rows, 1536, 1024}, {4096, 1024, 128256}, {rows, 1024, 320}};
+    Error error;
+    Products products;
+    must(cuda_context_create(&products.context, 0, &error), &error);
+    CUDA_CHECK(cudaMalloc(&products.workspace, MATMUL_WORKSPACE_BYTES));
+    products.matmul = matmul_create(products.context.cublas, products.context.stream, products.workspace);
+    bf16 *in = filled(rows * widest, 1), *out = filled(4096 * 128256, 2), *weight = filled(128256 * 1024, 3);
+    bf16 *residual = filled(rows * 1024, 4);
+    float *dweight = room<float>(128256 * 1024);
+    for (const int64_t *s : shapes) {
+        double flops = 2.0 * (double)s[0] * (double)s[1] * (double)s[2];
+        bool ok = true, adds = s[2] == 1024; // the projections back to the residual stream
+        double us[3] = {microseconds(
+                            [&] {
+                                ok = ok && matmul_forward(products.matmul, out, in, weight,
+                                                          adds ? residual : NULL, s[0], s[1], s[2], &error);
+                            },
+                            products.context.stream),
+                        microseconds(
+                            [&] {
+                                ok = ok && matmul_backward_input(products.matmul, in, out, weight, s[0], s[1],
+                                                                 s[2], &error);
+                            },
+                            products.context.stream),
+                        microseconds(
+                            [&] {
+                                ok = ok && matmul_backward_weight(products.matmul, dweight, out, in, s[0],
+                                                                  s[1], s[2], &error);
+                            },
+                            products.context.stream)};
+        must(ok, &error);
+        printf("product %6lld x %4lld -> %6lld: forward %8.1f us %4.0f TFLOP/s, input %8.1f us %4.0f, weight "
+               "%8.1f us %4.0f\n",
+               (long long)s[0], (long long)s[1], (long long)s[2], us[0], flops / us[0] / 1e6, us[1],
+               flops / us[1] / 1e6, us[2], flops / us[2] / 1e6);
+    }
+    release({in, out, weight, residual, dweight, products.workspace});
+    matmul_destroy(products.matmul);
+    cuda_context_destroy(&products.context);
 }
 
 // The 530m preset's sizes; bytes are those that must move once.
@@ -632,6 +676,7 @@ int main(int argc, char **argv) {
     GpuChecks checks = {0, 0, true};
     if (!strcmp(mode, "time")) {
         time_kernels();
+        time_products();
         return 0;
     }
     check_small(&checks);
