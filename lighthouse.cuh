@@ -83,7 +83,7 @@ static inline void cuda_lighthouse_plan_scratch(MemoryPlan *plan, CudaLighthouse
 
 #define SPAN_THREADS 256
 #define SPAN_LOADS   8 // rows of a long span whose loads are under way at once
-#define COVER_TOKENS 2 // neighbouring tokens a lane makes at once
+#define COVER_TOKENS 4 // neighbouring tokens a lane makes at once
 
 // One tensor as tokens and as gathered rows; a launch treats up to three.
 typedef struct {
@@ -136,39 +136,44 @@ static __global__ void __launch_bounds__(SPAN_THREADS)
 }
 
 // tokens[t] = sum over the levels, coarsest first, of the row that covers t, or SHIFTED that which covers
-// t - (span - 1); divided by the span where not SHIFTED; over all query heads that share the token's head.
+// t - (span - 1); divided by the span where not SHIFTED; over all query heads that share the token's head. A
+// block has neighbouring tokens of one head, heads first in the grid; blockIdx.y is the tensor and the
+// sequence. The lanes of a row look up what covers its COVER_TOKENS tokens on as many levels as they have
+// hands for, then pass it around.
 template <int D, bool SHIFTED>
-static __global__ void __launch_bounds__(SPAN_THREADS)
+static __global__ void __launch_bounds__(SPAN_THREADS, 3)
     sum_covers_kernel(const __grid_constant__ Exchanges exchanges, const int32_t *positions /* (B, H, E) */,
                       const __grid_constant__ Levels levels, int H, int B) {
-    const int LANES = D / 8;
-    const Exchange &job = exchanges.job[blockIdx.y];
-    int share = job.tokens.share, lane = threadIdx.x % LANES,
-        tiles = (levels.n + COVER_TOKENS - 1) / COVER_TOKENS;
-    int64_t group = (int64_t)blockIdx.x * (SPAN_THREADS / LANES) + threadIdx.x / LANES;
-    int first_head = (int)(group % (H / share)) * share;
-    int64_t b = group / (H / share) / tiles;
-    int t = (int)(group / (H / share) % tiles) * COVER_TOKENS;
-    if (b >= B) return;
+    const int LANES = D / 8, LEVELS = LANES / COVER_TOKENS;
+    const Exchange &job = exchanges.job[blockIdx.y / B];
+    int share = job.tokens.share, lane = threadIdx.x % LANES, heads = H / share, b = blockIdx.y % B;
+    int first_head = (int)(blockIdx.x % heads) * share;
+    int t = (int)(blockIdx.x / heads * (SPAN_THREADS / LANES) + threadIdx.x / LANES) * COVER_TOKENS;
+    int own = t + lane % COVER_TOKENS; // the token this lane looks up
     float sum[COVER_TOKENS][8] = {};
-    for (int64_t head = b * H + first_head; head < b * H + first_head + share; head++) {
+    for (int64_t head = (int64_t)b * H + first_head; head < (int64_t)b * H + first_head + share; head++) {
         const int32_t *position = positions + head * levels.entries;
         const Bf16x8 *rows = (const Bf16x8 *)(job.rows + head * levels.selected * D) + lane;
-        for (int l = levels.levels - 1; l >= 0; l--) {
-            int shift = levels.log_pool * l, back = SHIFTED ? (1 << shift) - 1 : 0, s[COVER_TOKENS];
-            float scale = SHIFTED ? 1.0f : 1.0f / (1 << shift);
-            Bf16x8 x[COVER_TOKENS];
+        for (int top = levels.levels - 1; top >= 0; top -= LEVELS) {
+            int level = top - lane / COVER_TOKENS, found = -1;
+            if (level >= 0) {
+                int shift = levels.log_pool * level, reach = SHIFTED ? own + 1 - (1 << shift) : own;
+                if (reach >= 0 && own < levels.n) found = position[levels.offset[level] + (reach >> shift)];
+            }
+#pragma unroll 1
+            for (int down = 0; down < LEVELS && down <= top; down++) {
+                float scale = SHIFTED ? 1.0f : 1.0f / (1 << levels.log_pool * (top - down));
+                Bf16x8 x[COVER_TOKENS];
+                int s[COVER_TOKENS];
 #pragma unroll
-            for (int u = 0; u < COVER_TOKENS; u++)
-                s[u] = t + u < back || t + u >= levels.n
-                           ? -1
-                           : position[levels.offset[l] + ((t + u - back) >> shift)];
+                for (int u = 0; u < COVER_TOKENS; u++) {
+                    s[u] = __shfl_sync(0xffffffffu, found, down * COVER_TOKENS + u, LANES);
+                    if (s[u] >= 0) x[u] = rows[(int64_t)s[u] * LANES];
+                }
 #pragma unroll
-            for (int u = 0; u < COVER_TOKENS; u++)
-                if (s[u] >= 0) x[u] = rows[(int64_t)s[u] * LANES];
-#pragma unroll
-            for (int u = 0; u < COVER_TOKENS; u++)
-                if (s[u] >= 0) add(sum[u], x[u], scale);
+                for (int u = 0; u < COVER_TOKENS; u++)
+                    if (s[u] >= 0) add(sum[u], x[u], scale);
+            }
         }
     }
 #pragma unroll
@@ -192,11 +197,11 @@ static inline void sum_spans(CudaContext *context, const Exchanges *exchanges, i
 static inline void sum_covers(CudaContext *context, const Exchanges *exchanges, int count, bool shifted,
                               const int32_t *positions, const LighthouseShape *shape) {
     Levels levels = levels_of(&shape->hierarchy);
-    int64_t D = shape->D, groups = shape->B * shape->H * ceil_div(levels.n, COVER_TOKENS);
+    int64_t D = shape->D, tiles = ceil_div(levels.n, COVER_TOKENS * SPAN_THREADS / (D / 8));
     assert(D == 64 || D == 128);
     auto kernel = D == 64 ? (shifted ? sum_covers_kernel<64, true> : sum_covers_kernel<64, false>)
                           : (shifted ? sum_covers_kernel<128, true> : sum_covers_kernel<128, false>);
-    dim3 grid((unsigned)ceil_div(groups, SPAN_THREADS / (D / 8)), (unsigned)count);
+    dim3 grid((unsigned)(shape->H * tiles), (unsigned)(count * shape->B));
     kernel<<<grid, SPAN_THREADS, 0, context->stream>>>(*exchanges, positions, levels, (int)shape->H,
                                                        (int)shape->B);
     CUDA_CHECK(cudaGetLastError());

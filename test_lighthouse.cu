@@ -73,6 +73,7 @@ static void check_ties(GpuChecks *checks, LighthouseCase *c) {
     }
     check_selection(checks, c, "ties");
     CUDA_CHECK(cudaMemset(c->scratch.scores.q, 0, (size_t)entries * sizeof(float)));
+    CUDA_CHECK(cudaDeviceSynchronize());
     check_selection(checks, c, "all query scores zero");
 }
 

@@ -62,3 +62,10 @@ $(BUILD)/test_gpu_kernels: $(BUILD)/dev/test/gpu_kernels.o $(BUILD)/cuda/matmul.
 $(BUILD)/test_gpu_engine: $(BUILD)/dev/test/gpu_engine.o $(BUILD)/dev/test/support/golden.o \
 		$(BUILD)/dev/test/support/golden_model.o $(CUDA_OBJECTS) $(OBJECTS)
 	$(CXX) -fopenmp -o $@ $^ $(LDLIBS) $(CUDA_LDLIBS)
+
+# The Lighthouse layer against the CPU engine in float64, and timings; needs a GPU to run.
+$(BUILD)/double/%.o: %.cu
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCCFLAGS) -DLIGHTHOUSE_DOUBLE -MMD -MP -c -o $@ $<
+$(BUILD)/test_lighthouse: $(BUILD)/double/test_lighthouse.o $(BUILD)/dev/test/support/golden.o $(BUILD)/cuda/sdpa.o $(DOUBLE)
+	$(CXX) -fopenmp -o $@ $^ $(LDLIBS) $(CUDA_LDLIBS)

@@ -30,13 +30,14 @@
 
 #define GATE_ROWS  4
 #define GATE_HEADS 8
+#define GATE_WARPS 4 // in a block
 
 // A warp makes the gates of GATE_ROWS rows, GATE_HEADS heads at a time.
-static __global__ void gla_gate_kernel(float *gate,         // (rows, H)
-                                       const bf16 *x,       // (rows, C)
-                                       const float *weight, // (H, C)
-                                       const float *bias,   // (H)
-                                       int64_t rows, int C, int H) {
+static __global__ void __launch_bounds__(GATE_WARPS * 32, 3) gla_gate_kernel(float *gate,         // (rows, H)
+                                                                             const bf16 *x,       // (rows, C)
+                                                                             const float *weight, // (H, C)
+                                                                             const float *bias,   // (H)
+                                                                             int64_t rows, int C, int H) {
     int64_t row = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) / 32 * GATE_ROWS;
     int lane = threadIdx.x % 32;
     if (row >= rows) return;
@@ -80,8 +81,8 @@ static __global__ void gla_gate_kernel(float *gate,         // (rows, H)
 static inline void cuda_gla_gate(CudaContext *context, float *gate, const bf16 *x, const float *weight,
                                  const float *bias, int64_t rows, int64_t C, int64_t H) {
     assert(C % 8 == 0 && GATE_ROWS * GATE_HEADS == 32);
-    gla_gate_kernel<<<(unsigned)ceil_div(rows, 8 * GATE_ROWS), 256, 0, context->stream>>>(
-        gate, x, weight, bias, rows, (int)C, (int)H);
+    gla_gate_kernel<<<(unsigned)ceil_div(rows, GATE_WARPS * GATE_ROWS), GATE_WARPS * 32, 0,
+                      context->stream>>>(gate, x, weight, bias, rows, (int)C, (int)H);
     CUDA_CHECK(cudaGetLastError());
 }
 

@@ -45,8 +45,26 @@ static inline __device__ double square_sum(Bf16x8 x) {
 // of the warp take part.
 template <int LANES> static inline __device__ float row_norm(double squares) {
 #pragma unroll
-    for (int lane = LANES / 2; lane > 0; lane /= 2) squares += __shfl_xor_sync(0xffffffffu, squares, lane);
+    for (int other = LANES / 2; other > 0; other /= 2)
+        squares += __shfl_xor_sync(0xffffffffu, squares, other);
     return (float)sqrt(squares);
+}
+
+// The norms of COUNT such rows, COUNT <= LANES, lane i getting that of row i % COUNT: with fewer exchanges
+// and one root. In each step a lane passes on half of its rows and gets its partner's part of the other half.
+template <int LANES, int COUNT> static inline __device__ float row_norms(double (&squares)[COUNT]) {
+#pragma unroll
+    for (int half = COUNT / 2; half > 0; half /= 2)
+#pragma unroll
+        for (int u = 0; u < half; u++) {
+            bool upper = threadIdx.x & half;
+            double pass = upper ? squares[u] : squares[u + half];
+            squares[u] = (upper ? squares[u + half] : squares[u]) + __shfl_xor_sync(0xffffffffu, pass, half);
+        }
+#pragma unroll
+    for (int other = COUNT; other < LANES; other *= 2)
+        squares[0] += __shfl_xor_sync(0xffffffffu, squares[0], other);
+    return (float)sqrt(squares[0]);
 }
 
 typedef struct {
@@ -57,30 +75,28 @@ typedef struct {
     NormJob job[2];
 } NormJobs;
 
-#define NORM_TOKENS 8 // neighbouring rows whose loads D / 8 lanes have under way at once
+#define NORM_TOKENS 4 // neighbouring rows whose loads D / 8 lanes have under way at once
 
-// Base scores. Neighbouring groups of lanes take the heads of the same tokens, which lie side by side.
+// Base scores. A block has neighbouring tokens of one head; the heads, which lie side by side, come first in
+// the grid, blockIdx.y is the side and the sequence.
 template <int D>
-static __global__ void norm_kernel(const __grid_constant__ NormJobs jobs, int B, int H, int n, int entries) {
+static __global__ void __launch_bounds__(256, 3)
+    norm_kernel(const __grid_constant__ NormJobs jobs, int B, int H, int n, int entries) {
     const int LANES = D / 8;
-    const NormJob &job = jobs.job[blockIdx.y];
-    int share = job.rows.share, lane = threadIdx.x % LANES, tiles = (n + NORM_TOKENS - 1) / NORM_TOKENS;
-    int64_t group = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) / LANES, heads = H / share;
-    int head = (int)(group % heads) * share; // the first query head that reads it
-    int64_t b = group / heads / tiles;
-    int first = (int)(group / heads % tiles) * NORM_TOKENS;
+    const NormJob &job = jobs.job[blockIdx.y / B];
+    int share = job.rows.share, lane = threadIdx.x % LANES, heads = H / share, b = blockIdx.y % B;
+    int head = (int)(blockIdx.x % heads) * share; // the first query head that reads it
+    int first = (int)(blockIdx.x / heads * (blockDim.x / LANES) + threadIdx.x / LANES) * NORM_TOKENS;
     Bf16x8 x[NORM_TOKENS];
 #pragma unroll
     for (int u = 0; u < NORM_TOKENS; u++)
-        if (b < B && first + u < n) x[u] = *rows_at(job.rows, b, head, first + u, lane);
-    float own = 0;
+        if (first + u < n) x[u] = *rows_at(job.rows, b, head, first + u, lane);
+    double squares[NORM_TOKENS];
 #pragma unroll
-    for (int u = 0; u < NORM_TOKENS; u++) {
-        float norm = row_norm<LANES>(square_sum(x[u]));
-        if (lane == u) own = norm;
-    }
-    if (b < B && lane < NORM_TOKENS && first + lane < n)
-        for (int h = head; h < head + share; h++) job.score[(b * H + h) * entries + first + lane] = own;
+    for (int u = 0; u < NORM_TOKENS; u++) squares[u] = square_sum(x[u]);
+    float norm = row_norms<LANES>(squares);
+    if (lane >= NORM_TOKENS || first + lane >= n) return;
+    for (int h = head; h < head + share; h++) job.score[((int64_t)b * H + h) * entries + first + lane] = norm;
 }
 
 // One launch for both sides, or for one where k is NULL.
@@ -88,8 +104,8 @@ static inline void norm_scores(CudaContext *context, const NormJob *q, const Nor
                                int64_t N, int64_t entries, int64_t D) {
     NormJobs jobs = {{*q, k ? *k : *q}};
     assert(D == 64 || D == 128);
-    int64_t groups = B * H * ceil_div(N, NORM_TOKENS);
-    dim3 grid((unsigned)ceil_div(groups * (D / 8), 256), k ? 2 : 1);
+    int64_t tiles = ceil_div(N, NORM_TOKENS * 256 / (D / 8));
+    dim3 grid((unsigned)(H * tiles), (unsigned)(k ? 2 * B : B));
     auto kernel = D == 64 ? norm_kernel<64> : norm_kernel<128>;
     kernel<<<grid, 256, 0, context->stream>>>(jobs, (int)B, (int)H, (int)N, (int)entries);
     CUDA_CHECK(cudaGetLastError());

@@ -73,6 +73,7 @@ static inline void gpu_poison(void *data, size_t bytes) {
 
 template <typename T> static inline void gpu_upload(T *device, const T *host, int64_t count) {
     CUDA_CHECK(cudaMemcpy(device, host, (size_t)count * sizeof(T), cudaMemcpyHostToDevice));
+    CUDA_CHECK(cudaDeviceSynchronize()); // it may return before pageable memory has arrived
 }
 
 // After all work of the device. Release with free().
