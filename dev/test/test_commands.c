@@ -1,0 +1,342 @@
+// eval, generate, info and pack of the built program, and what each says of bad files.
+#include "core/files.h"
+#include "dev/test/support/program.h"
+#include "dev/test/support/scratch.h"
+#include "dev/test/support/shards.h"
+#include "dev/test/support/temporary_folder.h"
+#include "dev/test/support/tiny_run.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+// The steps that teach the tiny model the alphabet.
+#define STEPS      24
+#define CHECKPOINT "run/step_00000024"
+
+// Every test runs in a folder with data and a run of both stages, made once.
+static int set_up(void **state) {
+    int failed = temporary_folder_enter(state);
+    if (failed) return failed;
+    tiny_files();
+    program_expect(0, NULL, TINY_TRAIN "--out run --steps %d --switch-at 20 --val-every 12", STEPS);
+    return 0;
+}
+
+#define CHECKPOINT_FILES_TOP "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"
+
+// Copies a checkpoint; without its folder trainer it is a model folder like any other.
+static void copy_checkpoint(const char *from, const char *to, bool trainer) {
+    static const char *const names[] = {CHECKPOINT_FILES_TOP, "trainer/state.json",
+                                        "trainer/optimizer.safetensors"};
+    for (size_t i = 0; i < (trainer ? 6 : 4); i++) {
+        char *source = path_join(from, names[i]), *target = path_join(to, names[i]);
+        file_copy(source, target);
+        free(source);
+        free(target);
+    }
+}
+
+// ---- eval
+
+static json_t *evaluation(const char *options) {
+    char *text = program_output("eval --data val_*.bin %s", options);
+    json_t *json = json_loads(text, 0, NULL);
+    if (!json_is_object(json)) fail_msg("eval %s: no JSON object: %s", options, text);
+    free(text);
+    return json;
+}
+
+static double loss_of(const char *options) {
+    json_t *json = evaluation(options);
+    double loss = json_number_value(json_object_get(json, "nats_per_target"));
+    json_decref(json);
+    return loss;
+}
+
+// The last validation of a run under an attention.
+static double validation_of(const char *run, const char *attention) {
+    json_t *log = tiny_log(run), *line;
+    double loss = -1;
+    for (int n = 0; (line = tiny_event(log, "validation", n)) != NULL; n++) {
+        if (strcmp(json_string_value(json_object_get(line, "attention")), attention) != 0) continue;
+        loss = json_number_value(json_object_get(line, "loss"));
+    }
+    json_decref(log);
+    assert_true(loss > 0);
+    return loss;
+}
+
+#define assert_near(a, b) assert_true(fabs((a) - (b)) < 1e-7)
+
+static void test_eval(void **state) {
+    (void)state;
+    json_t *json = evaluation("--model run");
+    double nats = json_number_value(json_object_get(json, "nats_per_target"));
+    assert_near(nats, validation_of("run", "dense"));
+    int64_t bytes = json_integer_value(json_object_get(json, "bytes"));
+    assert_int_equal(json_integer_value(json_object_get(json, "targets")), 2 * TINY_CONTEXT);
+    assert_true(bytes > 2 * TINY_CONTEXT - 40 && bytes < 2 * TINY_CONTEXT); // marks of documents are targets
+    assert_near(json_number_value(json_object_get(json, "perplexity")), exp(nats));
+    assert_near(json_number_value(json_object_get(json, "bits_per_byte")),
+                nats * 2 * TINY_CONTEXT / (log(2.0) * (double)bytes));
+    json_decref(json);
+    assert_near(loss_of("--model " CHECKPOINT), nats);
+
+    copy_checkpoint(CHECKPOINT, "plain", false); // any model folder
+    assert_near(loss_of("--model plain"), nats);
+    assert_near(loss_of("--model plain --seq-len 768 --val-batches 2"), nats);
+    assert_true(fabs(loss_of("--model plain --val-batches 1") - nats) > 1e-6);
+    assert_true(fabs(loss_of("--model plain --seq-len 512") - nats) > 1e-6);
+}
+
+// Under Lighthouse attention, with what the checkpoint was trained with: options, and the gates of gla.
+static void test_eval_lighthouse(void **state) {
+    (void)state;
+    static const char *const scorers[] = {"norm", "dilated", "gla"};
+    for (int i = 0; i < 3; i++) {
+        char run[32], options[128];
+        snprintf(run, sizeof run, "eval_%s", scorers[i]);
+        program_expect(0, NULL,
+                       TINY_TRAIN "--out %s --steps 4 --scorer %s --dense-layers none --val-every 4 --seed 3",
+                       run, scorers[i]);
+        snprintf(options, sizeof options, "--model %s --attention lighthouse", run);
+        double loss = loss_of(options);
+        assert_near(loss, validation_of(run, "lighthouse"));
+        assert_true(fabs(loss - validation_of(run, "dense")) > 1e-6);
+        snprintf(options, sizeof options, "--model %s --attention lighthouse --dense-layers all", run);
+        assert_near(loss_of(options), validation_of(run, "dense"));
+    }
+    program_expect(2, "nearest: ", "eval --model run --data val_*.bin --attention lighthouse --topk 1024");
+}
+
+// ---- generate
+
+static char *generated(const char *prompt, const char *options) {
+    char *text = program_output("generate --model run --prompt %s %s", prompt, options);
+    size_t length = strlen(text);
+    if (strncmp(text, prompt, strlen(prompt)) != 0) fail_msg("'%s' does not begin with the prompt", text);
+    assert_true(length > strlen(prompt) && text[length - 1] == '\n');
+    text[length - 1] = 0;
+    return text;
+}
+
+// The letters of the alphabet, over and over.
+static char *alphabet(int first, int count) {
+    char *text = (char *)alloc_or_exit((size_t)count + 1, 1);
+    for (int i = 0; i < count; i++) text[i] = (char)('a' + (first + i) % 26);
+    return text;
+}
+
+// The likeliest bytes are the next letters, however the prompt is cut into pieces of 256 tokens (BOS is one),
+// and whether a letter comes from the prompt or was generated.
+static void test_generate_greedy(void **state) {
+    (void)state;
+    static const int lengths[] = {1, 5, 200, 254, 255, 256, 257, 300, 511, 512, 600};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        int length = lengths[i];
+        char *prompt = alphabet(7, length), *wanted = alphabet(7, length + 8);
+        char *text = generated(prompt, "--temperature 0 --max-bytes 8");
+        assert_string_equal(text, wanted);
+        free(text);
+        free(prompt);
+        free(wanted);
+    }
+}
+
+// One long generation, and prompts that each take over a part of it.
+static void test_generate_cache(void **state) {
+    (void)state;
+    char *whole = generated("qqqzazzebra", "--temperature 0 --max-bytes 300"), *bytes = strdup(whole);
+    size_t length = strlen(whole);
+    static const size_t taken[] = {12, 100, 255, 256, 257, 290};
+    for (size_t i = 0; i < sizeof taken / sizeof *taken && taken[i] < length; i++) {
+        char options[64];
+        bytes[taken[i]] = 0;
+        snprintf(options, sizeof options, "--temperature 0 --max-bytes %d", (int)(11 + 300 - taken[i]));
+        char *text = generated(bytes, options);
+        assert_string_equal(text, whole);
+        free(text);
+        bytes[taken[i]] = whole[taken[i]];
+    }
+    free(bytes);
+    free(whole);
+}
+
+static void test_generate_sampling(void **state) {
+    (void)state;
+    const char *hot = "--temperature 3 --top-p 1 --max-bytes 40";
+    char *one = generated("abc", hot), *again = generated("abc", hot);
+    char *other = generated("abc", "--temperature 3 --top-p 1 --max-bytes 40 --seed 2");
+    assert_string_equal(one, again);
+    assert_string_not_equal(one, other);
+    // So small a nucleus holds the likeliest byte alone.
+    char *narrow = generated("abc", "--temperature 3 --top-p 1e-6 --max-bytes 8 --seed 5");
+    assert_string_equal(narrow, "abcdefghijk");
+    free(one);
+    free(again);
+    free(other);
+    free(narrow);
+
+    const char *const words[] = {"generate",    "--model", "run",           "--prompt", "two words\n\xc3\xa9",
+                                 "--max-bytes", "1",       "--temperature", "0",        NULL};
+    Outcome outcome = program_run_words(words);
+    assert_int_equal(outcome.status, 0);
+    assert_true(strncmp(outcome.out, "two words\n\xc3\xa9", 12) == 0);
+    outcome_free(&outcome);
+    free(program_output("generate --model run --max-bytes 3"));
+}
+
+// ---- info
+
+static void expect_info(const char *path, const char *part) {
+    char *text = program_output("info %s", path);
+    if (!strstr(text, part)) fail_msg("info %s does not say '%s': %s", path, part, text);
+    free(text);
+}
+
+static void test_info(void **state) {
+    (void)state;
+    expect_info("", "OpenBLAS");
+    expect_info("train_0.bin", "shard of 1500 tokens (2 bytes each) in");
+    expect_info(".", "val_0.bin: shard of 1537 tokens");
+    expect_info(CHECKPOINT, "checkpoint after 24 steps, 36864 tokens, dense attention");
+    expect_info("run", "checkpoint after 24 steps");
+    expect_info("run", "\"switch-at\": 20");
+    copy_checkpoint(CHECKPOINT, "model", false);
+    expect_info("model", "Llama of ");
+    expect_info("model", "2 layers, dim 64, 2/1 heads of 64, ffn 64, vocabulary 264, context 768");
+    expect_info("run --verify", "right");
+    expect_info(". --verify", "hash right");
+    program_expect(3, "holds no shard, checkpoint, model or run", "info run/step_00000024/trainer");
+    program_expect(3, "nothing", "info nothing");
+    program_expect(3, "tiny.json is JSON", "info tiny.json");
+}
+
+// One flipped bit in any file of a checkpoint or shard is found, by --verify and by what would use it.
+static void test_verify(void **state) {
+    (void)state;
+    static const char *const names[] = {CHECKPOINT_FILES_TOP, "trainer/state.json",
+                                        "trainer/optimizer.safetensors"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        size_t size;
+        copy_checkpoint(CHECKPOINT, "flipped/step_00000024", true);
+        free(scratch_read("flipped/step_00000024", names[i], &size));
+        scratch_flip("flipped/step_00000024", names[i], size * 3 / 4, 1);
+        program_expect(3, names[i], "info flipped/step_00000024 --verify");
+        program_expect(3, names[i], "train --resume flipped/step_00000024 --steps 30");
+        // A model is read without optimizer and tokenizer.
+        bool used = i < 2 || i == 4;
+        program_expect(used ? 3 : 0, used ? names[i] : NULL,
+                       "eval --model flipped/step_00000024 --data val_*.bin");
+    }
+    copy_checkpoint(CHECKPOINT, "flipped/step_00000024", true);
+    free(program_output("info flipped/step_00000024 --verify"));
+
+    file_copy("train_0.bin", "shards/train_0.bin");
+    file_flip_bit("shards/train_0.bin", 1000);
+    program_expect(0, NULL, "info shards/train_0.bin"); // the header is right
+    program_expect(3, "shards/train_0.bin", "info shards/train_0.bin --verify");
+    program_expect(3, "shards/train_0.bin", "info shards --verify");
+    program_expect(3, "shards/train_0.bin", TINY_TRAIN "--data shards/*.bin --out damaged --steps 2");
+    assert_false(folder_exists("damaged/step_00000002"));
+    program_expect(3, "shards/train_0.bin", "eval --model run --data shards/*.bin");
+}
+
+// ---- Bad files
+
+static void test_bad_data(void **state) {
+    (void)state;
+    static const struct {
+        const char *line, *part;
+    } refusals[] = {
+        {TINY_TRAIN "--out bad --data none_*.bin", "no file matches none_*.bin"},
+        {TINY_TRAIN "--out bad --val none_*.bin --val-every 1", "no file matches none_*.bin"},
+        {TINY_TRAIN "--out bad --data tiny.json", "tiny.json is JSON; make shards of it with `pack`"},
+        {TINY_TRAIN "--out bad --seq-len 4096", "too few for one sequence of 4096 + 1"},
+        {TINY_TRAIN "--out bad --data cut_*.bin", "shard cut_0.bin is cut short"},
+        {TINY_TRAIN "--out tiny.json/run", "tiny.json"},
+        {"eval --model run --data none.bin", "no file matches none.bin"},
+        {"eval --model run --data val_*.bin --seq-len 100000", "use --seq-len 1536 or less"},
+        {"eval --model none --data val_*.bin", "none: no such run or checkpoint"},
+        {"train --resume none --steps 9", "none: no such run or checkpoint"},
+        {"train --resume shards_only --steps 9", "neither a checkpoint nor a run with one"},
+        {"generate --model shards_only", "neither a checkpoint nor a run with one"},
+        {"generate --model bert", "only a plain Llama can be used"},
+        {TINY_TRAIN "--out bad --init bert", "only a plain Llama can be used"},
+        {TINY_TRAIN "--out bad --init none", "none"},
+        {TINY_TRAIN "--out bad --init " CHECKPOINT " --ffn 128", "give the same shape"},
+        {"generate --model headless", "neither model.safetensors nor model.safetensors.index.json is there"},
+        {"pack none.txt --out packed", "none.txt"},
+        {"pack bad.jsonl --out packed", "bad.jsonl"},
+    };
+    size_t size;
+    char *bytes = scratch_read(".", "train_0.bin", &size);
+    scratch_write(".", "cut_0.bin", bytes, (int64_t)size - 1);
+    free(bytes);
+    file_copy("val_0.bin", "shards_only/val_0.bin");
+    scratch_write("bert", "config.json", "{\"model_type\": \"bert\"}", -1);
+    file_copy(CHECKPOINT "/config.json", "headless/config.json");
+    scratch_write(".", "bad.jsonl", "{\"text\": \"a\"}\n{\"text\": \n", -1);
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
+        program_expect(3, refusals[i].part, "%s", refusals[i].line);
+    assert_false(folder_exists("bad")); // found before the run's folder is made
+    assert_false(file_exists("packed/train_00000.bin"));
+}
+
+// A run goes on from the checkpoint before a damaged one, and says so.
+static void test_damaged_run(void **state) {
+    (void)state;
+    program_expect(0, NULL, TINY_TRAIN "--out two --steps 4 --checkpoint-every 2");
+    scratch_write("two/step_00000004", "model.safetensors", "short", -1);
+    program_expect(0, "passing over a damaged checkpoint", "train --resume two --steps 4");
+    program_expect(0, NULL, "info two --verify");
+    program_expect(0, NULL, TINY_TRAIN "--out whole --steps 4");
+    expect_same_steps("two", "whole", 4);
+    expect_same_checkpoint("two", "whole", 4);
+    scratch_write("two/step_00000004", "model.safetensors", "short", -1);
+    scratch_write("two/step_00000002", "model.safetensors", "short", -1);
+    program_expect(3, "none of its 2 checkpoints is whole", "train --resume two --steps 4");
+    program_expect(3, "damaged: 5 bytes", "info two --verify");
+}
+
+// ---- From text to text
+
+static void test_pack_train_generate(void **state) {
+    (void)state;
+    scratch_write("texts", "one.txt", "", -1);
+    char *text = alphabet(0, 4000);
+    scratch_write("texts", "one.txt", text, -1);
+    scratch_write("texts", "two.txt", text, 3000);
+    free(text);
+    char *packed = program_output("pack texts --out shards_of_text --val-fraction 0 --threads 2");
+    assert_non_null(
+        strstr(packed, "packed 2 documents, 7004 tokens into 1 training and 0 validation shards"));
+    free(packed);
+    free(program_output(TINY_TRAIN "--data shards_of_text/train_*.bin --out from_text --steps 20"));
+    char *sample = program_output("generate --model from_text --prompt klm --temperature 0 --max-bytes 4");
+    assert_string_equal(sample, "klmnopq\n");
+    free(sample);
+}
+
+int main(void) {
+    program_find();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_eval),
+        cmocka_unit_test(test_eval_lighthouse),
+        cmocka_unit_test(test_generate_greedy),
+        cmocka_unit_test(test_generate_cache),
+        cmocka_unit_test(test_generate_sampling),
+        cmocka_unit_test(test_info),
+        cmocka_unit_test(test_verify),
+        cmocka_unit_test(test_bad_data),
+        cmocka_unit_test(test_damaged_run),
+        cmocka_unit_test(test_pack_train_generate),
+    };
+    return cmocka_run_group_tests_name("commands", tests, set_up, temporary_folder_leave) ? 1 : 0;
+}
