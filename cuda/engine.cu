@@ -66,23 +66,25 @@ static bool cuda_plan(const EngineConfig *config, MemoryPlan *plan, Error *error
     return ok;
 }
 
+// What CUDA's libraries take for their kernels when these are first used.
+static const size_t LIBRARY_BYTES = (size_t)512 << 20;
+
 static size_t cuda_memory_available(void) {
     size_t available = 0, total = 0;
     if (gpu_present()) CUDA_CHECK(cudaMemGetInfo(&available, &total));
-    return available;
+    return available > LIBRARY_BYTES ? available - LIBRARY_BYTES : 0;
 }
 
 // Takes the memory of both plans, on the card zeroed.
 static bool engine_allocate(CudaEngine *e, MemoryPlan *plan, Error *error) {
-    size_t available, total;
     TRY(cuda_plan_engine(e, plan, error));
-    CUDA_TRY(cudaMemGetInfo(&available, &total), error);
+    size_t available = cuda_memory_available();
     if (plan->total > available) {
         return error_set(
             error, STATUS_MEMORY,
-            "%.2f GB are needed, %.2f GB of the card's %.2f GB are free: use a smaller --batch or --seq-len, "
-            "or --recompute block",
-            plan->total / 1e9, available / 1e9, total / 1e9);
+            "%.2f GB are needed, the card has %.2f GB to spare: use a smaller --batch or --seq-len, or "
+            "--recompute block",
+            plan->total / 1e9, available / 1e9);
     }
     CUDA_TRY(cudaMalloc(&e->arena, plan->total), error);
     plan_bind(plan, e->arena);
