@@ -101,11 +101,20 @@ bool checkpoint_latest(const char *run, char **folder, Error *error) {
     return ok;
 }
 
+// A path that ends in the folder's own name: no slashes behind, and not "." or "..".
+static char *path_named(const char *path) {
+    char *named = strdup(path);
+    for (size_t end = strlen(named); end > 1 && named[end - 1] == '/'; end--) named[end - 1] = 0;
+    if (strcmp(path_name(named), ".") != 0 && strcmp(path_name(named), "..") != 0) return named;
+    free(named);
+    return realpath(path, NULL);
+}
+
 char *checkpoint_find(const char *path, Error *error) {
     char *state = path_join(path, STATE_FILE_NAME);
     bool is_checkpoint = file_exists(state);
     free(state);
-    if (is_checkpoint) return strdup(path);
+    if (is_checkpoint) return path_named(path);
 
     char *folder;
     if (!checkpoint_latest(path, &folder, error)) return NULL;

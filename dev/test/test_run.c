@@ -229,7 +229,9 @@ static void test_branch(void **state) {
     program_expect(2, "already holds a run", "train --resume parent/step_00000003 --out child");
     // --out of the run itself is no branch.
     DONE("train --resume parent --out parent --steps 7");
-    assert_true(folder_exists("parent/step_00000007"));
+    DONE("train --resume parent/step_00000007/ --steps 8");
+    DONE("train --resume parent/step_00000008/trainer/.. --steps 9");
+    assert_true(folder_exists("parent/step_00000008") && folder_exists("parent/step_00000009"));
     // A branch that died before its first checkpoint is not begun from nothing.
     assert_true(tree_remove("child/step_00000006", &error));
     program_expect(2, "branched off from parent/step_00000003",
