@@ -141,13 +141,15 @@ static void test_every_boundary_gla(void **state) {
     every_boundary("--scorer gla --dense-layers none");
 }
 
-#define LONG_TRAIN TINY_TRAIN "--steps 24 --switch-at 12 --schedule cosine --min-lr 1e-3 "
+// Long enough that a signal, sent some steps before, comes before its end.
+#define LONG_STEPS 36
+#define LONG_TRAIN TINY_TRAIN "--steps 36 --global-batch 1 --switch-at 12 --schedule cosine --min-lr 1e-3 "
 
 // A process that dies loses what came after its last checkpoint, and its lines in the log.
 static void test_killed(void **state) {
     (void)state;
     DONE(LONG_TRAIN "--out whole");
-    static const int last[] = {7, 12, 17}; // before, at and after the switch
+    static const int last[] = {6, 12, 18}; // before, at and after the switch
     for (size_t i = 0; i < sizeof last / sizeof *last; i++) {
         char run[16];
         snprintf(run, sizeof run, "killed_%d", last[i]);
@@ -163,8 +165,8 @@ static void test_killed(void **state) {
         assert_true(log && fputs("{\"step\":", log) >= 0 && fclose(log) == 0);
         free(path);
         DONE("train --resume %s", run);
-        expect_same_steps("whole", run, 24);
-        expect_same_checkpoint("whole", run, 24);
+        expect_same_steps("whole", run, LONG_STEPS);
+        expect_same_checkpoint("whole", run, LONG_STEPS);
     }
 }
 
@@ -184,8 +186,8 @@ static void test_signals(void **state) {
         assert_non_null(strstr(outcome.err, command));
         outcome_free(&outcome);
         DONE("train --resume %s", run);
-        expect_same_steps("whole", run, 24);
-        expect_same_checkpoint("whole", run, 24);
+        expect_same_steps("whole", run, LONG_STEPS);
+        expect_same_checkpoint("whole", run, LONG_STEPS);
     }
 }
 
@@ -252,11 +254,11 @@ static void test_auto(void **state) {
         assert_int_equal(folder_exists("run/step_00000005"), round);
     }
     DONE(LONG_TRAIN "--resume auto --out run --checkpoint-every 5");
-    expect_same_steps("whole", "run", 24);
-    expect_same_checkpoint("whole", "run", 24);
+    expect_same_steps("whole", "run", LONG_STEPS);
+    expect_same_checkpoint("whole", "run", LONG_STEPS);
     // Nothing is left to do, and nothing changes.
     DONE(LONG_TRAIN "--resume auto --out run --checkpoint-every 5");
-    expect_same_steps("whole", "run", 24);
+    expect_same_steps("whole", "run", LONG_STEPS);
     program_expect(2, "already holds a run", LONG_TRAIN "--out run");
 }
 
@@ -307,15 +309,15 @@ static void test_same_bits(void **state) {
         snprintf(kept, sizeof kept, "kept_%d", i);
         snprintf(again, sizeof again, "again_%d", i);
         snprintf(threads, sizeof threads, "threads_%d", i);
-        DONE(TINY_TRAIN "--out %s --steps 4 --switch-at 3 %s", kept, options[i]);
-        DONE(TINY_TRAIN "--out %s --steps 4 --switch-at 3 %s --recompute block", again, options[i]);
+        DONE(TINY_TRAIN "--out %s --steps 2 --switch-at 1 %s", kept, options[i]);
+        DONE(TINY_TRAIN "--out %s --steps 2 --switch-at 1 %s --recompute block", again, options[i]);
         program_threads(2);
-        DONE(TINY_TRAIN "--out %s --steps 4 --switch-at 3 %s", threads, options[i]);
+        DONE(TINY_TRAIN "--out %s --steps 2 --switch-at 1 %s", threads, options[i]);
         program_threads(1);
-        expect_same_steps(kept, again, 4);
-        expect_same_checkpoint(kept, again, 4);
-        expect_same_steps(kept, threads, 4);
-        expect_same_checkpoint(kept, threads, 4);
+        expect_same_steps(kept, again, 2);
+        expect_same_checkpoint(kept, again, 2);
+        expect_same_steps(kept, threads, 2);
+        expect_same_checkpoint(kept, threads, 2);
     }
 }
 
@@ -366,8 +368,9 @@ static void test_diverging(void **state) {
     (void)state;
     // Every update multiplies the weights by 1 - 100.
     program_expect(5, "data cursor",
-                   TINY_TRAIN "--out run --steps 100 --lr 10 --clip 0 --weight-decay 10 --warmup 0 "
-                              "--checkpoint-every 2");
+                   TINY_TRAIN
+                   "--out run --steps 100 --global-batch 1 --lr 10 --clip 0 --weight-decay 10 --warmup 0 "
+                   "--checkpoint-every 2");
     json_t *log = tiny_log("run");
     char step[32], checkpoint[64];
     int64_t steps = 0, saved = 0;
