@@ -151,7 +151,7 @@ static void test_killed(void **state) {
     DONE(LONG_TRAIN "--out whole");
     static const int last[] = {6, 12, 18}; // before, at and after the switch
     for (size_t i = 0; i < sizeof last / sizeof *last; i++) {
-        char run[16];
+        char run[32];
         snprintf(run, sizeof run, "killed_%d", last[i]);
         Program *program = program_start(LONG_TRAIN "--out %s --checkpoint-every 3", run);
         assert_true(tiny_wait(run, last[i]));
@@ -175,7 +175,7 @@ static void test_signals(void **state) {
     DONE(LONG_TRAIN "--out whole");
     static const int signals[] = {SIGTERM, SIGINT, SIGUSR1};
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
-        char run[16], command[64];
+        char run[32], command[64];
         snprintf(run, sizeof run, "signal_%d", signals[i]);
         Program *program = program_start(LONG_TRAIN "--out %s", run);
         assert_true(tiny_wait(run, i == 0 ? 3 : 14));
@@ -305,7 +305,7 @@ static void test_same_bits(void **state) {
     (void)state;
     static const char *const options[] = {"", "--scorer dilated", "--scorer gla --dense-layers none"};
     for (int i = 0; i < 3; i++) {
-        char kept[16], again[16], threads[16];
+        char kept[32], again[32], threads[32];
         snprintf(kept, sizeof kept, "kept_%d", i);
         snprintf(again, sizeof again, "again_%d", i);
         snprintf(threads, sizeof threads, "threads_%d", i);
