@@ -82,17 +82,25 @@ static inline void cuda_lighthouse_plan_scratch(MemoryPlan *plan, CudaLighthouse
 // Between tokens and gathered rows. D / 8 neighbouring lanes hold a row, 8 elements each.
 
 #define SPAN_THREADS 256
-#define SPAN_LOADS   8 // rows of a long span whose loads are under way at once
+#define SPAN_LOADS   4 // rows of a long span whose loads are under way at once
 #define COVER_TOKENS 4 // neighbouring tokens a lane makes at once
 
-// One tensor as tokens and as gathered rows; a launch treats up to three.
+// One tensor as tokens and as gathered rows; a launch treats up to three, one after the other along
+// blockIdx.x. Heads come first there, then tiles of rows or tokens; blockIdx.y is the sequence: blocks that
+// run at once work on neighbouring tokens of all heads, which lie side by side.
 typedef struct {
     CudaRows tokens; // (b, h, n)
     bf16 *rows;      // (B, H, S, D)
+    int heads;       // of tokens: H / share
 } Exchange;
 typedef struct {
     Exchange job[3];
 } Exchanges;
+
+static inline Exchange exchange(CudaRows tokens, bf16 *rows, const LighthouseShape *shape) {
+    Exchange job = {tokens, rows, (int)shape->H / tokens.share};
+    return job;
+}
 
 static inline __device__ void add(float (&sum)[8], const Bf16x8 &x, float scale) {
 #pragma unroll
@@ -100,25 +108,25 @@ static inline __device__ void add(float (&sum)[8], const Bf16x8 &x, float scale)
 }
 
 // rows[s] = sum over the span of entry s of tokens, or SHIFTED by the span - 1 (only so far as there are
-// tokens); the mean where not SHIFTED. Heads come first in the grid: blocks that run at once read
-// neighbouring tokens of all heads; and the entries of a block lie within each other, so that a token comes
+// tokens); the mean where not SHIFTED. The entries of a block lie within each other, so that a token comes
 // from memory about once.
 template <int D, bool SHIFTED>
 static __global__ void __launch_bounds__(SPAN_THREADS)
     sum_spans_kernel(const __grid_constant__ Exchanges exchanges, const int32_t *entries /* (B, H, S) */,
-                     const __grid_constant__ Levels levels, int H, int heads /* B H */) {
+                     const __grid_constant__ Levels levels, int H, unsigned heads /* of all jobs */) {
     const int LANES = D / 8;
-    const Exchange &job = exchanges.job[blockIdx.y];
-    int head = blockIdx.x % heads, lane = threadIdx.x % LANES;
-    int64_t s = (int64_t)(blockIdx.x / heads) * (SPAN_THREADS / LANES) + threadIdx.x / LANES;
+    int index = 0, head = (int)(blockIdx.x % heads), b = blockIdx.y, lane = threadIdx.x % LANES;
+    while (head >= H) head -= H, index++;
+    const Exchange &job = exchanges.job[index];
+    int s = (int)(blockIdx.x / heads) * (SPAN_THREADS / LANES) + threadIdx.x / LANES;
     if (s >= levels.selected) return;
-    int64_t row = (int64_t)head * levels.selected + s;
+    int64_t row = ((int64_t)b * H + head) * levels.selected + s;
     int entry = entries[row], level = 0;
     while (entry >= levels.offset[level + 1]) level++;
     int span = 1 << levels.log_pool * level;
     int64_t t = (int64_t)(entry - levels.offset[level]) * span + (SHIFTED ? span - 1 : 0);
     int64_t end = min(t + span, (int64_t)levels.n), step = job.tokens.row / 8;
-    const Bf16x8 *token = rows_at(job.tokens, head / H, head % H, t, lane);
+    const Bf16x8 *token = rows_at(job.tokens, b, head, t, lane);
     float sum[8] = {};
     for (; t + SPAN_LOADS <= end; t += SPAN_LOADS, token += SPAN_LOADS * step) {
         Bf16x8 x[SPAN_LOADS];
@@ -127,8 +135,10 @@ static __global__ void __launch_bounds__(SPAN_THREADS)
 #pragma unroll
         for (int i = 0; i < SPAN_LOADS; i++) add(sum, x[i], 1);
     }
-#pragma unroll 4
-    for (; t < end; t++, token += step) add(sum, *token, 1);
+    for (; t < end; t++, token += step) {
+        Bf16x8 x = *token;
+        add(sum, x, 1);
+    }
     float scale = SHIFTED ? 1.0f : 1.0f / span;
 #pragma unroll
     for (int i = 0; i < 8; i++) sum[i] *= scale;
@@ -136,18 +146,18 @@ static __global__ void __launch_bounds__(SPAN_THREADS)
 }
 
 // tokens[t] = sum over the levels, coarsest first, of the row that covers t, or SHIFTED that which covers
-// t - (span - 1); divided by the span where not SHIFTED; over all query heads that share the token's head. A
-// block has neighbouring tokens of one head, heads first in the grid; blockIdx.y is the tensor and the
-// sequence. The lanes of a row look up what covers its COVER_TOKENS tokens on as many levels as they have
-// hands for, then pass it around.
+// t - (span - 1); divided by the span where not SHIFTED; over all query heads that share the token's head.
+// The lanes of a row look up what covers its COVER_TOKENS tokens on as many levels as they have hands for,
+// then pass it around.
 template <int D, bool SHIFTED>
 static __global__ void __launch_bounds__(SPAN_THREADS, 3)
     sum_covers_kernel(const __grid_constant__ Exchanges exchanges, const int32_t *positions /* (B, H, E) */,
-                      const __grid_constant__ Levels levels, int H, int B) {
+                      const __grid_constant__ Levels levels, int H, unsigned heads /* of all jobs */) {
     const int LANES = D / 8, LEVELS = LANES / COVER_TOKENS;
-    const Exchange &job = exchanges.job[blockIdx.y / B];
-    int share = job.tokens.share, lane = threadIdx.x % LANES, heads = H / share, b = blockIdx.y % B;
-    int first_head = (int)(blockIdx.x % heads) * share;
+    int index = 0, token_head = (int)(blockIdx.x % heads), b = blockIdx.y, lane = threadIdx.x % LANES;
+    while (token_head >= exchanges.job[index].heads) token_head -= exchanges.job[index++].heads;
+    const Exchange &job = exchanges.job[index];
+    int share = job.tokens.share, first_head = token_head * share;
     int t = (int)(blockIdx.x / heads * (SPAN_THREADS / LANES) + threadIdx.x / LANES) * COVER_TOKENS;
     int own = t + lane % COVER_TOKENS; // the token this lane looks up
     float sum[COVER_TOKENS][8] = {};
@@ -176,21 +186,24 @@ static __global__ void __launch_bounds__(SPAN_THREADS, 3)
             }
         }
     }
+    int64_t step = job.tokens.row / 8;
+    Bf16x8 *token =
+        (Bf16x8 *)(job.tokens.data + b * job.tokens.batch + token_head * job.tokens.head) + t * step + lane;
 #pragma unroll
     for (int u = 0; u < COVER_TOKENS; u++)
-        if (t + u < levels.n) *rows_at(job.tokens, b, first_head, t + u, lane) = pack(sum[u]);
+        if (t + u < levels.n) token[u * step] = pack(sum[u]);
 }
 
 static inline void sum_spans(CudaContext *context, const Exchanges *exchanges, int count, bool shifted,
                              const int32_t *entries, const LighthouseShape *shape) {
     Levels levels = levels_of(&shape->hierarchy);
-    int64_t D = shape->D, heads = shape->B * shape->H;
+    int64_t D = shape->D, tiles = ceil_div(levels.selected, SPAN_THREADS / (D / 8));
     assert(D == 64 || D == 128);
     auto kernel = D == 64 ? (shifted ? sum_spans_kernel<64, true> : sum_spans_kernel<64, false>)
                           : (shifted ? sum_spans_kernel<128, true> : sum_spans_kernel<128, false>);
-    dim3 grid((unsigned)(heads * ceil_div(levels.selected, SPAN_THREADS / (D / 8))), (unsigned)count);
-    kernel<<<grid, SPAN_THREADS, 0, context->stream>>>(*exchanges, entries, levels, (int)shape->H,
-                                                       (int)heads);
+    unsigned heads = (unsigned)(count * shape->H);
+    dim3 grid(heads * (unsigned)tiles, (unsigned)shape->B);
+    kernel<<<grid, SPAN_THREADS, 0, context->stream>>>(*exchanges, entries, levels, (int)shape->H, heads);
     CUDA_CHECK(cudaGetLastError());
 }
 
@@ -201,9 +214,10 @@ static inline void sum_covers(CudaContext *context, const Exchanges *exchanges, 
     assert(D == 64 || D == 128);
     auto kernel = D == 64 ? (shifted ? sum_covers_kernel<64, true> : sum_covers_kernel<64, false>)
                           : (shifted ? sum_covers_kernel<128, true> : sum_covers_kernel<128, false>);
-    dim3 grid((unsigned)(shape->H * tiles), (unsigned)(count * shape->B));
-    kernel<<<grid, SPAN_THREADS, 0, context->stream>>>(*exchanges, positions, levels, (int)shape->H,
-                                                       (int)shape->B);
+    unsigned heads = 0;
+    for (int i = 0; i < count; i++) heads += (unsigned)exchanges->job[i].heads;
+    dim3 grid(heads * (unsigned)tiles, (unsigned)shape->B);
+    kernel<<<grid, SPAN_THREADS, 0, context->stream>>>(*exchanges, positions, levels, (int)shape->H, heads);
     CUDA_CHECK(cudaGetLastError());
 }
 
@@ -262,7 +276,7 @@ static inline bool dilated_scores(CudaContext *context, Sdpa *sdpa, CudaLighthou
                                   scratch->sdpa, scratch->sdpa_bytes, error))
                     return false;
             }
-        NormJob job = {out, exchanged ? scratch->scores.k : scratch->scores.q};
+        NormJob job = norm_job(out, exchanged ? scratch->scores.k : scratch->scores.q, shape->H);
         norm_scores(context, &job, NULL, shape->B, shape->H, shape->hierarchy.n, shape->hierarchy.n_entries,
                     shape->D);
     }
@@ -300,7 +314,8 @@ static inline bool cuda_lighthouse_score(CudaContext *context, Sdpa *sdpa, CudaL
     switch (shape->config.scorer) {
     case SCORER_NORM:
         if (!scored) {
-            NormJob jobs[2] = {{q, scratch->scores.q}, {k, scratch->scores.k}};
+            NormJob jobs[2] = {norm_job(q, scratch->scores.q, shape->H),
+                               norm_job(k, scratch->scores.k, shape->H)};
             norm_scores(context, &jobs[0], &jobs[1], shape->B, shape->H, h->n, h->n_entries, shape->D);
         }
         break;
@@ -320,14 +335,15 @@ static inline bool cuda_lighthouse_score(CudaContext *context, Sdpa *sdpa, CudaL
 // Gathered rows of q, k and v.
 static inline void cuda_lighthouse_gather(CudaContext *context, const CudaLighthouseRows *rows, CudaRows q,
                                           CudaRows k, CudaRows v, const LighthouseShape *shape) {
-    Exchanges exchanges = {{{q, rows->q}, {k, rows->k}, {v, rows->v}}};
+    Exchanges exchanges = {
+        {exchange(q, rows->q, shape), exchange(k, rows->k, shape), exchange(v, rows->v, shape)}};
     sum_spans(context, &exchanges, 3, false, rows->entries, shape);
 }
 
 // out = the sum of the gathered rows that reach each position; zero where none does.
 static inline void cuda_lighthouse_scatter(CudaContext *context, CudaRows out, const CudaLighthouseRows *rows,
                                            const LighthouseShape *shape) {
-    Exchanges exchanges = {{{out, rows->out}}};
+    Exchanges exchanges = {{exchange(out, rows->out, shape)}};
     sum_covers(context, &exchanges, 1, true, rows->positions, shape);
 }
 
@@ -335,7 +351,7 @@ static inline void cuda_lighthouse_scatter(CudaContext *context, CudaRows out, c
 static inline void cuda_lighthouse_scatter_backward(CudaContext *context, bf16 *dgathered, CudaRows dout,
                                                     const CudaLighthouseRows *rows,
                                                     const LighthouseShape *shape) {
-    Exchanges exchanges = {{{dout, dgathered}}};
+    Exchanges exchanges = {{exchange(dout, dgathered, shape)}};
     sum_spans(context, &exchanges, 1, true, rows->entries, shape);
 }
 
@@ -345,7 +361,8 @@ static inline void cuda_lighthouse_gather_backward(CudaContext *context, CudaRow
                                                    CudaRows dv, const CudaLighthouseRows *rows,
                                                    const CudaLighthouseScratch *scratch,
                                                    const LighthouseShape *shape) {
-    Exchanges exchanges = {{{dq, scratch->dq}, {dk, scratch->dk}, {dv, scratch->dv}}};
+    Exchanges exchanges = {{exchange(dq, scratch->dq, shape), exchange(dk, scratch->dk, shape),
+                            exchange(dv, scratch->dv, shape)}};
     sum_covers(context, &exchanges, 3, false, rows->positions, shape);
 }
 

@@ -70,44 +70,58 @@ template <int LANES, int COUNT> static inline __device__ float row_norms(double 
 typedef struct {
     CudaRows rows;
     float *score; // (B, H, E)
+    int heads;    // of rows: H / share
 } NormJob;
 typedef struct {
     NormJob job[2];
 } NormJobs;
 
-#define NORM_TOKENS 4 // neighbouring rows whose loads D / 8 lanes have under way at once
+static inline NormJob norm_job(CudaRows rows, float *score, int64_t H) {
+    NormJob job = {rows, score, (int)H / rows.share};
+    return job;
+}
 
-// Base scores. A block has neighbouring tokens of one head; the heads, which lie side by side, come first in
-// the grid, blockIdx.y is the side and the sequence.
+#define NORM_THREADS 128
+#define NORM_TOKENS  4 // neighbouring rows whose loads D / 8 lanes have under way at once
+
+// Base scores. A block has neighbouring tokens of one head; the heads of both sides, which lie side by side,
+// come first along blockIdx.x, then the tokens; blockIdx.y is the sequence.
 template <int D>
-static __global__ void __launch_bounds__(256, 3)
-    norm_kernel(const __grid_constant__ NormJobs jobs, int B, int H, int n, int entries) {
+static __global__ void __launch_bounds__(NORM_THREADS)
+    norm_kernel(const __grid_constant__ NormJobs jobs, int H, int n, int entries, unsigned heads) {
     const int LANES = D / 8;
-    const NormJob &job = jobs.job[blockIdx.y / B];
-    int share = job.rows.share, lane = threadIdx.x % LANES, heads = H / share, b = blockIdx.y % B;
-    int head = (int)(blockIdx.x % heads) * share; // the first query head that reads it
-    int first = (int)(blockIdx.x / heads * (blockDim.x / LANES) + threadIdx.x / LANES) * NORM_TOKENS;
+    int head = (int)(blockIdx.x % heads), side = head >= jobs.job[0].heads, b = blockIdx.y;
+    if (side) head -= jobs.job[0].heads;
+    const NormJob &job = jobs.job[side];
+    int lane = threadIdx.x % LANES;
+    int first = (int)(blockIdx.x / heads * (NORM_THREADS / LANES) + threadIdx.x / LANES) * NORM_TOKENS;
+    int64_t step = job.rows.row / 8;
+    const Bf16x8 *row =
+        (const Bf16x8 *)(job.rows.data + b * job.rows.batch + head * job.rows.head) + first * step + lane;
     Bf16x8 x[NORM_TOKENS];
 #pragma unroll
     for (int u = 0; u < NORM_TOKENS; u++)
-        if (first + u < n) x[u] = *rows_at(job.rows, b, head, first + u, lane);
+        if (first + u < n) x[u] = row[u * step];
     double squares[NORM_TOKENS];
 #pragma unroll
     for (int u = 0; u < NORM_TOKENS; u++) squares[u] = square_sum(x[u]);
     float norm = row_norms<LANES>(squares);
     if (lane >= NORM_TOKENS || first + lane >= n) return;
-    for (int h = head; h < head + share; h++) job.score[((int64_t)b * H + h) * entries + first + lane] = norm;
+    float *score = job.score + ((int64_t)b * H + head * job.rows.share) * entries + first + lane;
+#pragma unroll 1
+    for (int reader = 0; reader < job.rows.share; reader++, score += entries) *score = norm;
 }
 
 // One launch for both sides, or for one where k is NULL.
 static inline void norm_scores(CudaContext *context, const NormJob *q, const NormJob *k, int64_t B, int64_t H,
                                int64_t N, int64_t entries, int64_t D) {
     NormJobs jobs = {{*q, k ? *k : *q}};
+    int64_t tiles = ceil_div(N, NORM_TOKENS * NORM_THREADS / (D / 8));
     assert(D == 64 || D == 128);
-    int64_t tiles = ceil_div(N, NORM_TOKENS * 256 / (D / 8));
-    dim3 grid((unsigned)(H * tiles), (unsigned)(k ? 2 * B : B));
+    unsigned heads = (unsigned)(q->heads + (k ? k->heads : 0));
+    dim3 grid(heads * (unsigned)tiles, (unsigned)B);
     auto kernel = D == 64 ? norm_kernel<64> : norm_kernel<128>;
-    kernel<<<grid, 256, 0, context->stream>>>(jobs, (int)B, (int)H, (int)N, (int)entries);
+    kernel<<<grid, NORM_THREADS, 0, context->stream>>>(jobs, (int)H, (int)N, (int)entries, heads);
     CUDA_CHECK(cudaGetLastError());
 }
 

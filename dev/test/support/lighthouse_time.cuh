@@ -58,7 +58,8 @@ static inline void time_norm_layer(Timer *timer, Sdpa *sdpa, const LighthouseSet
     SdpaProblem problem = gathered_problem(shape);
     Error error;
     printf("%s: S %lld\n", setting->name, (long long)h->n_selected);
-    NormJob jobs[2] = {{c->q, c->scratch.scores.q}, {c->k, c->scratch.scores.k}};
+    NormJob jobs[2] = {norm_job(c->q, c->scratch.scores.q, shape->H),
+                       norm_job(c->k, c->scratch.scores.k, shape->H)};
     time_part(timer, "norm", 2 * tokens + 2 * base, [&] {
         norm_scores(context, &jobs[0], &jobs[1], shape->B, shape->H, h->n, h->n_entries, shape->D);
     });
