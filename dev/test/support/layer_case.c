@@ -41,7 +41,7 @@ static void draw_shape(LayerCase *c, int index) {
     Error error;
     c->N = draw_config(&shape->config, index);
     if (!hierarchy_create(&shape->config, c->N, &shape->hierarchy, &error)) error_exit(&error);
-    bool large = c->N > 8192;
+    bool large = c->N > 8192 || shape->hierarchy.n_selected > 2000; // few and narrow heads, to stay quick
     shape->H = large ? 2 : draw(index, 3, 1, 4);
     shape->share = shape->H % 2 == 0 ? draw(index, 4, 1, 2)
                    : shape->H == 3   ? 2 * draw(index, 4, 0, 1) + 1
