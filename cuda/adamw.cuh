@@ -18,28 +18,28 @@ typedef struct {
 // ---------------------------------------------------------------------------------------------------------------
 // Kernels.
 
-#define NORM_SLICES  1024
-#define NORM_THREADS 256
+#define SQUARES_SLICES  1024
+#define SQUARES_THREADS 256
 
 // Adds up one number a thread over the block, pairwise; thread 0 gets the sum.
 static inline __device__ double block_sum_pairwise(double own) {
-    __shared__ double sums[NORM_THREADS];
+    __shared__ double sums[SQUARES_THREADS];
     sums[threadIdx.x] = own;
-    for (int half = NORM_THREADS / 2; half > 0; half /= 2) {
+    for (int half = SQUARES_THREADS / 2; half > 0; half /= 2) {
         __syncthreads();
         if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
     }
     return sums[0];
 }
 
-// Block b sums the squares of every NORM_SLICES-th stretch of 4 NORM_THREADS elements.
-static __global__ void gradient_squares_kernel(double *partial,        // (NORM_SLICES)
+// Block b sums the squares of every SQUARES_SLICES-th stretch of 4 SQUARES_THREADS elements.
+static __global__ void gradient_squares_kernel(double *partial,        // (SQUARES_SLICES)
                                                const float4 *gradient, // (count / 4)
                                                int64_t vectors) {
     double own = 0;
-    const int64_t stride = (int64_t)NORM_SLICES * NORM_THREADS;
+    const int64_t stride = (int64_t)SQUARES_SLICES * SQUARES_THREADS;
 #pragma unroll 4
-    for (int64_t i = blockIdx.x * (int64_t)NORM_THREADS + threadIdx.x; i < vectors; i += stride) {
+    for (int64_t i = blockIdx.x * (int64_t)SQUARES_THREADS + threadIdx.x; i < vectors; i += stride) {
         float4 g = gradient[i];
         own += (double)g.x * g.x + (double)g.y * g.y + ((double)g.z * g.z + (double)g.w * g.w);
     }
@@ -48,10 +48,10 @@ static __global__ void gradient_squares_kernel(double *partial,        // (NORM_
 }
 
 static __global__ void gradient_norm_kernel(GradientNorm *result,
-                                            const double *partial, // (NORM_SLICES)
+                                            const double *partial, // (SQUARES_SLICES)
                                             double clip) {
     double own = 0;
-    for (int i = threadIdx.x; i < NORM_SLICES; i += NORM_THREADS) own += partial[i];
+    for (int i = threadIdx.x; i < SQUARES_SLICES; i += SQUARES_THREADS) own += partial[i];
     double sum = block_sum_pairwise(own);
     if (threadIdx.x > 0) return;
     double norm = sqrt(sum);
@@ -115,14 +115,14 @@ static __global__ void round_kernel(bf16 *to,          // (count)
 
 // result: the Euclidean norm, summed in float64 in a fixed order, and the factor that clips it to `clip` (0:
 // none).
-//   gradient: (count), partial: (NORM_SLICES)
+//   gradient: (count), partial: (SQUARES_SLICES)
 static inline void gradient_norm(GradientNorm *result, double *partial, const float *gradient, int64_t count,
                                  double clip, cudaStream_t stream) {
     assert(count % 4 == 0);
-    gradient_squares_kernel<<<NORM_SLICES, NORM_THREADS, 0, stream>>>(partial, (const float4 *)gradient,
-                                                                      count / 4);
+    gradient_squares_kernel<<<SQUARES_SLICES, SQUARES_THREADS, 0, stream>>>(partial, (const float4 *)gradient,
+                                                                            count / 4);
     CUDA_CHECK(cudaGetLastError());
-    gradient_norm_kernel<<<1, NORM_THREADS, 0, stream>>>(result, partial, clip);
+    gradient_norm_kernel<<<1, SQUARES_THREADS, 0, stream>>>(result, partial, clip);
     CUDA_CHECK(cudaGetLastError());
 }
 

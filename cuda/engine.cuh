@@ -40,7 +40,7 @@ typedef struct {
     EmbeddingOrder order;
     float *embedding_partial; // (embedding_max_slots(rows), C)
     GradientNorm *norm;
-    double *norm_partial; // (NORM_SLICES)
+    double *norm_partial; // (SQUARES_SLICES)
     void *matmul_workspace;
     bf16 *cache_k, *cache_v; // (layers, cache, KV, D)
     HostBuffers host;

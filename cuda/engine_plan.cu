@@ -78,7 +78,8 @@ static void plan_scratch(CudaEngine *e, MemoryPlan *plan) {
         plan_add(plan, (void **)&e->embedding_partial, purpose, "dembedding partial",
                  embedding_max_slots(s.rows) * s.C, sizeof(float));
         plan_add(plan, (void **)&e->norm, purpose, "gradient norm", 1, sizeof(GradientNorm));
-        plan_add(plan, (void **)&e->norm_partial, purpose, "gradient squares", NORM_SLICES, sizeof(double));
+        plan_add(plan, (void **)&e->norm_partial, purpose, "gradient squares", SQUARES_SLICES,
+                 sizeof(double));
     }
     plan_add(plan, &e->matmul_workspace, purpose, "cuBLASLt", (int64_t)MATMUL_WORKSPACE_BYTES, 1);
 }

@@ -106,7 +106,7 @@ static void check_rmsnorm(GpuChecks *checks, int64_t rows, int64_t C) {
     Floats x = numbers(1, rows * C), weight = numbers(2, C), dout = numbers(3, rows * C),
            dx = numbers(4, rows * C);
     Floats dweight = numbers(5, C), out((size_t)(rows * C)), rstd((size_t)rows);
-    std::vector<double> slices((size_t)(RMSNORM_SLICES * C));
+    std::vector<double> slices((size_t)(RMSSQUARES_SLICES * C));
     bf16 *x_gpu = up_bf16(x), *out_gpu = room<bf16>(rows * C), *normed = up_bf16(dout), *dx_gpu = up_bf16(dx);
     float *weight_gpu = up(weight), *dweight_gpu = up(dweight),
           *partial = room<float>(rmsnorm_slices(rows) * C);
@@ -298,7 +298,7 @@ static void check_adamw(GpuChecks *checks, int64_t count, double clip, bool fini
     float *w_gpu = up(w), *g_gpu = up(g), *m_gpu = up(m), *v_gpu = up(v);
     bf16 *copy = room<bf16>(count);
     GradientNorm *norm_gpu = room<GradientNorm>(1);
-    double *partial = room<double>(NORM_SLICES);
+    double *partial = room<double>(SQUARES_SLICES);
     AdamW a = {7, 1e-2, 0.9, 0.95, 1e-8, 0.1, clip};
 
     double norm = gradient_norm(g.data(), count), scale = clip > 0 ? fmin(1, clip / (norm + 1e-6)) : 1;
@@ -618,7 +618,7 @@ static void time_kernels(void) {
     for (float *array : flat) CUDA_CHECK(cudaMemset(array, 0, (size_t)params * sizeof(float)));
     bf16 *copy = room<bf16>(params);
     GradientNorm *norm = room<GradientNorm>(1);
-    double *squares = room<double>(NORM_SLICES);
+    double *squares = room<double>(SQUARES_SLICES);
     AdamW a = {7, 1e-4, 0.9, 0.95, 1e-8, 0.1, 1};
     time_one("gradient norm", 4.0 * params, [&] { gradient_norm(norm, squares, flat[1], params, 1, 0); });
     time_one("adamw", 34.0 * params,
