@@ -106,7 +106,7 @@ static void check_rmsnorm(GpuChecks *checks, int64_t rows, int64_t C) {
     Floats x = numbers(1, rows * C), weight = numbers(2, C), dout = numbers(3, rows * C),
            dx = numbers(4, rows * C);
     Floats dweight = numbers(5, C), out((size_t)(rows * C)), rstd((size_t)rows);
-    std::vector<double> slices((size_t)(RMSSQUARES_SLICES * C));
+    std::vector<double> slices((size_t)(RMSNORM_SLICES * C));
     bf16 *x_gpu = up_bf16(x), *out_gpu = room<bf16>(rows * C), *normed = up_bf16(dout), *dx_gpu = up_bf16(dx);
     float *weight_gpu = up(weight), *dweight_gpu = up(dweight),
           *partial = room<float>(rmsnorm_slices(rows) * C);
