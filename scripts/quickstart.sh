@@ -12,16 +12,16 @@ scripts/setup.sh
 make -s -j"$(nproc)"
 lighthouse=build/train_gpt_lighthouse
 
-step "pack text of this machine: licences, copyright notices, C headers"
-$lighthouse pack /usr/share/common-licenses /usr/share/doc/*/copyright /usr/include/*.h /usr/include/linux \
-    --out "$out/data" --val-fraction 0.03
+step "pack text of this machine: licences, and the copyright notices of its packages"
+mapfile -t texts < <(find -L /usr/share/common-licenses /usr/share/doc/*/copyright -type f -size -16k)
+$lighthouse pack "${texts[@]}" --out "$out/data" --val-fraction 0.05
 
 common=(--data "$out/data/train_*.bin" --val "$out/data/val_*.bin")
 step "stage 1: Lighthouse attention"
 $lighthouse train --preset tiny "${common[@]}" --out "$out/run" --steps 250
 
 step "stage 2: the same weights, optimizer and place in the data, under dense attention"
-$lighthouse train --resume "$out/run" --attention dense --steps 400
+$lighthouse train --resume "$out/run" --attention dense --steps 400 --schedule wsd --decay-steps 120
 
 step "evaluate on documents that were kept apart"
 $lighthouse eval --model "$out/run" --data "$out/data/val_*.bin" --val-batches 64

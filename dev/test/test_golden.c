@@ -11,8 +11,9 @@
 #include <string.h>
 #include <cmocka.h>
 
-// `what` misses when its error is above the bound, or not a number.
+// `what` misses when its error is above the bound, or not a number. Every error is shown.
 static void assert_error(const char *name, const char *what, double error, double bound) {
+    print_message("%-36s %-60s %.1e\n", name, what, error);
     if (!(error <= bound)) fail_msg("%s: %s is off by %.2e, allowed %.0e", name, what, error, bound);
 }
 
