@@ -61,8 +61,8 @@ const PresetRow PRESETS[PRESET_COUNT] = {
      "global-batch=4 steps=1600 lr=1e-3 warmup=200"},
     {"tiny", "1 M parameters: a minute on a CPU",
      "layers=6 dim=128 heads=2 kv-heads=2 head-dim=64 ffn=256 vocab=320 seq-len=2048 topk=256 pool=2 "
-     "levels=3 "
-     "global-batch=1 steps=400 lr=3e-3 warmup=20 val-every=50 val-batches=16 checkpoint-every=100 log-every=10"},
+     "levels=3 global-batch=1 steps=400 lr=3e-3 warmup=20 val-every=100 val-batches=16 checkpoint-every=100 "
+     "log-every=10"},
     {"2b", "24 layers of 2,048, 32 heads of 64",
      "layers=24 dim=2048 heads=32 kv-heads=32 head-dim=64 ffn=8192 vocab=128256 seq-len=98304 topk=1536 "
      "pool=4 levels=3"},
