@@ -4,6 +4,7 @@
 #include "dev/test/support/layer_case.h"
 #include "dev/test/support/numbers.h"
 
+#include <omp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -407,5 +408,6 @@ int main(void) {
         cmocka_unit_test(test_free_selection_looks_ahead_in_its_chunk_only),
         cmocka_unit_test(test_backward_is_causal),
     };
+    omp_set_num_threads(1); // test_engine holds the numbers of threads against each other
     return cmocka_run_group_tests(tests, create_cases, free_cases);
 }
