@@ -1,5 +1,6 @@
-# make            the program, with the CPU engine (and the CUDA engine where nvcc is found and cuda/ is built in)
+# make            the program, with the CPU engine, and the CUDA engine where nvcc is found (CUDA= leaves it out)
 # make test       every test;  make test SAN=1  the same under address and undefined-behaviour sanitizers
+# make test-gpu   the GPU against the CPU engine and the golden cases; needs a GPU
 # make coverage   line coverage of core/, cpu/ and dataloader.h by the tests
 # make check-cxx  the host code as C++17;  make format  clang-format over everything
 BUILD ?= build$(if $(SAN),-san)$(if $(COVERAGE),-coverage)
@@ -28,12 +29,20 @@ DOUBLE_TESTS := $(BUILD)/test_gradients
 
 all: $(BUILD)/train_gpt_lighthouse
 
+# With nvcc, cuDNN and the headers of cudnn-frontend the CUDA engine is built in; CUDA= leaves it out.
+CUDA ?= $(if $(and $(shell command -v $(or $(NVCC),nvcc)),$(wildcard third_party/cudnn_frontend/include),$(if $(SAN)$(COVERAGE),,1)),1)
+ifeq ($(CUDA),1)
+include cuda/cuda.mk
+$(BUILD)/train_gpt_lighthouse: $(BUILD)/train_gpt_lighthouse.o $(OBJECTS) $(CUDA_OBJECTS)
+	$(CXX) -fopenmp -o $@ $^ $(LDLIBS) $(CUDA_LDLIBS)
+else
 $(BUILD)/train_gpt_lighthouse: $(BUILD)/train_gpt_lighthouse.o $(OBJECTS)
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/train_gpt_lighthouse.o: train_gpt_lighthouse.cu
 	@mkdir -p $(@D)
 	$(CC) -x c $(CSTD) $(CFLAGS) -I. -MMD -MP -c -o $@ $<
+endif
 
 # The weights drawn from a seed are the same on every machine: no fused multiply-add in their arithmetic.
 $(BUILD)/core/random.o: CFLAGS += -ffp-contract=off
@@ -60,6 +69,14 @@ bench: $(BENCHES)
 test: $(BUILD)/train_gpt_lighthouse $(TESTS)
 	@BUILD=$(BUILD) dev/test/run.sh $(TESTS)
 
+GPU_TESTS := $(addprefix $(BUILD)/,gpu_sdpa test_gpu_kernels test_lighthouse test_gpu_engine)
+gpu-tests: $(GPU_TESTS)
+test-gpu: gpu-tests
+	$(BUILD)/gpu_sdpa check
+	$(BUILD)/test_gpu_kernels
+	$(BUILD)/test_lighthouse --golden $(wildcard dev/test/golden/*_p*)
+	$(BUILD)/test_gpu_engine
+
 coverage:
 	$(MAKE) COVERAGE=1 BUILD=build-coverage test
 	gcovr --root . --filter 'core/' --filter 'cpu/' --filter 'dataloader.h' --exclude-directories '.*double.*' build-coverage
@@ -79,6 +96,6 @@ check-format:
 clean:
 	rm -rf build build-san build-coverage
 
-.PHONY: all bench test coverage check-cxx format check-format clean
+.PHONY: all bench test gpu-tests test-gpu coverage check-cxx format check-format clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

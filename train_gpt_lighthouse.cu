@@ -4,6 +4,7 @@
 // in an ordinary Llama. This file tells that story; what computes stands behind core/engine.h.
 #include "core/checkpoint.h"
 #include "core/engine.h"
+#include "core/fit.h"
 #include "core/flops.h"
 #include "core/info.h"
 #include "core/log.h"
@@ -33,32 +34,20 @@ static double now(void) {
 
 // ---- engines
 
-static const EngineApi *choose_engine(int device, Error *error) {
+// The GPU where it is asked for, or where --device auto finds one. NULL on error. What only plans need not
+// see a GPU.
+static const EngineApi *choose_engine(int device, bool plans, Error *error) {
 #ifdef WITH_CUDA
-    if (device == DEVICE_CUDA || (device == DEVICE_AUTO && cuda_device_present())) return engine_cuda();
+    bool gpu = engine_cuda()->present();
+    if ((device != DEVICE_CPU && gpu) || (device == DEVICE_CUDA && plans)) return engine_cuda();
+    const char *why = "no GPU is to be seen on this machine (nvidia-smi shows what the driver sees)";
 #else
-    if (device == DEVICE_CUDA) {
-        error_set(
-            error, STATUS_USAGE,
-            "--device cuda: this program was built without the CUDA engine; build it where nvcc is, or use "
-            "--device cpu");
-        return NULL;
-    }
+    const char *why = "this program was built without the CUDA engine; build it where nvcc is";
+    (void)plans;
 #endif
-    return engine_cpu();
-}
-
-static bool check_memory(const EngineApi *api, const MemoryPlan *plan, Error *error) {
-    size_t available = api->memory_available();
-    if (plan->total <= available) return true;
-    bool training = plan_purpose_bytes(plan, "optimizer") > 0;
-    return error_set(
-        error, STATUS_MEMORY,
-        "the plan takes %.2f GB, %.2f GB are free on the %s (weights %.2f GB, activations %.2f GB); use %s",
-        plan->total / 1e9, available / 1e9, api->name, plan_purpose_bytes(plan, "weights") / 1e9,
-        plan_purpose_bytes(plan, "activations") / 1e9,
-        training ? "--recompute block, a smaller --batch or a shorter --seq-len"
-                 : "fewer tokens at a time, or a machine with more memory");
+    if (device != DEVICE_CUDA) return engine_cpu();
+    error_set(error, STATUS_USAGE, "--device cuda: %s, or use --device cpu", why);
+    return NULL;
 }
 
 // An engine whose plan fits; `bytes` receives what it takes.
@@ -66,7 +55,7 @@ static Engine *open_engine(const EngineApi *api, const EngineConfig *config, siz
     MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
     Engine *engine = NULL;
     if (model_config_check(&config->model, error) && api->plan(config, plan, error) &&
-        check_memory(api, plan, error)) {
+        fit_check(api, config, plan, error)) {
         engine = api->create(config, error);
         *bytes = plan->total;
     }
@@ -74,11 +63,13 @@ static Engine *open_engine(const EngineApi *api, const EngineConfig *config, siz
     return engine;
 }
 
-static void draw_weights(Engine *engine, uint64_t seed) {
+// `frozen`: only what no checkpoint need hold.
+static void draw_weights(Engine *engine, uint64_t seed, bool frozen) {
     const int64_t piece = 1 << 22;
     float *values = (float *)alloc_or_exit((size_t)piece, sizeof *values);
     for (int p = 0; p < engine->table.count; p++) {
         const Param *param = &engine->table.params[p];
+        if (frozen && param->trained) continue;
         for (int64_t start = 0; start < param_size(param); start += piece) {
             int64_t count = param_size(param) - start < piece ? param_size(param) - start : piece;
             param_init(param, seed, start, count, values);
@@ -116,12 +107,13 @@ typedef struct {
     bool has_val;
     Log *log;
     Progress progress;
-    double gigabytes; // of the engine's memory
-    int32_t *tokens;  // (batch, N+1)
+    double gigabytes;  // of the engine's memory
+    double peak_flops; // of the device, 0 where not known
+    int32_t *tokens;   // (batch, N+1)
     Attention attention;
 } Trainer;
 
-static bool print_plan(const Trainer *t, const EngineApi *api, Error *error) {
+static bool print_plan(Trainer *t, const EngineApi *api, Error *error) {
     const EngineConfig *config = &t->run.engine;
     const Options *o = t->options;
     MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
@@ -145,10 +137,17 @@ static bool print_plan(const Trainer *t, const EngineApi *api, Error *error) {
         printf("dense       %.3e FLOPs an update\n",
                flops_sequence(config, o->seq_len, ATTENTION_DENSE) * (double)o->global_batch);
         printf("ranks       1: nothing moves between ranks\n");
-        printf("memory      on the %s, %.2f GB free\n", api->name, api->memory_available() / 1e9);
+        char device[128];
+        t->peak_flops = api->present() ? api->describe_device(device, sizeof device) : 0;
+        printf("device      %s\n", api->present() ? device : "none here");
+        if (api->present()) {
+            printf("memory      %.2f GB free\n", (double)api->memory_available() / 1e9);
+        } else {
+            printf("memory\n");
+        }
         plan_print(plan, stdout, "  ");
         param_table_free(&table);
-        ok = check_memory(api, plan, error);
+        ok = !api->present() || fit_check(api, config, plan, error);
     }
     free(plan);
     return ok;
@@ -169,7 +168,7 @@ static bool open_model(Trainer *t, const EngineApi *api, Error *error) {
     t->engine = open_engine(api, &t->run.engine, &bytes, error);
     if (!t->engine) return false;
     t->gigabytes = (double)bytes / 1e9;
-    draw_weights(t->engine, (uint64_t)t->options->seed);
+    draw_weights(t->engine, (uint64_t)t->options->seed, t->run.checkpoint || t->options->init);
     if (t->run.checkpoint) return checkpoint_load(t->engine, t->run.checkpoint, error);
     if (t->options->init) return model_folder_load(t->engine, t->options->init, error);
     return true;
@@ -252,9 +251,17 @@ static bool train_step(Trainer *t, Error *error) {
     t->state.attention = t->attention;
 
     double seconds = now() - start;
-    LogStep line = {t->state.step, t->state.tokens, nats / (double)targets,    grad_norm,
-                    adamw.lr,      t->attention,    (double)targets / seconds, NAN,
-                    t->gigabytes,  seconds};
+    double flops = flops_sequence(&t->run.engine, o->seq_len, t->attention) * (double)o->global_batch;
+    LogStep line = {t->state.step,
+                    t->state.tokens,
+                    nats / (double)targets,
+                    grad_norm,
+                    adamw.lr,
+                    t->attention,
+                    (double)targets / seconds,
+                    t->peak_flops > 0 ? flops / seconds / t->peak_flops : NAN,
+                    t->gigabytes,
+                    seconds};
     progress_step(&t->progress, &line);
     return log_step(t->log, &line, error) && log_epoch(t, error);
 }
@@ -331,13 +338,11 @@ static bool command_train(Options *options, Error *error) {
     Trainer *t = (Trainer *)alloc_or_exit(1, sizeof *t);
     t->options = options;
     bool ok = run_prepare(&t->run, options, error);
-    const EngineApi *api = ok ? choose_engine(options->device, error) : NULL;
-    ok = ok && api;
-    if (ok && options->dry_run) {
-        ok = print_plan(t, api, error);
-    } else if (ok) {
+    const EngineApi *api = ok ? choose_engine(options->device, options->dry_run, error) : NULL;
+    ok = ok && api && print_plan(t, api, error);
+    if (ok && !options->dry_run) {
         catch_signals();
-        ok = print_plan(t, api, error) && open_trainer(t, api, error) && train_loop(t, error);
+        ok = open_trainer(t, api, error) && train_loop(t, error);
     }
     close_trainer(t);
     free(t);
@@ -371,10 +376,10 @@ static bool is_checkpoint(const char *folder) {
 static Engine *open_model_folder(const char *folder, const Options *options, EngineConfig *config,
                                  Error *error) {
     size_t bytes;
-    const EngineApi *api = choose_engine(options->device, error);
+    const EngineApi *api = choose_engine(options->device, options->dry_run, error);
     Engine *engine = api ? open_engine(api, config, &bytes, error) : NULL;
     if (!engine) return NULL;
-    if (engine->table.frozen_size > 0) draw_weights(engine, (uint64_t)options->seed);
+    if (engine->table.frozen_size > 0) draw_weights(engine, (uint64_t)options->seed, true);
     if (is_checkpoint(folder) ? checkpoint_load(engine, folder, error)
                               : model_folder_load(engine, folder, error)) {
         return engine;
@@ -550,7 +555,7 @@ static bool command_pack(Options *options, Error *error) {
 }
 
 static bool command_info(Options *options, Error *error) {
-    const EngineApi *api = choose_engine(DEVICE_AUTO, error);
+    const EngineApi *api = choose_engine(DEVICE_AUTO, false, error);
     if (options->n_inputs == 0) {
         info_build(stdout, api);
         return true;

@@ -44,6 +44,10 @@ typedef struct Engine Engine;
 typedef struct {
     const char *name; // "cpu", "cuda"
 
+    // Whether this machine has what the engine runs on.
+    bool (*present)(void);
+    // Writes the device's name; gives its dense bf16 peak in FLOPs a second, 0 where that is not known.
+    double (*describe_device)(char *name, size_t size);
     // Lists every buffer create() would take; allocates nothing.
     bool (*plan)(const EngineConfig *config, MemoryPlan *plan, Error *error);
     // Memory that a plan may take on this machine, in bytes.

@@ -10,7 +10,6 @@
 
 #include <cblas.h>
 #include <jansson.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -18,9 +17,12 @@
 
 void info_build(FILE *out, const EngineApi *engine) {
     fprintf(out, "train_gpt_lighthouse %s, compiled by %s\n", LIGHTHOUSE_VERSION, __VERSION__);
-    fprintf(out, "engine      %s (chosen by --device auto), %.1f GB of memory free\n", engine->name,
-            engine->memory_available() / 1e9);
-    fprintf(out, "processor   %d threads\n", omp_get_max_threads());
+    char device[128];
+    double peak = engine->describe_device(device, sizeof device);
+    fprintf(out, "engine      %s (chosen by --device auto): %s, %.1f GB of memory free", engine->name, device,
+            (double)engine->memory_available() / 1e9);
+    if (peak > 0) fprintf(out, ", %.0f TFLOP/s of dense bf16", peak * 1e-12);
+    fprintf(out, "\n");
     fprintf(out, "libraries   %s; jansson %s; zlib %s; xxHash %u\n", openblas_get_config(),
             jansson_version_str(), zlibVersion(), XXH_versionNumber());
 }

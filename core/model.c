@@ -33,7 +33,7 @@ bool model_config_check(const ModelConfig *config, Error *error) {
     return true;
 }
 
-// Initialisation of SPEC section 2: a normal of this std, cut at this distance; std 0 is a constant.
+// Initialisation of a role: a normal of this std, cut at this distance; std 0 is a constant.
 typedef struct {
     double mean, std, cut;
 } Init;

@@ -4,6 +4,7 @@
 #include "cpu/block.h"
 
 #include <assert.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -139,6 +140,15 @@ static bool cpu_plan(const EngineConfig *config, MemoryPlan *plan, Error *error)
     for (int i = 0; i < plan->count; i++) plan->rows[i].pointer = NULL; // they pointed into e
     cpu_destroy(&e->base);
     return ok;
+}
+
+static bool cpu_present(void) {
+    return true;
+}
+
+static double cpu_describe_device(char *name, size_t size) {
+    snprintf(name, size, "processor, %d threads", omp_get_max_threads());
+    return 0;
 }
 
 static size_t cpu_memory_available(void) {
@@ -414,18 +424,9 @@ static void cpu_impose_selection(Engine *engine, int layer, const int32_t *entri
 }
 
 const EngineApi *engine_cpu(void) {
-    static const EngineApi api = {"cpu",
-                                  cpu_plan,
-                                  cpu_memory_available,
-                                  cpu_create,
-                                  cpu_destroy,
-                                  cpu_forward_backward,
-                                  cpu_evaluate,
-                                  cpu_update,
-                                  cpu_decode,
-                                  cpu_read,
-                                  cpu_write,
-                                  cpu_read_selection,
-                                  cpu_impose_selection};
+    static const EngineApi api = {
+        "cpu",       cpu_present,          cpu_describe_device, cpu_plan,   cpu_memory_available, cpu_create,
+        cpu_destroy, cpu_forward_backward, cpu_evaluate,        cpu_update, cpu_decode,           cpu_read,
+        cpu_write,   cpu_read_selection,   cpu_impose_selection};
     return &api;
 }

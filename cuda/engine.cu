@@ -2,6 +2,7 @@
 // twin is cpu/engine.c. All work goes to one stream; the host waits only where a result goes back to it.
 #include "cuda/engine.cuh"
 #include "cuda/cross_entropy.cuh"
+#include "cuda/device.cuh"
 #include "cuda/rmsnorm.cuh"
 #include "cuda/rope.cuh"
 
@@ -51,16 +52,9 @@ static void cuda_destroy(Engine *engine) {
     free(e);
 }
 
-static bool gpu_present(void) {
-    int count = 0;
-    bool present = cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
-    cudaGetLastError(); // that there is none is no error
-    return present;
-}
-
 static bool cuda_plan(const EngineConfig *config, MemoryPlan *plan, Error *error) {
     CudaEngine *e = engine_new(config);
-    bool ok = (!gpu_present() || engine_start(e, error)) && cuda_plan_engine(e, plan, error);
+    bool ok = (!cuda_device_present() || engine_start(e, error)) && cuda_plan_engine(e, plan, error);
     for (int i = 0; ok && i < plan->count; i++) plan->rows[i].pointer = NULL; // they pointed into e
     cuda_destroy(&e->base);
     return ok;
@@ -71,7 +65,7 @@ static const size_t LIBRARY_BYTES = (size_t)512 << 20;
 
 static size_t cuda_memory_available(void) {
     size_t available = 0, total = 0;
-    if (gpu_present()) CUDA_CHECK(cudaMemGetInfo(&available, &total));
+    if (cuda_device_present()) CUDA_CHECK(cudaMemGetInfo(&available, &total));
     return available > LIBRARY_BYTES ? available - LIBRARY_BYTES : 0;
 }
 
@@ -487,18 +481,10 @@ static void cuda_impose_selection(Engine *engine, int layer, const int32_t *entr
 }
 
 const EngineApi *engine_cuda(void) {
-    static const EngineApi api = {"cuda",
-                                  cuda_plan,
-                                  cuda_memory_available,
-                                  cuda_create,
-                                  cuda_destroy,
-                                  cuda_forward_backward,
-                                  cuda_evaluate,
-                                  cuda_update,
-                                  cuda_decode,
-                                  cuda_read,
-                                  cuda_write,
-                                  cuda_read_selection,
-                                  cuda_impose_selection};
+    static const EngineApi api = {"cuda",       cuda_device_present,   cuda_describe_device,
+                                  cuda_plan,    cuda_memory_available, cuda_create,
+                                  cuda_destroy, cuda_forward_backward, cuda_evaluate,
+                                  cuda_update,  cuda_decode,           cuda_read,
+                                  cuda_write,   cuda_read_selection,   cuda_impose_selection};
     return &api;
 }

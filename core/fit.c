@@ -1,0 +1,75 @@
+// Whether a plan fits; see fit.h.
+#include "fit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+// Whether a changed configuration is possible and fits.
+static bool fits(const EngineApi *api, const EngineConfig *config, size_t available) {
+    MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
+    Error ignored;
+    bool ok = api->plan(config, plan, &ignored) && plan->total <= available;
+    free(plan);
+    return ok;
+}
+
+// The largest value of *setting, a multiple of `unit` below what it is, with which `config` (that holds it)
+// fits; 0 when none does. Memory grows with the setting.
+static int64_t largest(const EngineApi *api, const EngineConfig *config, int64_t *setting, int64_t unit,
+                       size_t available) {
+    int64_t low = 0, high = *setting / unit;
+    while (high - low > 1) {
+        int64_t middle = low + (high - low) / 2;
+        *setting = middle * unit;
+        if (fits(api, config, available)) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low * unit;
+}
+
+// Contexts that Lighthouse accepts are multiples of its coarsest span; a long one is searched in coarse
+// steps.
+static int64_t context_unit(const EngineConfig *config) {
+    int64_t unit = 1;
+    for (int64_t l = 1; l < config->lighthouse.levels; l++) unit *= config->lighthouse.pool;
+    unit *= config->lighthouse.dilation > 0 ? config->lighthouse.dilation : 1;
+    while (unit < config->context / 256) unit *= 2;
+    return unit;
+}
+
+bool fit_check(const EngineApi *api, const EngineConfig *config, const MemoryPlan *plan, Error *error) {
+    size_t available = api->memory_available();
+    if (plan->total <= available) return true;
+
+    char advice[256] = "";
+    EngineConfig other = *config;
+    other.recompute = true;
+    if (config->training && !config->recompute && fits(api, &other, available)) {
+        snprintf(advice, sizeof advice, "--recompute block would fit");
+    } else {
+        int64_t batch = largest(api, &other, &other.batch, 1, available);
+        other.batch = batch > 0 ? batch : 1;
+        int64_t context =
+            batch > 0 ? 0 : largest(api, &other, &other.context, context_unit(config), available);
+        const char *recompute = config->training ? " --recompute block" : "";
+        if (batch > 0) {
+            snprintf(advice, sizeof advice, "the largest batch that would fit is --batch %lld%s",
+                     (long long)batch, recompute);
+        } else if (context > 0) {
+            snprintf(advice, sizeof advice,
+                     "the largest context that would fit is --seq-len %lld --batch 1%s", (long long)context,
+                     recompute);
+        } else {
+            snprintf(advice, sizeof advice, "no --seq-len fits: the model itself is too large");
+        }
+    }
+    return error_set(
+        error, STATUS_MEMORY,
+        "the plan takes %.2f GB and %.2f GB are free on the %s (activations %.2f GB, optimizer %.2f GB); %s",
+        (double)plan->total / 1e9, (double)available / 1e9, api->name,
+        (double)plan_purpose_bytes(plan, "activations") / 1e9,
+        (double)plan_purpose_bytes(plan, "optimizer") / 1e9, advice);
+}

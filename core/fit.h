@@ -1,0 +1,19 @@
+// Whether an engine's plan fits the memory of its device, and if not, what would.
+#ifndef CORE_FIT_H
+#define CORE_FIT_H
+
+#include "engine.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// `plan` is that of `config`. Where it does not fit, an error (status 4) with the figures and with the
+// largest
+// --recompute, --batch or --seq-len setting that would.
+bool fit_check(const EngineApi *api, const EngineConfig *config, const MemoryPlan *plan, Error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
