@@ -300,6 +300,17 @@ static void test_overrides(void **state) {
     program_expect(2, "--init", "train --resume run --steps 9 --init run/step_00000008");
 }
 
+// What was set beside a preset stays when the run goes on.
+static void test_resumed_preset(void **state) {
+    (void)state;
+    DONE("train --preset tiny --layers 2 --dim 64 --heads 1 --kv-heads 1 --seq-len 1024 --topk 128 --lr 1e-3 "
+         "--data train_*.bin --out run --steps 1");
+    DONE("train --resume run --steps 2");
+    json_t *log = tiny_log("run");
+    assert_string_equal(text_of(tiny_event(log, "resume", 0), "changed"), "steps 1 -> 2");
+    json_decref(log);
+}
+
 // The same bits with and without recomputation, and on any number of threads.
 static void test_same_bits(void **state) {
     (void)state;
@@ -423,6 +434,7 @@ int main(void) {
         RUN_TEST(test_branch),
         RUN_TEST(test_auto),
         RUN_TEST(test_overrides),
+        RUN_TEST(test_resumed_preset),
         RUN_TEST(test_same_bits),
         RUN_TEST(test_accumulation),
         RUN_TEST(test_config),
