@@ -15,7 +15,7 @@ for program in "$@"; do
     start=$(date +%s)
     BUILD=${BUILD:-build} "$program" "$@" >"$output" 2>&1
     status=$?
-    ok=$(grep -c '^\[       OK \] ' "$output")
+    ok=$(grep -ac '^\[       OK \] ' "$output")
     missed=$(sed -n 's/^\[  FAILED  \] \([0-9][0-9]*\) test(s), listed below:$/\1/p' "$output" | tail -n 1)
     missed=${missed:-0}
     [ "$status" -ne 0 ] && [ "$missed" -eq 0 ] && missed=1

@@ -40,6 +40,7 @@ void program_find(void) {
         exit(1);
     }
     program_threads(1);
+    setenv("CUDA_VISIBLE_DEVICES", "", 1);
 }
 
 void program_threads(int count) {

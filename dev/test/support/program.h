@@ -1,7 +1,7 @@
 // The built program, run in the present folder by tests: its output and exit status, and its runs' files.
 //
 // The program is train_gpt_lighthouse in the folder that the environment variable BUILD names (default:
-// build). It runs with one thread unless program_threads says otherwise.
+// build). It runs on the CPU engine, with one thread unless program_threads says otherwise.
 #ifndef TEST_PROGRAM_H
 #define TEST_PROGRAM_H
 
