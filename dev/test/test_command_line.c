@@ -138,9 +138,8 @@ static void test_settings(void **state) {
         {"train --resume run/step_00000001", "has a later checkpoint, step_00000002"},
         {"train --resume run --layers 3", "--layers 3: the run to resume has 2"},
         {"train --resume run --seed 3", "--seed 3: the run to resume has 1"},
-#ifndef WITH_CUDA
-        {PLAN "--device cuda", "--device cuda: this program was built without the CUDA engine"},
-#endif
+        {TINY_TRAIN "--out new --device cuda", "--device cuda: "},
+        {TINY_TRAIN "--out new --device cuda", "or use --device cpu"}, // no test sees a GPU
     };
     REFUSED(2, refusals);
     assert_false(file_exists("new") || folder_exists("new"));                // nothing was written
@@ -231,7 +230,7 @@ static void test_memory(void **state) {
     (void)state;
     // The plan is refused before anything of it is taken, and before the run's folder is made.
     program_expect(4, "GB are free", TINY_TRAIN "--out new --layers 400 --dim 65536 --ffn 262144");
-    program_expect(4, "use --recompute block", TINY_TRAIN "--out new --batch 1000000 --global-batch 1000000");
+    program_expect(4, "would fit is --batch ", TINY_TRAIN "--out new --batch 1000000 --global-batch 1000000");
     program_expect(4, "GB are free", PLAN "--preset 8b --layers 500 --dim 16384 --seq-len 1000000");
     assert_false(folder_exists("new"));
 }
