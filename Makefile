@@ -66,6 +66,7 @@ $(BUILD)/bench_%: $(BUILD)/dev/bench/bench_%.o $(OBJECTS)
 
 bench: $(BENCHES)
 
+tests: $(TESTS)
 test: $(BUILD)/train_gpt_lighthouse $(TESTS)
 	@BUILD=$(BUILD) dev/test/run.sh $(TESTS)
 
@@ -96,6 +97,6 @@ check-format:
 clean:
 	rm -rf build build-san build-coverage
 
-.PHONY: all bench test gpu-tests test-gpu coverage check-cxx format check-format clean
+.PHONY: all bench tests test gpu-tests test-gpu coverage check-cxx format check-format clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
 # Installs what is missing to build and test on Debian and Ubuntu. Elsewhere it says what is needed and goes on if it is there.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 packages=(gcc make pkg-config libopenblas-dev libjansson-dev libxxhash-dev zlib1g-dev libcmocka-dev)
-[ "${WITH_COVERAGE:-}" ] && packages+=(gcovr)
+# The CUDA engine: where nvcc is, a C++ compiler and pip, which fetches the headers of cudnn-frontend.
+if command -v nvcc >/dev/null; then
+    packages+=(g++)
+    python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
+fi
 
 missing=()
 if command -v dpkg-query >/dev/null; then
@@ -13,18 +18,23 @@ if command -v dpkg-query >/dev/null; then
 else
     echo "setup: this system has no dpkg; install yourself what these Debian packages hold: ${packages[*]}" >&2
 fi
-[ ${#missing[@]} -eq 0 ] && exit 0
+install_missing() {
+    local as_root=() log
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || { echo "setup: install as root: apt-get install ${missing[*]}" >&2; exit 1; }
+        as_root=(sudo)
+    fi
+    echo "setup: installing ${missing[*]}"
+    log=$(mktemp)
+    if ! { "${as_root[@]}" apt-get update && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y \
+        --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+        tail -20 "$log" >&2
+        exit 1
+    fi
+    rm -f "$log"
+}
 
-as_root=()
-if [ "$(id -u)" -ne 0 ]; then
-    command -v sudo >/dev/null || { echo "setup: install as root: apt-get install ${missing[*]}" >&2; exit 1; }
-    as_root=(sudo)
-fi
-echo "setup: installing ${missing[*]}"
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-if ! { "${as_root[@]}" apt-get update && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y \
-    --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
-    tail -20 "$log" >&2
-    exit 1
+[ ${#missing[@]} -eq 0 ] || install_missing
+if command -v nvcc >/dev/null && ! scripts/fetch_cudnn_frontend.sh; then
+    echo "setup: without the headers of cudnn-frontend the program is built with the CPU engine alone" >&2
 fi
