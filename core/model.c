@@ -25,10 +25,9 @@ bool model_config_check(const ModelConfig *config, Error *error) {
                          (long long)config->n_kv_heads, (long long)config->n_heads, (long long)nearest);
     }
     if (config->dim % 8 != 0 || config->ffn_dim % 8 != 0 || config->vocab_size % 8 != 0) {
-        return error_set(
-            error, STATUS_USAGE,
-            "--dim %lld, --ffn %lld and --vocab %lld must be multiples of 8 (rows of 16 bytes)",
-            (long long)config->dim, (long long)config->ffn_dim, (long long)config->vocab_size);
+        return error_set(error, STATUS_USAGE,
+                         "--dim %lld, --ffn %lld and --vocab %lld must be multiples of 8 (rows of 16 bytes)",
+                         (long long)config->dim, (long long)config->ffn_dim, (long long)config->vocab_size);
     }
     return true;
 }

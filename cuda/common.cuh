@@ -158,8 +158,8 @@ static inline __device__ float warp_sum(float x) {
     return x;
 }
 
-// Sums each of COUNT numbers over the thread block, in a fixed order; every thread gets the sums. Blocks of whole
-// warps, one warp without any waiting.
+// Sums each of COUNT numbers over the thread block, in a fixed order; every thread gets the sums. Blocks of
+// whole warps, one warp without any waiting.
 template <int COUNT> static inline __device__ void block_sum(float (&x)[COUNT]) {
     __shared__ float sums[32][COUNT];
 #pragma unroll
