@@ -14,7 +14,7 @@ lighthouse=build/train_gpt_lighthouse
 
 step "pack text of this machine: licences, and the copyright notices of its packages"
 mapfile -t texts < <(find -L /usr/share/common-licenses /usr/share/doc/*/copyright -type f -size -16k)
-$lighthouse pack "${texts[@]}" --out "$out/data" --val-fraction 0.05
+$lighthouse pack "${texts[@]}" --out "$out/data" --val-fraction 0.1
 
 common=(--data "$out/data/train_*.bin" --val "$out/data/val_*.bin")
 step "stage 1: Lighthouse attention"
