@@ -79,6 +79,7 @@ test-gpu: gpu-tests
 	$(BUILD)/test_gpu_engine
 
 coverage:
+	@command -v gcovr >/dev/null || { echo "make coverage needs gcovr (apt-get install gcovr)" >&2; exit 1; }
 	$(MAKE) COVERAGE=1 BUILD=build-coverage test
 	gcovr --root . --filter 'core/' --filter 'cpu/' --filter 'dataloader.h' --exclude-directories '.*double.*' build-coverage
 
