@@ -7,6 +7,7 @@
 #include "core/fit.h"
 #include "core/flops.h"
 #include "core/info.h"
+#include "core/json_file.h"
 #include "core/log.h"
 #include "core/model_folder.h"
 #include "core/options.h"
@@ -153,13 +154,33 @@ static bool print_plan(Trainer *t, const EngineApi *api, Error *error) {
     return ok;
 }
 
+// What was trained on is no measure. The shards of both are sorted by path.
+static void warn_shared_shard(const DataLoader *data, const DataLoader *val) {
+    for (int64_t i = 0, j = 0; i < data->n_shards && j < val->n_shards;) {
+        int order = strcmp(data->shards[i].path, val->shards[j].path);
+        if (order == 0) {
+            warn("%s is in --data and in --val: the validation loss will be of text that was trained on",
+                 val->shards[j].path);
+            return;
+        }
+        if (order < 0) {
+            i++;
+        } else {
+            j++;
+        }
+    }
+}
+
 static bool open_data(Trainer *t, Error *error) {
     const Options *o = t->options;
     if (!dataloader_open(&t->data, o->data, o->seq_len, o->vocab, error)) return false;
     dataloader_seek(&t->data, t->state.cursor);
     t->data.epoch = t->state.epoch;
     t->has_val = o->val && o->val_every > 0;
-    return !t->has_val || dataloader_open(&t->val, o->val, o->seq_len, o->vocab, error);
+    if (!t->has_val) return true;
+    if (!dataloader_open(&t->val, o->val, o->seq_len, o->vocab, error)) return false;
+    warn_shared_shard(&t->data, &t->val);
+    return true;
 }
 
 // Weights: those of the checkpoint, of --init, or drawn from the seed.
@@ -293,9 +314,9 @@ static bool validate(Trainer *t, Error *error) {
         progress_break(&t->progress);
         printf("step %lld: validation loss %.4f nats a byte under %s attention (%lld sequences)\n",
                (long long)t->state.step, loss, attention_name((Attention)attention), (long long)sequences);
-        json_t *fields =
-            json_pack("{s:f, s:s, s:I, s:f}", "loss", loss, "attention", attention_name((Attention)attention),
-                      "sequences", (json_int_t)sequences, "seconds", now() - start);
+        json_t *fields = json_pack("{s:o, s:s, s:I, s:f}", "loss", json_number(loss), "attention",
+                                   attention_name((Attention)attention), "sequences", (json_int_t)sequences,
+                                   "seconds", now() - start);
         if (!log_event(t->log, "validation", t->state.step, fields, error)) return false;
     }
     return true;
@@ -317,9 +338,9 @@ static bool train_loop(Trainer *t, Error *error) {
     const Options *o = t->options;
     while (t->state.step < o->steps) {
         if (!log_switch(t, error) || !train_step(t, error)) return false;
-        bool stopping = stop_signal != 0;
-        if (t->has_val && !stopping && due(t->state.step, o->val_every, o->steps) && !validate(t, error))
+        if (t->has_val && !stop_signal && due(t->state.step, o->val_every, o->steps) && !validate(t, error))
             return false;
+        bool stopping = stop_signal != 0; // a signal may have come during the validation
         if ((stopping || due(t->state.step, o->checkpoint_every, o->steps)) && !save(t, error)) return false;
         if (stopping && t->state.step < o->steps) {
             progress_break(&t->progress);
@@ -410,18 +431,22 @@ static bool evaluate_data(Engine *engine, DataLoader *data, int64_t sequences, A
     sum->targets = sequences * N;
     sum->seconds = now() - start;
     free(tokens);
+    if (ok && !isfinite(sum->nats)) {
+        ok = error_set(error, STATUS_NONFINITE, "the loss is %f: the model's weights are of no use",
+                       sum->nats);
+    }
     return ok;
 }
 
 static void print_evaluation(const Options *options, const char *folder, int64_t N, const Evaluation *sum) {
     double per_target = sum->nats / (double)sum->targets;
-    json_t *json =
-        json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f}", "model", folder, "data",
-                  options->data, "attention", attention_name((Attention)options->eval_attention), "seq_len",
-                  (json_int_t)N, "sequences", (json_int_t)sum->sequences, "targets", (json_int_t)sum->targets,
-                  "bytes", (json_int_t)sum->bytes, "nats_per_target", per_target, "bits_per_byte",
-                  sum->nats / (log(2.0) * (double)sum->bytes), "perplexity", exp(per_target), "seconds",
-                  sum->seconds, "tokens_per_second", (double)sum->targets / sum->seconds);
+    json_t *json = json_pack(
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:o, s:o, s:f, s:f}", "model", folder, "data",
+        options->data, "attention", attention_name((Attention)options->eval_attention), "seq_len",
+        (json_int_t)N, "sequences", (json_int_t)sum->sequences, "targets", (json_int_t)sum->targets, "bytes",
+        (json_int_t)sum->bytes, "nats_per_target", per_target, "bits_per_byte",
+        json_number(sum->nats / (log(2.0) * (double)sum->bytes)), "perplexity", json_number(exp(per_target)),
+        "seconds", sum->seconds, "tokens_per_second", (double)sum->targets / sum->seconds);
     json_dumpf(json, stdout, JSON_REAL_PRECISION(10));
     printf("\n");
     json_decref(json);
@@ -476,6 +501,16 @@ static bool command_eval(Options *options, Error *error) {
     return ok;
 }
 
+static bool logits_finite(const float *logits, Error *error) {
+    for (int token = 0; token < TOKEN_COUNT; token++) {
+        if (isfinite(logits[token])) continue;
+        return error_set(error, STATUS_NONFINITE,
+                         "the logit of token %d is %f: the model's weights are of no use", token,
+                         (double)logits[token]);
+    }
+    return true;
+}
+
 // Writes prompt and sampled bytes to standard output, until --max-bytes or the end of a document.
 static bool sample(Engine *engine, const Options *options, Error *error) {
     int64_t n_prompt = (int64_t)strlen(options->prompt), position = 0;
@@ -487,6 +522,8 @@ static bool sample(Engine *engine, const Options *options, Error *error) {
     fputs(options->prompt, stdout);
     for (int64_t i = 0; ok && i < options->max_bytes; i++) {
         ok = engine_decode(engine, tokens, count, position, logits, error);
+        if (!ok) break;
+        ok = logits_finite(logits, error);
         if (!ok) break;
         position += count;
         count = 1;

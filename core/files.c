@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <ftw.h>
 #include <glob.h>
 #include <stdio.h>
@@ -61,8 +62,11 @@ bool folders_make(const char *path, Error *error) {
         if (*at != '/' && *at != 0) continue;
         char separator = *at;
         *at = 0;
-        if (mkdir(part, 0777) != 0 && !folder_exists(part)) {
-            ok = error_set_errno(error, STATUS_DATA, "cannot make the folder %s", part);
+        if (mkdir(part, 0777) != 0) {
+            int why = errno; // stat has another reason to fail
+            ok = folder_exists(part);
+            errno = why;
+            if (!ok) error_set_errno(error, STATUS_DATA, "cannot make the folder %s", part);
         }
         *at = separator;
         if (separator == 0) break;
@@ -228,9 +232,18 @@ bool paths_glob(const char *pattern, PathList *list, Error *error) {
     }
     for (size_t i = 0; result == 0 && i < found.gl_pathc; i++) paths_add(list, found.gl_pathv[i]);
     globfree(&found);
-    if (list->count == 0 && (file_exists(pattern) || folder_exists(pattern))) paths_add(list, pattern);
-    paths_sort(list);
-    return true;
+    if (list->count > 0) {
+        paths_sort(list);
+        return true;
+    }
+    if (file_exists(pattern) || folder_exists(pattern)) {
+        paths_add(list, pattern);
+        return true;
+    }
+    char *folder = path_parent(pattern);
+    bool ok = !folder_exists(folder) || folder_match(folder, path_name(pattern), list, error);
+    free(folder);
+    return ok;
 }
 
 bool folder_list(const char *path, PathList *names, Error *error) {
@@ -245,5 +258,20 @@ bool folder_list(const char *path, PathList *names, Error *error) {
     }
     closedir(folder);
     paths_sort(names);
+    return true;
+}
+
+bool folder_match(const char *folder, const char *pattern, PathList *list, Error *error) {
+    PathList names;
+    list->paths = NULL;
+    list->count = 0;
+    if (!folder_list(folder, &names, error)) return false;
+    for (int64_t i = 0; i < names.count; i++) {
+        if (fnmatch(pattern, names.paths[i], FNM_PERIOD) != 0) continue;
+        char *path = path_join(folder, names.paths[i]);
+        paths_add(list, path);
+        free(path);
+    }
+    paths_free(&names);
     return true;
 }

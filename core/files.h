@@ -56,9 +56,11 @@ bool path_rename(const char *from, const char *to, Error *error);
 // Syncs the entries of a folder to disk.
 bool folder_sync(const char *path, Error *error);
 
-// Files and folders that match a shell pattern, sorted by path byte by byte. A name with pattern characters
-// that exists as it stands matches itself. No match is an empty list.
+// Files and folders that match a shell pattern, sorted by path byte by byte. Where nothing does, pattern
+// characters in a name, or in the folders before it, stand for themselves. No match is an empty list.
 bool paths_glob(const char *pattern, PathList *list, Error *error);
+// Paths of a folder's entries whose names match a shell pattern, sorted. The folder is taken as it stands.
+bool folder_match(const char *folder, const char *pattern, PathList *list, Error *error);
 // Names of a folder's entries, without "." and "..", sorted byte by byte.
 bool folder_list(const char *path, PathList *names, Error *error);
 void paths_add(PathList *list, const char *path);

@@ -40,31 +40,59 @@ static int64_t context_unit(const EngineConfig *config) {
     return unit;
 }
 
+#define TOO_LARGE "the model itself is too large"
+
+// What would fit, for a run of `train`.
+static void advise_training(const EngineApi *api, const EngineConfig *config, size_t available, char *advice,
+                            size_t size) {
+    EngineConfig other = *config;
+    other.recompute = true;
+    if (!config->recompute && fits(api, &other, available)) {
+        snprintf(advice, size, "--recompute block would fit");
+        return;
+    }
+    int64_t batch = largest(api, &other, &other.batch, 1, available);
+    if (batch > 0) {
+        snprintf(advice, size, "the largest batch that would fit is --batch %lld --recompute block",
+                 (long long)batch);
+        return;
+    }
+    other.batch = 1;
+    int64_t context = largest(api, &other, &other.context, context_unit(config), available);
+    if (context > 0) {
+        snprintf(advice, size,
+                 "the largest context that would fit is --seq-len %lld --batch 1 --recompute block",
+                 (long long)context);
+    } else {
+        snprintf(advice, size, "no --seq-len fits: " TOO_LARGE);
+    }
+}
+
+// What would fit, for `eval` and `generate`: one sequence, in a context or in a cache of keys and values.
+static void advise_inference(const EngineApi *api, const EngineConfig *config, size_t available, char *advice,
+                             size_t size) {
+    EngineConfig other = *config;
+    int64_t tokens = config->cache > 0
+                         ? largest(api, &other, &other.cache, 1, available)
+                         : largest(api, &other, &other.context, context_unit(config), available);
+    if (tokens == 0) {
+        snprintf(advice, size, TOO_LARGE);
+    } else if (config->cache > 0) {
+        snprintf(advice, size, "prompt and --max-bytes together may be %lld tokens", (long long)tokens);
+    } else {
+        snprintf(advice, size, "the largest context that would fit is --seq-len %lld", (long long)tokens);
+    }
+}
+
 bool fit_check(const EngineApi *api, const EngineConfig *config, const MemoryPlan *plan, Error *error) {
     size_t available = api->memory_available();
     if (plan->total <= available) return true;
 
-    char advice[256] = "";
-    EngineConfig other = *config;
-    other.recompute = true;
-    if (config->training && !config->recompute && fits(api, &other, available)) {
-        snprintf(advice, sizeof advice, "--recompute block would fit");
+    char advice[256];
+    if (config->training) {
+        advise_training(api, config, available, advice, sizeof advice);
     } else {
-        int64_t batch = largest(api, &other, &other.batch, 1, available);
-        other.batch = batch > 0 ? batch : 1;
-        int64_t context =
-            batch > 0 ? 0 : largest(api, &other, &other.context, context_unit(config), available);
-        const char *recompute = config->training ? " --recompute block" : "";
-        if (batch > 0) {
-            snprintf(advice, sizeof advice, "the largest batch that would fit is --batch %lld%s",
-                     (long long)batch, recompute);
-        } else if (context > 0) {
-            snprintf(advice, sizeof advice,
-                     "the largest context that would fit is --seq-len %lld --batch 1%s", (long long)context,
-                     recompute);
-        } else {
-            snprintf(advice, sizeof advice, "no --seq-len fits: the model itself is too large");
-        }
+        advise_inference(api, config, available, advice, sizeof advice);
     }
     return error_set(
         error, STATUS_MEMORY,

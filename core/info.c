@@ -110,20 +110,13 @@ static bool has_file(const char *folder, const char *name) {
     return there;
 }
 
-static bool glob_in(const char *folder, const char *pattern, PathList *list, Error *error) {
-    char *path = path_join(folder, pattern);
-    bool ok = paths_glob(path, list, error);
-    free(path);
-    return ok;
-}
-
 bool info_path(FILE *out, const char *path, bool verify, Error *error) {
     if (!folder_exists(path)) return info_shard(out, path, verify, error);
     if (has_file(path, "trainer/state.json")) return info_checkpoint(out, path, verify, error);
     if (has_file(path, "config.json")) return info_model(out, path, error);
     PathList list;
     bool run = has_file(path, "run.json"), ok;
-    if (!glob_in(path, run ? "step_*" : "*.bin", &list, error)) return false;
+    if (!folder_match(path, run ? "step_*" : "*.bin", &list, error)) return false;
     if (run) {
         ok = info_run(out, path, &list, verify, error);
     } else if (list.count > 0) {

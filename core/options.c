@@ -143,9 +143,12 @@ bool options_set(Options *options, int option, const char *text, Source source, 
         }
         break;
     case OPTION_TYPE_TEXT:
-        if ((row->flags & OPTION_STEERS) && !is_setting_text(text)) {
+        if (option == OPTION_prompt) break; // any bytes, or none
+        if (!row->standard && !text[0])     // a path or a name
+            return error_set(error, STATUS_USAGE, "--%s: must not be empty", row->name);
+        if (!is_setting_text(text)) {
             return error_set(error, STATUS_USAGE,
-                             "--%s: must be UTF-8 of less than %d bytes, to be kept in run.json", row->name,
+                             "--%s: must be UTF-8 of less than %d bytes, to be kept in JSON files", row->name,
                              SETTING_SIZE);
         }
         break;

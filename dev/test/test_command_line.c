@@ -90,6 +90,10 @@ static void test_values(void **state) {
         {"train --recompute all", "must be one of none|block"},
         {"train --deterministic=yes", "--deterministic yes: must be true or false"},
         {"train --data \xff.bin", "--data: must be UTF-8"},
+        {"eval --data val_*.bin --model \xff", "--model: must be UTF-8"},
+        {"train --config tiny.json --out=", "--out: must not be empty"},
+        {"train --preset tiny --data= --out new", "--data: must not be empty"},
+        {"generate --model=", "--model: must not be empty"},
         {"generate --model run --top-p 0", "--top-p 0: must be from"},
         {"generate --model run --max-bytes 0", "--max-bytes 0: must be from 1"},
         {"pack tiny.json --out new --val-fraction 0.9", "--val-fraction 0.9: must be from 0 to 0.5"},
@@ -232,6 +236,10 @@ static void test_memory(void **state) {
     program_expect(4, "GB are free", TINY_TRAIN "--out new --layers 400 --dim 65536 --ffn 262144");
     program_expect(4, "would fit is --batch ", TINY_TRAIN "--out new --batch 1000000 --global-batch 1000000");
     program_expect(4, "GB are free", PLAN "--preset 8b --layers 500 --dim 16384 --seq-len 1000000");
+    program_expect(4, "fit no machine",
+                   PLAN "--batch 1000000 --global-batch 1000000 --seq-len 999999488 --layers 512");
+    program_expect(4, "prompt and --max-bytes together may be",
+                   "generate --model run --max-bytes 1000000000");
     assert_false(folder_exists("new"));
 }
 

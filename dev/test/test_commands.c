@@ -244,6 +244,8 @@ static void test_info(void **state) {
     expect_info("model", "2 layers, dim 64, 2/1 heads of 64, ffn 64, vocabulary 264, context 768");
     expect_info("run --verify", "right");
     expect_info(". --verify", "hash right");
+    file_copy("val_0.bin", "odd[1]/val_0.bin"); // a folder's name is no pattern
+    expect_info("odd[1]", "odd[1]/val_0.bin: shard of 1537 tokens");
     program_expect(3, "holds no shard, checkpoint, model or run", "info run/step_00000024/trainer");
     program_expect(3, "nothing", "info nothing");
     program_expect(3, "tiny.json is JSON", "info tiny.json");
@@ -320,6 +322,31 @@ static void test_bad_data(void **state) {
     assert_false(file_exists("packed/train_00000.bin"));
 }
 
+// A model whose embedding is not finite has no loss and no next byte.
+static void test_not_finite(void **state) {
+    (void)state;
+    copy_checkpoint(CHECKPOINT, "broken", false);
+    size_t size;
+    char *bytes = scratch_read("broken", "model.safetensors", &size);
+    uint64_t header;
+    memcpy(&header, bytes, sizeof header);
+    memset(bytes + sizeof header + header, 0xff, size - sizeof header - header);
+    scratch_write("broken", "model.safetensors", bytes, (int64_t)size);
+    free(bytes);
+    program_expect(5, "the loss is", "eval --model broken --data val_*.bin");
+    program_expect(5, "the logit of token 0 is", "generate --model broken");
+}
+
+static void test_shared_shards(void **state) {
+    (void)state;
+    const char *warning = "val_0.bin is in --data and in --val";
+    program_expect(0, warning, TINY_TRAIN "--out shared --steps 1 --val-every 1 --data [tv]*_0.bin");
+    Outcome outcome = program_run(TINY_TRAIN "--out apart --steps 1 --val-every 1");
+    assert_int_equal(outcome.status, 0);
+    assert_null(strstr(outcome.err, "is in --data and in --val"));
+    outcome_free(&outcome);
+}
+
 // A run goes on from the checkpoint before a damaged one, and says so.
 static void test_damaged_run(void **state) {
     (void)state;
@@ -366,6 +393,8 @@ int main(void) {
         cmocka_unit_test(test_info),
         cmocka_unit_test(test_verify),
         cmocka_unit_test(test_bad_data),
+        cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_shared_shards),
         cmocka_unit_test(test_damaged_run),
         cmocka_unit_test(test_pack_train_generate),
     };

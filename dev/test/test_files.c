@@ -55,6 +55,9 @@ static void test_folders(void **state) {
     assert_true(file_exists("a/b/file"));
     assert_false(folder_exists("a/b/file"));
     assert_failed(folders_make("a/b/file/d", &error), &error, "cannot make the folder a/b/file");
+    assert_int_equal(symlink("nowhere", "a/dangling"), 0);
+    assert_failed(folders_make("a/dangling", &error), &error,
+                  "cannot make the folder a/dangling: File exists");
     assert_int_equal(symlink("../x", "a/link"), 0);
     assert_true(tree_remove("a", &error));
     assert_false(folder_exists("a"));
@@ -114,6 +117,17 @@ static void test_lists(void **state) {
     assert_true(paths_glob("a[1]", &list, &error)); // as it stands
     assert_int_equal(list.count, 1);
     paths_free(&list);
+    assert_true(folders_make("d[1]", &error) && folders_make("d1", &error));
+    assert_true(file_write("d[1]/x_0", "", 0, &error) && file_write("d1/y_0", "", 0, &error));
+    assert_true(paths_glob("d[1]/x_*", &list, &error)); // the folder as it stands
+    assert_int_equal(list.count, 1);
+    assert_string_equal(list.paths[0], "d[1]/x_0");
+    paths_free(&list);
+    assert_true(folder_match("d[1]", "*_0", &list, &error));
+    assert_int_equal(list.count, 1);
+    assert_string_equal(list.paths[0], "d[1]/x_0");
+    paths_free(&list);
+    assert_true(tree_remove("d[1]", &error) && tree_remove("d1", &error));
     assert_true(paths_glob("c*", &list, &error));
     assert_int_equal(list.count, 0);
     paths_free(&list);

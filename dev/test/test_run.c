@@ -191,6 +191,27 @@ static void test_signals(void **state) {
     }
 }
 
+// One that comes while the run validates is heeded as soon as that is done.
+static void test_signal_in_validation(void **state) {
+    (void)state;
+    char name[32];
+    for (int i = 0; i < 60; i++) {
+        snprintf(name, sizeof name, "long_%d.bin", i);
+        file_copy("val_0.bin", name);
+    }
+    Program *program = program_start(LONG_TRAIN "--out validating --val long_*.bin --val-every 3 "
+                                                "--val-batches 1000");
+    assert_true(tiny_wait("validating", 3));
+    program_signal(program, SIGTERM);
+    Outcome outcome = program_wait(program);
+    assert_int_equal(outcome.status, 75);
+    assert_non_null(strstr(outcome.err, "after step 3, which is saved"));
+    outcome_free(&outcome);
+    json_t *log = tiny_log("validating");
+    assert_non_null(tiny_event(log, "validation", 0)); // it was not cut short
+    json_decref(log);
+}
+
 // Both ways to the second stage: one run that switches, and a stopped one resumed under dense attention.
 static void test_two_stages(void **state) {
     (void)state;
@@ -430,6 +451,7 @@ int main(void) {
         RUN_TEST(test_every_boundary_gla),
         RUN_TEST(test_killed),
         RUN_TEST(test_signals),
+        RUN_TEST(test_signal_in_validation),
         RUN_TEST(test_two_stages),
         RUN_TEST(test_branch),
         RUN_TEST(test_auto),
