@@ -4,6 +4,7 @@
 // in an ordinary Llama. This file tells that story; what computes stands behind core/engine.h.
 #include "core/checkpoint.h"
 #include "core/engine.h"
+#include "core/files.h"
 #include "core/fit.h"
 #include "core/flops.h"
 #include "core/info.h"
@@ -603,6 +604,7 @@ static bool command_info(Options *options, Error *error) {
 int main(int argc, char **argv) {
     Options options;
     Error error;
+    streams_open();
     bool done, ok = options_parse(&options, argc, argv, &done, &error);
     if (ok && !done) {
         switch (options.command) {

@@ -26,6 +26,10 @@ char *path_parent(const char *path);
 // The part behind the last '/', within `path` itself.
 const char *path_name(const char *path);
 
+// Opens /dev/null in place of standard streams that are closed: the next file opened would take the number of
+// one, and receive what is printed.
+void streams_open(void);
+
 bool file_exists(const char *path);
 bool folder_exists(const char *path);
 

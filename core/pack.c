@@ -303,11 +303,11 @@ static bool check_result(const Pack *pack, Error *error) {
     pack_progress_clear(&pack->progress);
     double bad = report->lines > 0 ? (double)report->malformed_lines / (double)report->lines : 0;
     if (bad > pack->config->max_bad_fraction) {
-        return error_set(
-            error, STATUS_DATA,
-            "%lld of %lld lines are malformed (%.3g %%, allowed are %.3g %%): mend them or allow more",
-            (long long)report->malformed_lines, (long long)report->lines, 100 * bad,
-            100 * pack->config->max_bad_fraction);
+        return error_set(error, STATUS_DATA,
+                         "%lld of %lld lines are malformed (%.3g %%, allowed are %.3g %%): mend them or "
+                         "allow more with --max-bad",
+                         (long long)report->malformed_lines, (long long)report->lines, 100 * bad,
+                         100 * pack->config->max_bad_fraction);
     }
     if (pack->output.n_documents == 0) {
         return error_set(error, STATUS_DATA,

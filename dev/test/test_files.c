@@ -2,6 +2,7 @@
 #include "core/files.h"
 #include "support/temporary_folder.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -37,6 +39,22 @@ static void test_paths(void **state) {
     assert_text(path_parent("/"), "/");
     assert_string_equal(path_name("a/b"), "b");
     assert_string_equal(path_name("b"), "b");
+}
+
+// In a process whose standard streams are closed, a file must not become one of them.
+static void test_streams(void **state) {
+    (void)state;
+    pid_t child = fork();
+    if (child == 0) {
+        close(STDIN_FILENO);
+        close(STDOUT_FILENO);
+        close(STDERR_FILENO);
+        streams_open();
+        _exit(open("/dev/null", O_RDONLY) == STDERR_FILENO + 1 ? 0 : 1);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
 }
 
 static void test_folders(void **state) {
@@ -143,8 +161,8 @@ static void test_lists(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_paths),      IN_FOLDER(test_folders), IN_FOLDER(test_write_and_read),
-        IN_FOLDER(test_write_fails_whole), IN_FOLDER(test_lists),
+        cmocka_unit_test(test_streams), cmocka_unit_test(test_paths),      IN_FOLDER(test_folders),
+        IN_FOLDER(test_write_and_read), IN_FOLDER(test_write_fails_whole), IN_FOLDER(test_lists),
     };
     return cmocka_run_group_tests_name("files", tests, NULL, NULL);
 }

@@ -516,7 +516,9 @@ static void test_malformed_lines(void **state) {
                         "{\"text\": \"good too\"}\n");
     const char *input = "a.jsonl";
     PackConfig config = config_for(&input, 1);
-    assert_fails(&config, STATUS_DATA, "6 of 8 lines are malformed (75 %, allowed are 0.1 %)");
+    assert_fails(
+        &config, STATUS_DATA,
+        "6 of 8 lines are malformed (75 %, allowed are 0.1 %): mend them or allow more with --max-bad");
     config.max_bad_fraction = 0.75;
     char *text = warnings_of(&config);
     assert_contains(text, "a.jsonl line 2 is left out: ");
