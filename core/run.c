@@ -10,8 +10,12 @@
 #include "tokenizer.h"
 #include "version.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 // ---- where it starts
 
@@ -201,8 +205,9 @@ static bool check_recipe(const Options *options, Error *error) {
         return error_set(error, STATUS_USAGE, "--min-lr %g is above --lr %g", options->min_lr, options->lr);
     }
     if (options->vocab < TOKEN_COUNT) {
-        return error_set(error, STATUS_USAGE, "--vocab %lld: bytes and the two marks of a document need %d",
-                         (long long)options->vocab, TOKEN_COUNT);
+        return error_set(error, STATUS_USAGE,
+                         "--vocab %lld: bytes and the two marks of a document need %d; nearest: %d",
+                         (long long)options->vocab, TOKEN_COUNT, (TOKEN_COUNT + 7) / 8 * 8);
     }
     return true;
 }
@@ -245,14 +250,26 @@ static bool configure_engine(Run *run, const Options *options, Error *error) {
 
 bool run_prepare(Run *run, Options *options, Error *error) {
     memset(run, 0, sizeof *run);
+    run->lock = -1;
     if (!find_start(run, options, error) || !gather_settings(run, options, error)) return false;
     return check_needs(run, options, error) && check_resume(run, options, error) &&
            check_recipe(options, error) && check_sizes(options, error) &&
            configure_engine(run, options, error);
 }
 
-bool run_begin(const Run *run, const Options *options, Error *error) {
-    if (!folders_make(run->folder, error)) return false;
+// The folder is locked until run_free: two programs that write one run would spoil it. A file system that has
+// no locks goes without.
+static bool lock_folder(Run *run, Error *error) {
+    run->lock = open(run->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (run->lock < 0)
+        return error_set_errno(error, STATUS_DATA, "%s: cannot be opened as a run's folder", run->folder);
+    if (flock(run->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return true;
+    return error_set(error, STATUS_USAGE,
+                     "%s: another program is training this run; wait for its end, or stop it", run->folder);
+}
+
+bool run_begin(Run *run, const Options *options, Error *error) {
+    if (!folders_make(run->folder, error) || !lock_folder(run, error)) return false;
     // Of a run that was stopped before its first checkpoint and is begun again, no line stays.
     bool ok = log_cut(run->folder, run->continues ? run->state.step : -1, error);
     json_t *json = json_pack("{s:s, s:s, s:o}", "program", "train_gpt_lighthouse", "version",
@@ -270,8 +287,10 @@ bool run_begin(const Run *run, const Options *options, Error *error) {
 }
 
 void run_free(Run *run) {
+    if (run->lock >= 0) close(run->lock);
     free(run->folder);
     free(run->checkpoint);
     json_decref(run->state.settings);
     memset(run, 0, sizeof *run);
+    run->lock = -1;
 }

@@ -16,14 +16,16 @@ typedef struct {
     TrainerState state;  // where the run starts
     char changes[2048];  // settings that differ from the checkpoint's, for the log
     EngineConfig engine; // what the settings ask of an engine
+    int lock;            // of the folder, from run_begin on; -1 for none
 } Run;
 
 // Brings default, resumed run, preset, config file and command line together in `options`, checks that they
 // fit each other, and finds the start. Writes nothing. Status 2 for settings, 3 for files.
 bool run_prepare(Run *run, Options *options, Error *error);
 
-// Makes the folder, cuts the log and writes run.json.
-bool run_begin(const Run *run, const Options *options, Error *error);
+// Makes the folder, locks it until run_free, cuts the log and writes run.json. Status 2 where another program
+// holds the lock.
+bool run_begin(Run *run, const Options *options, Error *error);
 
 void run_free(Run *run);
 

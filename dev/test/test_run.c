@@ -191,6 +191,22 @@ static void test_signals(void **state) {
     }
 }
 
+// Two programs cannot write one run; the first goes on undisturbed.
+static void test_second_program(void **state) {
+    (void)state;
+    DONE(LONG_TRAIN "--out whole");
+    Program *program = program_start(LONG_TRAIN "--out run --checkpoint-every 1");
+    assert_true(tiny_wait("run", 2));
+    program_signal(program, SIGSTOP);
+    program_expect(2, "run: another program is training this run", LONG_TRAIN "--resume auto --out run");
+    program_signal(program, SIGCONT);
+    Outcome outcome = program_wait(program);
+    assert_int_equal(outcome.status, 0);
+    outcome_free(&outcome);
+    expect_same_steps("whole", "run", LONG_STEPS);
+    expect_same_checkpoint("whole", "run", LONG_STEPS);
+}
+
 // One that comes while the run validates is heeded as soon as that is done.
 static void test_signal_in_validation(void **state) {
     (void)state;
@@ -452,6 +468,7 @@ int main(void) {
         RUN_TEST(test_killed),
         RUN_TEST(test_signals),
         RUN_TEST(test_signal_in_validation),
+        RUN_TEST(test_second_program),
         RUN_TEST(test_two_stages),
         RUN_TEST(test_branch),
         RUN_TEST(test_auto),
