@@ -83,10 +83,14 @@ static void draw_weights(Engine *engine, uint64_t seed, bool frozen) {
 
 // ---- train
 
-// Set by a signal; a second one has its usual effect.
+// Set by a signal; a second one, the same or another, has its usual effect.
 static volatile sig_atomic_t stop_signal;
 
 static void on_signal(int number) {
+    if (stop_signal) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
     stop_signal = number;
 }
 
@@ -94,7 +98,7 @@ static void catch_signals(void) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
-    action.sa_flags = (int)(SA_RESETHAND | SA_RESTART);
+    action.sa_flags = SA_RESTART;
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGUSR1, &action, NULL);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -215,8 +216,8 @@ static void test_signal_in_validation(void **state) {
         snprintf(name, sizeof name, "long_%d.bin", i);
         file_copy("val_0.bin", name);
     }
-    Program *program = program_start(LONG_TRAIN "--out validating --val long_*.bin --val-every 3 "
-                                                "--val-batches 1000");
+    const char *options = "--val long_*.bin --val-every 3 --val-batches 1000";
+    Program *program = program_start(LONG_TRAIN "--out validating %s", options);
     assert_true(tiny_wait("validating", 3));
     program_signal(program, SIGTERM);
     Outcome outcome = program_wait(program);
@@ -226,6 +227,17 @@ static void test_signal_in_validation(void **state) {
     json_t *log = tiny_log("validating");
     assert_non_null(tiny_event(log, "validation", 0)); // it was not cut short
     json_decref(log);
+
+    // A second signal, of whatever kind, does not wait.
+    program = program_start(LONG_TRAIN "--out hurried %s", options);
+    assert_true(tiny_wait("hurried", 3));
+    program_signal(program, SIGTERM);
+    usleep(100000);
+    program_signal(program, SIGINT);
+    outcome = program_wait(program);
+    assert_int_equal(outcome.status, 128 + SIGINT);
+    outcome_free(&outcome);
+    assert_false(folder_exists("hurried/step_00000003"));
 }
 
 // Both ways to the second stage: one run that switches, and a stopped one resumed under dense attention.
