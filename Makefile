@@ -14,7 +14,7 @@ ifdef SAN
 CFLAGS += -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 endif
 ifdef COVERAGE
-CFLAGS += -O0 --coverage
+CFLAGS += -O1 --coverage
 endif
 CSTD := -std=c11 -Wpedantic
 
