@@ -479,6 +479,11 @@ static bool evaluate_folder(Options *options, const char *folder, Error *error) 
     config.lighthouse = options_lighthouse(options);
     if (!options_dense_layers(options->dense_layers, config.model.n_layers, config.dense_layer, error))
         return false;
+    if (config.use_lighthouse) {
+        Hierarchy hierarchy;
+        if (!hierarchy_create(&config.lighthouse, config.context, &hierarchy, error)) return false;
+        hierarchy_warn(&hierarchy);
+    }
 
     DataLoader data;
     if (!dataloader_open(&data, options->data, config.context, config.model.vocab_size, error)) return false;

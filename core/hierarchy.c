@@ -112,3 +112,11 @@ bool hierarchy_create(const LighthouseConfig *config, int64_t n, Hierarchy *h, E
     h->n_selected = h->n_coarse + (h->levels - 1) * config->pool * config->topk;
     return true;
 }
+
+void hierarchy_warn(const Hierarchy *hierarchy) {
+    if (hierarchy->n_selected < hierarchy->n) return;
+    warn("Lighthouse gathers S = %lld rows of N = %lld tokens: dense attention would cost less (lower "
+         "--topk, or a "
+         "longer --seq-len)",
+         (long long)hierarchy->n_selected, (long long)hierarchy->n);
+}

@@ -53,6 +53,9 @@ typedef struct {
 // values.
 bool hierarchy_create(const LighthouseConfig *config, int64_t n, Hierarchy *hierarchy, Error *error);
 
+// Warns where the layer would cost more than the dense attention that it replaces.
+void hierarchy_warn(const Hierarchy *hierarchy);
+
 // First coarse entry of chunk j; chunk j is [chunk_begin(j), chunk_begin(j + 1)).
 static inline int64_t hierarchy_chunk_begin(const Hierarchy *h, int64_t chunk) {
     return chunk * h->n_coarse / h->n_chunks;

@@ -24,10 +24,17 @@ bool model_config_check(const ModelConfig *config, Error *error) {
                          "--kv-heads %lld does not divide --heads %lld; the nearest that does is %lld",
                          (long long)config->n_kv_heads, (long long)config->n_heads, (long long)nearest);
     }
-    if (config->dim % 8 != 0 || config->ffn_dim % 8 != 0 || config->vocab_size % 8 != 0) {
+    const struct {
+        const char *name;
+        int64_t size;
+    } widths[] = {{"--dim", config->dim}, {"--ffn", config->ffn_dim}, {"--vocab", config->vocab_size}};
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        int64_t below = widths[i].size / 8 * 8;
+        if (widths[i].size % 8 == 0) continue;
         return error_set(error, STATUS_USAGE,
-                         "--dim %lld, --ffn %lld and --vocab %lld must be multiples of 8 (rows of 16 bytes)",
-                         (long long)config->dim, (long long)config->ffn_dim, (long long)config->vocab_size);
+                         "%s %lld: must be a multiple of 8 (rows of 16 bytes); nearest: %lld or %lld",
+                         widths[i].name, (long long)widths[i].size, (long long)(below ? below : 8),
+                         (long long)(below + 8));
     }
     return true;
 }

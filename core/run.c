@@ -239,12 +239,7 @@ static bool configure_engine(Run *run, const Options *options, Error *error) {
 
     Hierarchy hierarchy;
     if (!hierarchy_create(&engine->lighthouse, engine->context, &hierarchy, error)) return false;
-    if (hierarchy.n_selected >= hierarchy.n) {
-        warn("Lighthouse gathers S = %lld rows of N = %lld tokens: dense attention would cost less (lower "
-             "--topk, or "
-             "a longer --seq-len)",
-             (long long)hierarchy.n_selected, (long long)hierarchy.n);
-    }
+    hierarchy_warn(&hierarchy);
     return true;
 }
 

@@ -1,6 +1,7 @@
 // The CPU engine: the whole decoder in one allocation, behind the interface of core/engine.h.
 #include "cpu/engine.h"
 
+#include "core/host_memory.h"
 #include "cpu/block.h"
 
 #include <assert.h>
@@ -149,17 +150,6 @@ static bool cpu_present(void) {
 static double cpu_describe_device(char *name, size_t size) {
     snprintf(name, size, "processor, %d threads", omp_get_max_threads());
     return 0;
-}
-
-static size_t cpu_memory_available(void) {
-    FILE *file = fopen("/proc/meminfo", "r");
-    char line[256];
-    unsigned long long kilobytes = 0;
-    while (file && fgets(line, sizeof line, file)) {
-        if (sscanf(line, "MemAvailable: %llu kB", &kilobytes) == 1) break;
-    }
-    if (file) fclose(file);
-    return (size_t)kilobytes * 1024;
 }
 
 static Engine *cpu_create(const EngineConfig *config, Error *error) {
@@ -424,9 +414,20 @@ static void cpu_impose_selection(Engine *engine, int layer, const int32_t *entri
 }
 
 const EngineApi *engine_cpu(void) {
-    static const EngineApi api = {
-        "cpu",       cpu_present,          cpu_describe_device, cpu_plan,   cpu_memory_available, cpu_create,
-        cpu_destroy, cpu_forward_backward, cpu_evaluate,        cpu_update, cpu_decode,           cpu_read,
-        cpu_write,   cpu_read_selection,   cpu_impose_selection};
+    static const EngineApi api = {"cpu",
+                                  cpu_present,
+                                  cpu_describe_device,
+                                  cpu_plan,
+                                  host_memory_available,
+                                  cpu_create,
+                                  cpu_destroy,
+                                  cpu_forward_backward,
+                                  cpu_evaluate,
+                                  cpu_update,
+                                  cpu_decode,
+                                  cpu_read,
+                                  cpu_write,
+                                  cpu_read_selection,
+                                  cpu_impose_selection};
     return &api;
 }

@@ -74,9 +74,12 @@ static void test_impossible_shapes(void **state) {
          "--kv-heads 5 does not divide --heads 12; the nearest that does is 4"},
         {{2, 64, 4, 8, 64, 88, 264, 1e4, 1e-5},
          "--kv-heads 8 does not divide --heads 4; the nearest that does is 4"},
-        {{2, 65, 4, 2, 64, 88, 264, 1e4, 1e-5}, "must be multiples of 8"},
-        {{2, 64, 4, 2, 64, 90, 264, 1e4, 1e-5}, "must be multiples of 8"},
-        {{2, 64, 4, 2, 64, 88, 260, 1e4, 1e-5}, "must be multiples of 8"},
+        {{2, 65, 4, 2, 64, 88, 264, 1e4, 1e-5},
+         "--dim 65: must be a multiple of 8 (rows of 16 bytes); nearest: 64 or 72"},
+        {{2, 64, 4, 2, 64, 90, 264, 1e4, 1e-5},
+         "--ffn 90: must be a multiple of 8 (rows of 16 bytes); nearest: 88 or 96"},
+        {{2, 64, 4, 2, 64, 88, 260, 1e4, 1e-5},
+         "--vocab 260: must be a multiple of 8 (rows of 16 bytes); nearest: 256 or 264"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         Error error;
