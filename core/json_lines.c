@@ -9,7 +9,7 @@ void json_lines_prepare(void) {
 }
 
 bool json_line_text(const char *line, size_t size, ByteBuffer *out, char *reason, size_t reason_size) {
-    // Numbers of any length are allowed in the fields that nobody reads here.
+    // Integers of up to 308 digits are allowed in the fields that nobody reads here.
     json_error_t problem;
     json_t *object = json_loadb(line, size, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &problem);
     if (!object) {
