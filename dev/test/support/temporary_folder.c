@@ -1,31 +1,28 @@
 // A fresh folder that a test runs in; see temporary_folder.h.
 #include "temporary_folder.h"
 
-#include "core/files.h"
+#include "core/error.h"
+#include "scratch.h"
 
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 typedef struct {
-    char before[PATH_MAX], path[PATH_MAX];
+    char before[PATH_MAX], *path;
 } TemporaryFolder;
 
 int temporary_folder_enter(void **state) {
     TemporaryFolder *folder = (TemporaryFolder *)alloc_or_exit(1, sizeof *folder);
     *state = folder;
-    const char *parent = getenv("TMPDIR");
-    snprintf(folder->path, sizeof folder->path, "%s/lighthouse_test_XXXXXX", parent ? parent : "/tmp");
-    bool ok =
-        getcwd(folder->before, sizeof folder->before) && mkdtemp(folder->path) && chdir(folder->path) == 0;
-    return ok ? 0 : -1;
+    folder->path = scratch_create();
+    return getcwd(folder->before, sizeof folder->before) && chdir(folder->path) == 0 ? 0 : -1;
 }
 
 int temporary_folder_leave(void **state) {
     TemporaryFolder *folder = (TemporaryFolder *)*state;
-    Error error;
-    bool ok = chdir(folder->before) == 0 && tree_remove(folder->path, &error);
+    if (chdir(folder->before) != 0) return -1;
+    scratch_remove(folder->path);
     free(folder);
-    return ok ? 0 : -1;
+    return 0;
 }
