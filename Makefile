@@ -80,7 +80,7 @@ test-gpu: gpu-tests
 
 coverage:
 	@command -v gcovr >/dev/null || { echo "make coverage needs gcovr (apt-get install gcovr)" >&2; exit 1; }
-	$(MAKE) COVERAGE=1 BUILD=build-coverage test
+	OMP_NUM_THREADS=1 $(MAKE) COVERAGE=1 BUILD=build-coverage test # threads would fight over the counters
 	gcovr --root . --filter 'core/' --filter 'cpu/' --filter 'dataloader.h' --exclude-directories '.*double.*' build-coverage
 
 HOST_SOURCES := $(LIBRARY) $(wildcard dev/test/*.c dev/test/support/*.c dev/bench/*.c)
