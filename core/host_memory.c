@@ -23,7 +23,8 @@ size_t host_memory_available(void) {
     if (file) fclose(file);
 
     size_t available = kilobytes * 1024, limit, used;
-    if (read_number("/sys/fs/cgroup/memory.max", &limit) && read_number("/sys/fs/cgroup/memory.current", &used)) {
+    if (read_number("/sys/fs/cgroup/memory.max", &limit) &&
+        read_number("/sys/fs/cgroup/memory.current", &used)) {
         size_t left = limit > used ? limit - used : 0;
         if (left < available) available = left;
     }

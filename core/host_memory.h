@@ -8,7 +8,8 @@
 extern "C" {
 #endif
 
-// In bytes: what the kernel says is available, or what the limit of this container (cgroup 2) leaves, the less of both.
+// In bytes: what the kernel says is available, or what the limit of this container (cgroup 2) leaves, the
+// less of both.
 size_t host_memory_available(void);
 
 #ifdef __cplusplus
