@@ -297,10 +297,11 @@ static bool validation_loss(Trainer *t, Attention attention, double *loss, int64
     const Options *o = t->options;
     int64_t count = o->val_batches < t->val.n_sequences ? o->val_batches : t->val.n_sequences;
     double nats = 0;
+    dataloader_seek(&t->val, 0);
     for (int64_t done = 0; done < count; done += o->batch) {
         int64_t rows = count - done < o->batch ? count - done : o->batch;
         double batch_nats;
-        if (!dataloader_read(&t->val, done * o->seq_len, rows, t->tokens, error)) return false;
+        if (!dataloader_next(&t->val, rows, t->tokens, error)) return false;
         if (!engine_evaluate(t->engine, t->tokens, rows, o->seq_len, attention, &batch_nats, error))
             return false;
         nats += batch_nats;

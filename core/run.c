@@ -84,7 +84,12 @@ static bool find_start(Run *run, const Options *options, Error *error) {
     if (run->continues || !run->folder || options->dry_run) return true;
 
     char *settings = path_join(run->folder, "run.json"), *last = NULL;
+    char *log = path_join(run->folder, "log.jsonl");
     bool ok = checkpoint_latest(run->folder, &last, error);
+    if (ok && file_exists(log) && !file_exists(settings)) { // somebody else's: a run would overwrite it
+        ok = error_set(error, STATUS_USAGE,
+                       "--out %s holds a log.jsonl that is no run's; choose another folder", run->folder);
+    }
     // A run that was stopped before its first checkpoint is begun again by --resume auto.
     bool taken = ok && (last || (file_exists(settings) && !automatic));
     if (taken) {
@@ -94,6 +99,7 @@ static bool find_start(Run *run, const Options *options, Error *error) {
             run->folder);
     }
     free(settings);
+    free(log);
     free(last);
     return ok;
 }

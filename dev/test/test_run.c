@@ -309,6 +309,13 @@ static void test_auto(void **state) {
     DONE(LONG_TRAIN "--resume auto --out run --checkpoint-every 5");
     expect_same_steps("whole", "run", LONG_STEPS);
     program_expect(2, "already holds a run", LONG_TRAIN "--out run");
+
+    // A log that no run of ours wrote stays as it is.
+    scratch_write("other", "log.jsonl", "keep me", -1);
+    program_expect(2, "a log.jsonl that is no run's", LONG_TRAIN "--resume auto --out other");
+    char *kept = scratch_read("other", "log.jsonl", NULL);
+    assert_string_equal(kept, "keep me");
+    free(kept);
 }
 
 // ---- Other settings
