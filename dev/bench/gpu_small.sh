@@ -24,7 +24,7 @@ compared() { # by the status of the comparison
     esac
 }
 
-"$program" "${train[@]}" "${small[@]}" --out "$out/init" --steps 1 --lr 0 --weight-decay 0 --val-every 0
+"$program" "${train[@]}" "${small[@]}" --out "$out/init" --steps 1 --lr 0 --weight-decay 0
 if ((gpus > 1)); then pytorch >"$out/pytorch.txt" 2>&1 & fi
 export CUDA_VISIBLE_DEVICES=0
 "$program" "${train[@]}" "${small[@]}" --out "$out/dense" --attention dense --steps 1600
