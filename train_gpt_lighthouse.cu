@@ -2,7 +2,9 @@
 //
 // Most of a run trains under Lighthouse attention, which is fast; a short tail under dense attention ends it
 // in an ordinary Llama. This file tells that story; what computes stands behind core/engine.h.
+#include "core/bench.h"
 #include "core/checkpoint.h"
+#include "core/clock.h"
 #include "core/engine.h"
 #include "core/files.h"
 #include "core/fit.h"
@@ -25,14 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 // ---- engines
 
@@ -63,22 +58,6 @@ static Engine *open_engine(const EngineApi *api, const EngineConfig *config, siz
     }
     free(plan);
     return engine;
-}
-
-// `frozen`: only what no checkpoint need hold.
-static void draw_weights(Engine *engine, uint64_t seed, bool frozen) {
-    const int64_t piece = 1 << 22;
-    float *values = (float *)alloc_or_exit((size_t)piece, sizeof *values);
-    for (int p = 0; p < engine->table.count; p++) {
-        const Param *param = &engine->table.params[p];
-        if (frozen && param->trained) continue;
-        for (int64_t start = 0; start < param_size(param); start += piece) {
-            int64_t count = param_size(param) - start < piece ? param_size(param) - start : piece;
-            param_init(param, seed, start, count, values);
-            engine_write(engine, TENSOR_WEIGHT, p, start, count, values);
-        }
-    }
-    free(values);
 }
 
 // ---- train
@@ -194,7 +173,7 @@ static bool open_model(Trainer *t, const EngineApi *api, Error *error) {
     t->engine = open_engine(api, &t->run.engine, &bytes, error);
     if (!t->engine) return false;
     t->gigabytes = (double)bytes / 1e9;
-    draw_weights(t->engine, (uint64_t)t->options->seed, t->run.checkpoint || t->options->init);
+    engine_draw_weights(t->engine, (uint64_t)t->options->seed, t->run.checkpoint || t->options->init);
     if (t->run.checkpoint) return checkpoint_load(t->engine, t->run.checkpoint, error);
     if (t->options->init) return model_folder_load(t->engine, t->options->init, error);
     return true;
@@ -406,7 +385,7 @@ static Engine *open_model_folder(const char *folder, const Options *options, Eng
     const EngineApi *api = choose_engine(options->device, options->dry_run, error);
     Engine *engine = api ? open_engine(api, config, &bytes, error) : NULL;
     if (!engine) return NULL;
-    if (engine->table.frozen_size > 0) draw_weights(engine, (uint64_t)options->seed, true);
+    if (engine->table.frozen_size > 0) engine_draw_weights(engine, (uint64_t)options->seed, true);
     if (is_checkpoint(folder) ? checkpoint_load(engine, folder, error)
                               : model_folder_load(engine, folder, error)) {
         return engine;
@@ -602,6 +581,11 @@ static bool command_pack(Options *options, Error *error) {
     return true;
 }
 
+static bool command_bench(Options *options, Error *error) {
+    const EngineApi *api = choose_engine(options->device, false, error);
+    return api && bench_run(options, api, error);
+}
+
 static bool command_info(Options *options, Error *error) {
     const EngineApi *api = choose_engine(DEVICE_AUTO, false, error);
     if (options->n_inputs == 0) {
@@ -622,6 +606,7 @@ int main(int argc, char **argv) {
         case COMMAND_TRAIN: ok = command_train(&options, &error); break;
         case COMMAND_EVAL: ok = command_eval(&options, &error); break;
         case COMMAND_GENERATE: ok = command_generate(&options, &error); break;
+        case COMMAND_BENCH: ok = command_bench(&options, &error); break;
         case COMMAND_INFO: ok = command_info(&options, &error); break;
         }
     }

@@ -6,9 +6,11 @@
 #ifndef CORE_ENGINE_H
 #define CORE_ENGINE_H
 
+#include "bench_api.h"
 #include "error.h"
 #include "hierarchy.h"
 #include "model.h"
+#include "parts.h"
 #include "plan.h"
 
 #ifdef __cplusplus
@@ -66,6 +68,8 @@ typedef struct {
     void (*write)(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count, const float *in);
     void (*read_selection)(Engine *engine, int layer, int32_t *entries);
     void (*impose_selection)(Engine *engine, int layer, const int32_t *entries);
+    void (*time_parts)(Engine *engine, double *seconds);
+    const BenchApi *bench;
 } EngineApi;
 
 // First member of every engine's own structure.
@@ -120,6 +124,9 @@ static inline void engine_write(Engine *engine, TensorKind kind, int param, int6
     engine->api->write(engine, kind, param, start, count, in);
 }
 
+// Draws the initial weights of a seed. `frozen`: only those that no checkpoint need hold.
+void engine_draw_weights(Engine *engine, uint64_t seed, bool frozen);
+
 // For tests: the entries a layer gathered in the last forward pass, in order, and the means to impose them on
 // later passes (NULL sets the layer free again). entries: (B, H, S), absolute entry indices
 static inline void engine_read_selection(Engine *engine, int layer, int32_t *entries) {
@@ -127,6 +134,12 @@ static inline void engine_read_selection(Engine *engine, int layer, int32_t *ent
 }
 static inline void engine_impose_selection(Engine *engine, int layer, const int32_t *entries) {
     engine->api->impose_selection(engine, layer, entries);
+}
+
+// For benchmarks: from here on every forward_backward and every update adds to seconds (PART_COUNT) what each
+// part of it took, and takes a little longer itself. NULL ends that.
+static inline void engine_time_parts(Engine *engine, double *seconds) {
+    engine->api->time_parts(engine, seconds);
 }
 
 #ifdef __cplusplus

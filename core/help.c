@@ -46,6 +46,33 @@ const CommandRow COMMANDS[COMMAND_COUNT] = {
      "Writes the prompt and the bytes that follow it to standard output, under dense attention.\n"
      "\n"
      "  train_gpt_lighthouse generate --model run --prompt 'The ' --max-bytes 500\n"},
+    {COMMAND_BENCH, "bench", " attention|step", 1,
+     "time an attention layer or a training step, part by part, beside the floor of each",
+     "Standard output gets one JSON object a row, standard error the same as a table. The rates of the "
+     "device are\n"
+     "measured first: of a copy within its memory (bytes read and written) and of a large matrix product. "
+     "The floor\n"
+     "of a part is the longer of the bytes that it must move once at the one rate, and its operations "
+     "(causal) at the\n"
+     "other; `ratio` is time over floor.\n"
+     "\n"
+     "  attention   one layer by itself: q, k, v after RoPE in, out out, scoring included. Medians of "
+     "--repeats\n"
+     "              calls behind --warmup; on the GPU each call takes the next of so many copies of all "
+     "tensors\n"
+     "              that nothing is left of it in the cache. The norm scorer reads q and k here for their "
+     "norms;\n"
+     "              in training these come out of the kernel of RoPE. The gates of gla are given.\n"
+     "  step        whole training steps (forward, backward, update) on made-up tokens. The step's time is "
+     "the\n"
+     "              median of --repeats steps that nothing disturbs; the parts are those of the median of as "
+     "many\n"
+     "              steps more, in which events tell them apart (`timed_ms`, a little longer).\n"
+     "\n"
+     "  train_gpt_lighthouse bench attention --seq-len 98304 --topk 1536\n"
+     "  train_gpt_lighthouse bench attention --attention lighthouse --seq-len 1048576 --levels 4 --topk "
+     "4096\n"
+     "  train_gpt_lighthouse bench step --preset 530m --repeats 5\n"},
     {COMMAND_INFO, "info", " [PATH]", 1, "show this build, or what a shard, checkpoint or run holds",
      "Without PATH: version, libraries, devices. With one: a shard, a checkpoint or model folder, a run, or "
      "a folder of\n"
@@ -122,7 +149,7 @@ void help_command(FILE *out, const CommandRow *command) {
             if ((row->commands & command->command) && strcmp(row->group, group) == 0) help_option(out, row);
         }
     }
-    if (command->command == COMMAND_TRAIN) {
+    if (command->command == COMMAND_TRAIN || command->command == COMMAND_BENCH) {
         fprintf(out, "\nPresets\n");
         for (int i = 0; i < PRESET_COUNT; i++) {
             fprintf(out, "  %-6s %s\n         %s\n", PRESETS[i].name, PRESETS[i].summary,

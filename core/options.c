@@ -21,6 +21,7 @@ const OptionRow OPTION_TABLE[OPTION_COUNT] = {
 #define EVAL     COMMAND_EVAL
 #define GENERATE COMMAND_GENERATE
 #define INFO     COMMAND_INFO
+#define BENCH    COMMAND_BENCH
 #define STEERS   OPTION_STEERS
 #define FIXED    OPTION_FIXED
 #define OPTION(type, field, name, commands, standard, lowest, highest, choices, flags, group, value, help) \
@@ -43,6 +44,7 @@ const OptionRow OPTION_TABLE[OPTION_COUNT] = {
 #undef EVAL
 #undef GENERATE
 #undef INFO
+#undef BENCH
 #undef STEERS
 #undef FIXED
 };

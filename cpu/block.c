@@ -52,6 +52,10 @@ static void attention_forward(BlockActivations *acts, BlockScratch *scratch, con
     }
 }
 
+static Part attention_part(const BlockPass *pass) {
+    return pass->lighthouse ? PART_LIGHTHOUSE : PART_DENSE_ATTENTION;
+}
+
 static void attention_backward(BlockActivations *acts, BlockScratch *scratch, const BlockPass *pass,
                                const Sizes *s) {
     Rows dq = query_rows(scratch->dq, pass), dk = key_rows(scratch->dk, pass),
@@ -70,49 +74,70 @@ void block_forward(real *x_out, const real *x, const BlockWeights *weights, Bloc
                    BlockScratch *scratch, const BlockPass *pass) {
     Sizes s = sizes_of(pass);
     double eps = pass->model->norm_eps;
+    PartClock *clock = pass->clock;
+    part_begin(clock, PART_ELEMENTWISE);
     rmsnorm_forward(acts->attention_normed, acts->attention_rstd, x, weights->attention_norm, s.rows, s.C,
                     eps);
+    part_begin(clock, PART_PRODUCTS);
     matmul_forward(acts->q, acts->attention_normed, weights->q, s.rows, s.C, s.H * s.D);
     matmul_forward(acts->k, acts->attention_normed, weights->k, s.rows, s.C, s.KV * s.D);
     matmul_forward(acts->v, acts->attention_normed, weights->v, s.rows, s.C, s.KV * s.D);
+    part_begin(clock, PART_ELEMENTWISE);
     rope_forward(acts->q, scratch->cosines, scratch->sines, pass->B, pass->N, s.H, s.D, pass->position);
     rope_forward(acts->k, scratch->cosines, scratch->sines, pass->B, pass->N, s.KV, s.D, pass->position);
+    part_begin(clock, attention_part(pass));
     attention_forward(acts, scratch, weights, pass, &s);
+    part_begin(clock, PART_PRODUCTS);
     matmul_forward(acts->mid, acts->attention, weights->o, s.rows, s.H * s.D, s.C);
+    part_begin(clock, PART_ELEMENTWISE);
     add(acts->mid, x, s.rows * s.C);
 
     rmsnorm_forward(acts->ffn_normed, acts->ffn_rstd, acts->mid, weights->ffn_norm, s.rows, s.C, eps);
+    part_begin(clock, PART_PRODUCTS);
     matmul_forward(acts->gate, acts->ffn_normed, weights->gate, s.rows, s.C, s.F);
     matmul_forward(acts->up, acts->ffn_normed, weights->up, s.rows, s.C, s.F);
+    part_begin(clock, PART_ELEMENTWISE);
     swiglu_forward(acts->act, acts->gate, acts->up, s.rows * s.F);
+    part_begin(clock, PART_PRODUCTS);
     matmul_forward(x_out, acts->act, weights->down, s.rows, s.F, s.C);
+    part_begin(clock, PART_ELEMENTWISE);
     add(x_out, acts->mid, s.rows * s.C);
 }
 
 void block_backward(real *dx, const real *x, const BlockWeights *weights, BlockWeights *gradients,
                     BlockActivations *acts, BlockScratch *scratch, const BlockPass *pass) {
     Sizes s = sizes_of(pass);
+    PartClock *clock = pass->clock;
+    part_begin(clock, PART_PRODUCTS);
     matmul_backward_weight(gradients->down, dx, acts->act, s.rows, s.F, s.C);
     matmul_backward_input(scratch->dact, dx, weights->down, s.rows, s.F, s.C, false);
+    part_begin(clock, PART_ELEMENTWISE);
     swiglu_backward(scratch->dgate, scratch->dup, scratch->dact, acts->gate, acts->up, s.rows * s.F);
+    part_begin(clock, PART_PRODUCTS);
     matmul_backward_weight(gradients->gate, scratch->dgate, acts->ffn_normed, s.rows, s.C, s.F);
     matmul_backward_weight(gradients->up, scratch->dup, acts->ffn_normed, s.rows, s.C, s.F);
     matmul_backward_input(scratch->dnormed, scratch->dgate, weights->gate, s.rows, s.C, s.F, false);
     matmul_backward_input(scratch->dnormed, scratch->dup, weights->up, s.rows, s.C, s.F, true);
+    part_begin(clock, PART_ELEMENTWISE);
     rmsnorm_backward(dx, gradients->ffn_norm, scratch->norm, scratch->dnormed, acts->mid, weights->ffn_norm,
                      acts->ffn_rstd, s.rows, s.C);
 
+    part_begin(clock, PART_PRODUCTS);
     matmul_backward_weight(gradients->o, dx, acts->attention, s.rows, s.H * s.D, s.C);
     matmul_backward_input(scratch->dattention, dx, weights->o, s.rows, s.H * s.D, s.C, false);
+    part_begin(clock, attention_part(pass));
     attention_backward(acts, scratch, pass, &s);
+    part_begin(clock, PART_ELEMENTWISE);
     rope_backward(scratch->dq, scratch->cosines, scratch->sines, pass->B, pass->N, s.H, s.D);
     rope_backward(scratch->dk, scratch->cosines, scratch->sines, pass->B, pass->N, s.KV, s.D);
+    part_begin(clock, PART_PRODUCTS);
     matmul_backward_weight(gradients->q, scratch->dq, acts->attention_normed, s.rows, s.C, s.H * s.D);
     matmul_backward_weight(gradients->k, scratch->dk, acts->attention_normed, s.rows, s.C, s.KV * s.D);
     matmul_backward_weight(gradients->v, scratch->dv, acts->attention_normed, s.rows, s.C, s.KV * s.D);
     matmul_backward_input(scratch->dnormed, scratch->dq, weights->q, s.rows, s.C, s.H * s.D, false);
     matmul_backward_input(scratch->dnormed, scratch->dk, weights->k, s.rows, s.C, s.KV * s.D, true);
     matmul_backward_input(scratch->dnormed, scratch->dv, weights->v, s.rows, s.C, s.KV * s.D, true);
+    part_begin(clock, PART_ELEMENTWISE);
     rmsnorm_backward(dx, gradients->attention_norm, scratch->norm, scratch->dnormed, x,
                      weights->attention_norm, acts->attention_rstd, s.rows, s.C);
 }

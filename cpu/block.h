@@ -50,7 +50,8 @@ typedef struct {
     int64_t B, N;
     const LighthouseShape *lighthouse; // NULL: dense
     const int32_t *imposed;            // (B, H, S) or NULL
-    int64_t position;                  // of the first token
+    PartClock *clock;
+    int64_t position;        // of the first token
     real *cache_k, *cache_v; // (cache, KV, D) or NULL; dense, B = 1, keys of positions 0 … position + N - 1
 } BlockPass;
 

@@ -26,6 +26,7 @@ typedef struct {
     real *logits;                    // (HEAD_CHUNK, V)
     real *cache_k, *cache_v;         // (layers, cache, KV, D)
     const int32_t *imposed[MODEL_MAX_LAYERS];
+    PartClock clock;
 } CpuEngine;
 
 // ---- the memory plan
@@ -263,9 +264,11 @@ static void layer_forward(CpuEngine *e, const BlockPass *pass, int layer) {
 // Embedding, all layers, final norm.   token of row (b, n): tokens[b * stride + n]
 static void forward(CpuEngine *e, const BlockPass *pass, const int32_t *tokens, int64_t stride) {
     const ModelConfig *m = &e->base.config.model;
+    part_begin(&e->clock, PART_EMBEDDING);
     embedding_forward(block_input(e, 0), tokens, stride, tensor(e, e->weights, PARAM_EMBEDDING, -1), pass->B,
                       pass->N, m->dim);
     for (int layer = 0; layer < m->n_layers; layer++) layer_forward(e, pass, layer);
+    part_begin(&e->clock, PART_ELEMENTWISE);
     rmsnorm_forward(e->final_normed, e->final_rstd, block_input(e, m->n_layers),
                     tensor(e, e->weights, PARAM_FINAL_NORM, -1), pass->B * pass->N, m->dim, m->norm_eps);
 }
@@ -274,6 +277,7 @@ static void forward(CpuEngine *e, const BlockPass *pass, const int32_t *tokens, 
 static void backward(CpuEngine *e, const BlockPass *pass, const int32_t *tokens, int64_t stride) {
     const ModelConfig *m = &e->base.config.model;
     int64_t rows = pass->B * pass->N;
+    part_begin(&e->clock, PART_ELEMENTWISE);
     memset(e->dx, 0, (size_t)(rows * m->dim) * sizeof *e->dx);
     rmsnorm_backward(e->dx, tensor(e, e->gradients, PARAM_FINAL_NORM, -1), e->scratch.norm,
                      e->scratch.dnormed, block_input(e, m->n_layers),
@@ -286,6 +290,7 @@ static void backward(CpuEngine *e, const BlockPass *pass, const int32_t *tokens,
         BlockPass own = layer_pass(e, pass, layer);
         block_backward(e->dx, block_input(e, layer), &weights, &gradients, &acts, &e->scratch, &own);
     }
+    part_begin(&e->clock, PART_EMBEDDING);
     embedding_backward(tensor(e, e->gradients, PARAM_EMBEDDING, -1), e->dx, tokens, stride, pass->B, pass->N,
                        m->dim);
 }
@@ -295,6 +300,7 @@ static bool make_pass(CpuEngine *e, BlockPass *pass, LighthouseShape *shape, int
                       Attention attention, Error *error) {
     memset(pass, 0, sizeof *pass);
     pass->model = &e->base.config.model;
+    pass->clock = &e->clock;
     pass->B = B;
     pass->N = N;
     if (attention == ATTENTION_LIGHTHOUSE) {
@@ -310,9 +316,12 @@ static bool make_pass(CpuEngine *e, BlockPass *pass, LighthouseShape *shape, int
 // Loss of the pass behind `forward`, with its gradient in dx and the head's where dx is given.
 static double loss(CpuEngine *e, real *dx, const int32_t *tokens, int64_t B, int64_t N, double scale) {
     const ModelConfig *m = &e->base.config.model;
-    return cross_entropy(dx, dx ? tensor(e, e->gradients, PARAM_HEAD, -1) : NULL, e->logits, e->final_normed,
-                         tensor(e, e->weights, PARAM_HEAD, -1), tokens + 1, N + 1, B, N, m->dim,
-                         m->vocab_size, scale);
+    part_begin(&e->clock, PART_HEAD);
+    double nats = cross_entropy(dx, dx ? tensor(e, e->gradients, PARAM_HEAD, -1) : NULL, e->logits,
+                                e->final_normed, tensor(e, e->weights, PARAM_HEAD, -1), tokens + 1, N + 1, B,
+                                N, m->dim, m->vocab_size, scale);
+    part_end(&e->clock);
+    return nats;
 }
 
 static bool cpu_forward_backward(Engine *engine, const int32_t *tokens, Attention attention,
@@ -326,6 +335,7 @@ static bool cpu_forward_backward(Engine *engine, const int32_t *tokens, Attentio
     forward(e, &pass, tokens, N + 1);
     *nats = loss(e, e->scratch.dnormed, tokens, B, N, 1.0 / (double)total_targets);
     backward(e, &pass, tokens, N + 1);
+    part_end(&e->clock);
     return true;
 }
 
@@ -369,6 +379,7 @@ static bool cpu_decode(Engine *engine, const int32_t *tokens, int64_t count, int
 static bool cpu_update(Engine *engine, const AdamW *a, double *grad_norm, Error *error) {
     CpuEngine *e = (CpuEngine *)engine;
     int64_t size = engine->table.trained_size;
+    part_begin(&e->clock, PART_OPTIMIZER);
     *grad_norm = gradient_norm(e->gradients, size);
     if (!isfinite(*grad_norm)) {
         memset(e->gradients, 0, (size_t)size * sizeof *e->gradients);
@@ -377,6 +388,7 @@ static bool cpu_update(Engine *engine, const AdamW *a, double *grad_norm, Error 
     double scale = a->clip > 0 ? fmin(1, a->clip / (*grad_norm + 1e-6)) : 1;
     adamw_update(e->weights, e->gradients, e->moment1, e->moment2, size, scale, a->step, a->lr, a->beta1,
                  a->beta2, a->eps, a->weight_decay);
+    part_end(&e->clock);
     return true;
 }
 
@@ -413,6 +425,11 @@ static void cpu_impose_selection(Engine *engine, int layer, const int32_t *entri
     ((CpuEngine *)engine)->imposed[layer] = entries;
 }
 
+static void cpu_time_parts(Engine *engine, double *seconds) {
+    PartClock clock = {seconds, PART_COUNT, 0};
+    ((CpuEngine *)engine)->clock = clock;
+}
+
 const EngineApi *engine_cpu(void) {
     static const EngineApi api = {"cpu",
                                   cpu_present,
@@ -428,6 +445,8 @@ const EngineApi *engine_cpu(void) {
                                   cpu_read,
                                   cpu_write,
                                   cpu_read_selection,
-                                  cpu_impose_selection};
+                                  cpu_impose_selection,
+                                  cpu_time_parts,
+                                  &cpu_bench};
     return &api;
 }

@@ -5,7 +5,6 @@
 #include "cuda/rope.cuh"
 #include "cuda/swiglu.cuh"
 
-#include <nvtx3/nvToolsExt.h>
 #include <string.h>
 
 // Goes up with the error when a call fails.
@@ -115,6 +114,10 @@ static bool attention_forward(BlockActivations *acts, BlockScratch *scratch, con
         value_rows(acts->qkv, pass, s), gate, scored, pass->imposed, pass->lighthouse, error);
 }
 
+static Part attention_part(const BlockPass *pass) {
+    return pass->lighthouse ? PART_LIGHTHOUSE : PART_DENSE_ATTENTION;
+}
+
 static bool attention_backward(BlockActivations *acts, BlockScratch *scratch, const BlockPass *pass,
                                const Sizes *s, const BlockTools *tools, Error *error) {
     if (!pass->lighthouse) return dense_backward(acts, scratch, pass, s, tools, error);
@@ -136,30 +139,36 @@ static bool attention_half(const bf16 *x, const BlockWeights *weights, BlockActi
         scores = scratch->lighthouse.scores;
         entries = pass->lighthouse->hierarchy.n_entries;
     }
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
     rmsnorm_forward(scratch->normed, x, weights->attention_norm, s->rows, s->C, pass->model->norm_eps,
                     tools->context->stream);
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
     TRY(matmul_forward(tools->matmul, acts->qkv, scratch->normed, weights->qkv, NULL, s->rows, s->C, s->QKV,
                        error));
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
     rope_forward(acts->qkv, scratch->cosines, scratch->sines, scores, entries, pass->B, pass->N, s->H, s->KV,
                  s->D, pass->position, tools->context->stream);
-    nvtxRangePushA(pass->lighthouse ? "lighthouse attention" : "attention");
-    bool ok = attention_forward(acts, scratch, weights, pass, s, tools, error);
-    nvtxRangePop();
-    return ok;
+    cuda_part_begin(tools->clock, attention_part(pass));
+    return attention_forward(acts, scratch, weights, pass, s, tools, error);
 }
 
 bool block_forward(bf16 *x_out, const bf16 *x, const BlockWeights *weights, BlockActivations *acts,
                    BlockScratch *scratch, const BlockPass *pass, const BlockTools *tools, Error *error) {
     Sizes s = sizes_of(pass);
     TRY(attention_half(x, weights, acts, scratch, pass, &s, tools, error));
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
     TRY(matmul_forward(tools->matmul, acts->mid, acts->attention, weights->o, x, s.rows, s.HD, s.C, error));
 
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
     rmsnorm_forward(scratch->normed, acts->mid, weights->ffn_norm, s.rows, s.C, pass->model->norm_eps,
                     tools->context->stream);
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
     TRY(matmul_forward(tools->matmul, acts->gate_up, scratch->normed, weights->gate_up, NULL, s.rows, s.C,
                        2 * s.F, error));
     if (!x_out) return true;
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
     swiglu_forward(scratch->act, acts->gate_up, s.rows, s.F, tools->context->stream);
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
     return matmul_forward(tools->matmul, x_out, scratch->act, weights->down, acts->mid, s.rows, s.F, s.C,
                           error);
 }
@@ -171,14 +180,19 @@ static bool ffn_backward(bf16 *dx, const BlockWeights *weights, const BlockGradi
                          BlockActivations *acts, BlockScratch *scratch, const BlockPass *pass, const Sizes *s,
                          const BlockTools *tools, Error *error) {
     Matmul *matmul = tools->matmul;
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
     TRY(matmul_backward_input(matmul, scratch->act, dx, weights->down, s->rows, s->F, s->C, error));
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
     swiglu_backward(scratch->act, acts->gate_up, s->rows, s->F, tools->context->stream);
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
     TRY(matmul_backward_weight(matmul, gradients->down, dx, scratch->act, s->rows, s->F, s->C, error));
     TRY(matmul_backward_input(matmul, scratch->normed, acts->gate_up, weights->gate_up, s->rows, s->C,
                               2 * s->F, error));
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
     rmsnorm_backward(dx, gradients->ffn_norm, scratch->normed, scratch->norm_partial, scratch->normed,
                      acts->mid, weights->ffn_norm, s->rows, s->C, pass->model->norm_eps,
                      tools->context->stream);
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
     return matmul_backward_weight(matmul, gradients->gate_up, acts->gate_up, scratch->normed, s->rows, s->C,
                                   2 * s->F, error);
 }
@@ -190,18 +204,21 @@ bool block_backward(bf16 *dx, const bf16 *x, const BlockWeights *weights, const 
     Matmul *matmul = tools->matmul;
     TRY(ffn_backward(dx, weights, gradients, acts, scratch, pass, &s, tools, error));
 
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
     TRY(matmul_backward_input(matmul, scratch->dattention, dx, weights->o, s.rows, s.HD, s.C, error));
     TRY(matmul_backward_weight(matmul, gradients->o, dx, acts->attention, s.rows, s.HD, s.C, error));
-    nvtxRangePushA(pass->lighthouse ? "lighthouse attention" : "attention");
-    bool ok = attention_backward(acts, scratch, pass, &s, tools, error);
-    nvtxRangePop();
-    TRY(ok);
+    cuda_part_begin(tools->clock, attention_part(pass));
+    TRY(attention_backward(acts, scratch, pass, &s, tools, error));
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
     rope_backward(scratch->dqkv, scratch->cosines, scratch->sines, pass->B, pass->N, s.H, s.KV, s.D,
                   tools->context->stream);
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
     TRY(matmul_backward_input(matmul, scratch->normed, scratch->dqkv, weights->qkv, s.rows, s.C, s.QKV,
                               error));
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
     rmsnorm_backward(dx, gradients->attention_norm, scratch->normed, scratch->norm_partial, scratch->normed,
                      x, weights->attention_norm, s.rows, s.C, pass->model->norm_eps, tools->context->stream);
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
     return matmul_backward_weight(matmul, gradients->qkv, scratch->dqkv, scratch->normed, s.rows, s.C, s.QKV,
                                   error);
 }

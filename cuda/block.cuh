@@ -5,6 +5,7 @@
 
 #include "core/engine.h"
 #include "cuda/matmul.cuh"
+#include "cuda/parts.cuh"
 #include "lighthouse.cuh"
 #include "sdpa.cuh"
 
@@ -53,6 +54,7 @@ typedef struct {
     CudaContext *context;
     Matmul *matmul;
     Sdpa *sdpa;
+    CudaPartClock *clock;
 } BlockTools;
 
 // One pass over B sequences of N tokens, and how this layer attends in it.

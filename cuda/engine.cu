@@ -7,7 +7,6 @@
 #include "cuda/rope.cuh"
 
 #include <assert.h>
-#include <nvtx3/nvToolsExt.h>
 #include <string.h>
 
 // Goes up with the error when a call fails.
@@ -33,6 +32,8 @@ static bool engine_start(CudaEngine *e, Error *error) {
     CUDA_TRY(cudaGetDevice(&device), error);
     TRY(cuda_context_create(&e->context, device, error));
     e->tools.context = &e->context;
+    e->clock.stream = e->context.stream;
+    e->tools.clock = &e->clock;
     e->tools.sdpa = sdpa_create(e->context.stream, e->base.config.deterministic, error);
     return e->tools.sdpa != NULL;
 }
@@ -43,6 +44,7 @@ static void cuda_destroy(Engine *engine) {
     for (int32_t *entries : e->imposed) {
         if (entries) CUDA_CHECK(cudaFree(entries));
     }
+    cuda_parts_free(&e->clock);
     matmul_destroy(e->tools.matmul);
     sdpa_destroy(e->tools.sdpa);
     if (e->host.arena) CUDA_CHECK(cudaFreeHost(e->host.arena));
@@ -243,12 +245,14 @@ static bool upload_tokens(CudaEngine *e, const int32_t *tokens, int64_t count, E
 static bool forward(CudaEngine *e, const BlockPass *pass, int64_t stride, Error *error) {
     const ModelConfig *m = &e->base.config.model;
     nvtxRangePushA("forward");
+    cuda_part_begin(&e->clock, PART_EMBEDDING);
     embedding_forward(block_input(e, 0), e->tokens, stride, e->copies + offset_of(e, PARAM_EMBEDDING, -1),
                       pass->B, pass->N, m->dim, e->context.stream);
     bool ok = true;
     for (int layer = 0; ok && layer < m->n_layers; layer++) {
         ok = layer_forward(e, block_input(e, layer + 1), pass, layer, error);
     }
+    cuda_part_begin(&e->clock, PART_ELEMENTWISE);
     rmsnorm_forward(e->scratch.normed, block_input(e, m->n_layers),
                     e->weights + offset_of(e, PARAM_FINAL_NORM, -1), pass->B * pass->N, m->dim, m->norm_eps,
                     e->context.stream);
@@ -263,7 +267,7 @@ static bool head(CudaEngine *e, const BlockPass *pass, double scale, Error *erro
     int64_t rows = pass->B * pass->N, V = m->vocab_size, C = m->dim, offset = offset_of(e, PARAM_HEAD, -1);
     int64_t chunk = cross_entropy_chunk(e->base.config.batch * e->base.config.context, V);
     Matmul *matmul = e->tools.matmul;
-    nvtxRangePushA("head and loss");
+    cuda_part_begin(&e->clock, PART_HEAD);
     for (int64_t first = 0; first < rows; first += chunk) {
         int64_t count = rows - first < chunk ? rows - first : chunk;
         bf16 *x = e->scratch.normed + first * C;
@@ -275,7 +279,6 @@ static bool head(CudaEngine *e, const BlockPass *pass, double scale, Error *erro
         TRY(matmul_backward_input(matmul, x, e->logits, e->copies + offset, count, C, V, error));
     }
     sum_ordered(e->total_nats, e->nats, rows, e->context.stream);
-    nvtxRangePop();
     return true;
 }
 
@@ -285,6 +288,7 @@ static bool embedding_gradient(CudaEngine *e, const BlockPass *pass, Error *erro
     const EmbeddingOrder *order = &e->host.order;
     cudaStream_t stream = e->context.stream;
     int64_t rows = pass->B * pass->N;
+    cuda_part_begin(&e->clock, PART_EMBEDDING);
     e->order.n_pieces = order->n_pieces;
     e->order.n_long = order->n_long;
     CUDA_TRY(cudaMemcpyAsync(e->order.rows, order->rows, (size_t)rows * sizeof *order->rows,
@@ -309,6 +313,7 @@ static bool backward(CudaEngine *e, const BlockPass *pass, Error *error) {
     int64_t rows = pass->B * pass->N, norm = offset_of(e, PARAM_FINAL_NORM, -1);
     bool ok = true;
     nvtxRangePushA("backward");
+    cuda_part_begin(&e->clock, PART_ELEMENTWISE);
     CUDA_TRY(cudaMemsetAsync(e->dx, 0, (size_t)(rows * m->dim) * sizeof *e->dx, e->context.stream), error);
     rmsnorm_backward(e->dx, e->gradients + norm, e->scratch.normed, e->scratch.norm_partial,
                      e->scratch.normed, block_input(e, m->n_layers), e->weights + norm, rows, m->dim,
@@ -343,10 +348,12 @@ static bool make_pass(CudaEngine *e, BlockPass *pass, LighthouseShape *shape, in
 
 // Waits for all work, and for the loss that it ends with.
 static bool fetch_nats(CudaEngine *e, double *nats, Error *error) {
+    cuda_part_end(&e->clock);
     CUDA_TRY(
         cudaMemcpyAsync(e->host.nats, e->total_nats, sizeof *nats, cudaMemcpyDeviceToHost, e->context.stream),
         error);
     CUDA_TRY(cudaStreamSynchronize(e->context.stream), error);
+    cuda_parts_collect(&e->clock);
     *nats = *e->host.nats;
     return true;
 }
@@ -408,6 +415,7 @@ static bool cuda_decode(Engine *engine, const int32_t *tokens, int64_t count, in
     CUDA_TRY(cudaMemcpyAsync(logits, e->last_logits, (size_t)m->vocab_size * sizeof *logits,
                              cudaMemcpyDeviceToHost, e->context.stream),
              error);
+    cuda_part_end(&e->clock);
     CUDA_TRY(cudaStreamSynchronize(e->context.stream), error);
     return true;
 }
@@ -416,12 +424,13 @@ static bool cuda_update(Engine *engine, const AdamW *adamw, double *grad_norm, E
     CudaEngine *e = (CudaEngine *)engine;
     cudaStream_t stream = e->context.stream;
     int64_t size = engine->table.trained_size;
-    nvtxRangePushA("optimizer");
+    cuda_part_begin(&e->clock, PART_OPTIMIZER);
     gradient_norm(e->norm, e->norm_partial, e->gradients, size, adamw->clip, stream);
     adamw_update(e->weights, e->copies, e->gradients, e->moment1, e->moment2, e->norm, size, adamw, stream);
-    nvtxRangePop();
+    cuda_part_end(&e->clock);
     CUDA_TRY(cudaMemcpyAsync(e->host.norm, e->norm, sizeof *e->norm, cudaMemcpyDeviceToHost, stream), error);
     CUDA_TRY(cudaStreamSynchronize(stream), error);
+    cuda_parts_collect(&e->clock);
     *grad_norm = e->host.norm->norm;
     return isfinite(*grad_norm) ||
            error_set(error, STATUS_NONFINITE, "the gradient's norm is %f", *grad_norm);
@@ -480,11 +489,27 @@ static void cuda_impose_selection(Engine *engine, int layer, const int32_t *entr
     CUDA_CHECK(cudaStreamSynchronize(e->context.stream)); // `entries` is the caller's again
 }
 
+static void cuda_time_parts(Engine *engine, double *seconds) {
+    ((CudaEngine *)engine)->clock.seconds = seconds;
+}
+
 const EngineApi *engine_cuda(void) {
-    static const EngineApi api = {"cuda",       cuda_device_present,   cuda_describe_device,
-                                  cuda_plan,    cuda_memory_available, cuda_create,
-                                  cuda_destroy, cuda_forward_backward, cuda_evaluate,
-                                  cuda_update,  cuda_decode,           cuda_read,
-                                  cuda_write,   cuda_read_selection,   cuda_impose_selection};
+    static const EngineApi api = {"cuda",
+                                  cuda_device_present,
+                                  cuda_describe_device,
+                                  cuda_plan,
+                                  cuda_memory_available,
+                                  cuda_create,
+                                  cuda_destroy,
+                                  cuda_forward_backward,
+                                  cuda_evaluate,
+                                  cuda_update,
+                                  cuda_decode,
+                                  cuda_read,
+                                  cuda_write,
+                                  cuda_read_selection,
+                                  cuda_impose_selection,
+                                  cuda_time_parts,
+                                  &cuda_bench};
     return &api;
 }

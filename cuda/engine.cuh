@@ -45,6 +45,7 @@ typedef struct {
     bf16 *cache_k, *cache_v; // (layers, cache, KV, D)
     HostBuffers host;
     int32_t *imposed[MODEL_MAX_LAYERS]; // (B, H, S) allocated when a selection is imposed
+    CudaPartClock clock;
 } CudaEngine;
 
 // Lists everything the engine holds on the card, by purpose; pointers in `e` are set when the plan is bound.

@@ -1,0 +1,18 @@
+// The command `bench`: how long an attention layer or a training step takes, part by part, and beside each
+// part its floor. One JSON object a row on standard output, the same as a table on standard error.
+#ifndef CORE_BENCH_H
+#define CORE_BENCH_H
+
+#include "options.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// The options' one input says what: "attention" or "step".
+bool bench_run(Options *options, const EngineApi *api, Error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

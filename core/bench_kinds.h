@@ -1,0 +1,21 @@
+// The two kinds of `bench`. Their options are checked.
+#ifndef CORE_BENCH_KINDS_H
+#define CORE_BENCH_KINDS_H
+
+#include "options.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { BENCH_BOTH, BENCH_LIGHTHOUSE, BENCH_DENSE }; // --attention
+
+// One attention layer by itself.
+bool bench_attention(const Options *options, const EngineApi *api, Error *error);
+// Whole training steps.
+bool bench_step(const Options *options, const EngineApi *api, Error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,194 @@
+// `bench step`: whole training steps, forward, backward and update, and what each part takes of them.
+#include "bench_kinds.h"
+#include "bench_rows.h"
+#include "clock.h"
+#include "fit.h"
+#include "flops.h"
+#include "json_file.h"
+#include "trainer_state.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    const Options *options;
+    const EngineApi *api;
+    BenchTable table;
+    EngineConfig config;
+    Engine *engine;
+    int32_t *tokens; // (batch, N+1)
+    int64_t step;    // updates made
+} StepBench;
+
+typedef struct {
+    double seconds;
+    double parts[PART_COUNT];
+} StepTime;
+
+static bool configure(StepBench *b, Error *error) {
+    const Options *options = b->options;
+    EngineConfig *config = &b->config;
+    bool shaped = options->preset || options->source[OPTION_layers] == SOURCE_COMMAND_LINE;
+    if (!shaped) {
+        return error_set(
+            error, STATUS_USAGE,
+            "no model is given: name one with --preset, or give --layers and the other dimensions");
+    }
+    config->model = options_model(options);
+    config->lighthouse = options_lighthouse(options);
+    config->use_lighthouse = options->bench_attention != BENCH_DENSE;
+    config->training = true;
+    config->recompute = options->recompute == RECOMPUTE_BLOCK;
+    config->deterministic = options->deterministic;
+    config->batch = options->batch;
+    config->context = options->seq_len;
+    return options_dense_layers(options->dense_layers, options->layers, config->dense_layer, error);
+}
+
+// Bytes of the engine's plan, where it fits; 0 on error.
+static size_t plan_bytes(const StepBench *b, const EngineConfig *config, Error *error) {
+    MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
+    bool ok = b->api->plan(config, plan, error) && fit_check(b->api, config, plan, error);
+    size_t bytes = ok ? plan->total : 0;
+    free(plan);
+    return bytes;
+}
+
+static bool open_engine(StepBench *b, Error *error) {
+    if (plan_bytes(b, &b->config, error) == 0) return false;
+    b->engine = b->api->create(&b->config, error);
+    if (!b->engine) return false;
+    engine_draw_weights(b->engine, 1, false);
+    int64_t count = b->config.batch * (b->config.context + 1);
+    int64_t V = b->config.model.vocab_size < 256 ? b->config.model.vocab_size : 256;
+    b->tokens = (int32_t *)alloc_or_exit((size_t)count, sizeof *b->tokens);
+    for (int64_t i = 0; i < count; i++) {
+        b->tokens[i] = (int32_t)((uint64_t)i * 0x9e3779b97f4a7c15u >> 32) & 0x7fffffff;
+        b->tokens[i] %= (int32_t)V;
+    }
+    return true;
+}
+
+static bool one_step(StepBench *b, Attention attention, double *seconds, Error *error) {
+    AdamW adamw = {++b->step, 1e-4, 0.9, 0.95, 1e-8, 0.1, 1};
+    double nats, norm, start = now();
+    if (!engine_forward_backward(b->engine, b->tokens, attention, b->config.batch * b->config.context, &nats,
+                                 error) ||
+        !engine_update(b->engine, &adamw, &norm, error))
+        return false;
+    *seconds = now() - start;
+    return true;
+}
+
+static int by_seconds(const void *a, const void *b) {
+    double x = ((const StepTime *)a)->seconds, y = ((const StepTime *)b)->seconds;
+    return (x > y) - (x < y);
+}
+
+// The median step of those that nothing disturbs; and the median one of those in which parts are told apart.
+static bool time_steps(StepBench *b, Attention attention, double *median, StepTime *timed, Error *error) {
+    int64_t repeats = b->options->repeats;
+    double *seconds = (double *)alloc_or_exit((size_t)repeats, sizeof *seconds), ignored;
+    StepTime *times = (StepTime *)alloc_or_exit((size_t)repeats, sizeof *times);
+    bool ok = true;
+    for (int64_t i = 0; ok && i < b->options->bench_warmup; i++) ok = one_step(b, attention, &ignored, error);
+    for (int64_t i = 0; ok && i < repeats; i++) ok = one_step(b, attention, &seconds[i], error);
+    for (int64_t i = 0; ok && i < repeats; i++) {
+        engine_time_parts(b->engine, times[i].parts);
+        ok = one_step(b, attention, &times[i].seconds, error);
+    }
+    engine_time_parts(b->engine, NULL);
+    if (ok) {
+        *median = bench_median(seconds, repeats);
+        qsort(times, (size_t)repeats, sizeof *times, by_seconds);
+        *timed = times[repeats / 2];
+    }
+    free(seconds);
+    free(times);
+    return ok;
+}
+
+static void print_step(const StepBench *b, Attention attention, double median, const StepTime *timed,
+                       size_t bytes) {
+    char device[128];
+    double peak = b->api->describe_device(device, sizeof device);
+    double tokens = (double)(b->config.batch * b->config.context), other = timed->seconds;
+    double flops = flops_sequence(&b->config, b->config.context, attention) * (double)b->config.batch;
+    double mfu = peak > 0 ? flops / median / peak : NAN;
+    Floor floors[PART_COUNT], all = {0, 0, 0};
+    for (int part = 0; part < PART_COUNT; part++) {
+        floors[part] =
+            floor_part((Part)part, &b->config, attention, b->api->bench->element_bytes, &b->table.rates);
+        all = floor_sum(all, floors[part]);
+        other -= timed->parts[part];
+    }
+    const char *name = attention_name(attention);
+    bench_heading("%s: %.0f tokens a step, %.2f GB; medians of %lld behind %lld", name, tokens,
+                  (double)bytes / 1e9, (long long)b->options->repeats, (long long)b->options->bench_warmup);
+    BenchRow step = {"step", median, all, tokens};
+    bench_print(&b->table, &step,
+                json_pack("{s:s, s:f, s:o, s:f, s:I, s:I}", "attention", name, "timed_ms",
+                          timed->seconds * 1e3, "mfu", json_number(mfu), "memory_gb", (double)bytes / 1e9,
+                          "repeats", (json_int_t)b->options->repeats, "warmup",
+                          (json_int_t)b->options->bench_warmup));
+    for (int part = 0; part <= PART_COUNT; part++) {
+        BenchRow row = {"other", other, {0, 0, 0}, 0};
+        if (part < PART_COUNT) {
+            BenchRow own = {part_name((Part)part), timed->parts[part], floors[part], 0};
+            row = own;
+        }
+        if (part < PART_COUNT && row.seconds == 0 && row.floor.seconds == 0) continue;
+        bench_print(&b->table, &row,
+                    json_pack("{s:s, s:f}", "attention", name, "share", row.seconds / timed->seconds));
+    }
+    fprintf(stderr, "parts of a step of %.3f ms in which they are told apart", timed->seconds * 1e3);
+    if (mfu > 0) fprintf(stderr, "; MFU %.1f %%", 100 * mfu);
+    fprintf(stderr, "\n");
+}
+
+static json_t *step_json(const StepBench *b) {
+    char device[128];
+    b->api->describe_device(device, sizeof device);
+    ParamTable table = param_table_create(&b->config.model, false);
+    json_t *json = json_pack("{s:s, s:s?, s:I, s:I, s:I, s:s, s:b}", "device", device, "preset",
+                             b->options->preset, "parameters", (json_int_t)table.n_trained, "batch",
+                             (json_int_t)b->config.batch, "seq_len", (json_int_t)b->config.context,
+                             "dense_layers", b->options->dense_layers, "recompute", b->config.recompute);
+    param_table_free(&table);
+    return json;
+}
+
+// Lighthouse first, then dense, on one engine; the memory is that of an engine for this attention alone.
+static bool bench_both(StepBench *b, Error *error) {
+    for (int attention = ATTENTION_LIGHTHOUSE; attention <= ATTENTION_DENSE; attention++) {
+        int other = attention == ATTENTION_LIGHTHOUSE ? BENCH_DENSE : BENCH_LIGHTHOUSE;
+        if (b->options->bench_attention == other) continue;
+        EngineConfig own = b->config;
+        own.use_lighthouse = attention == ATTENTION_LIGHTHOUSE;
+        MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
+        StepTime timed;
+        double median;
+        bool ok = b->api->plan(&own, plan, error);
+        size_t bytes = plan->total;
+        free(plan);
+        if (!ok || !time_steps(b, (Attention)attention, &median, &timed, error)) return false;
+        print_step(b, (Attention)attention, median, &timed, bytes);
+    }
+    return true;
+}
+
+bool bench_step(const Options *options, const EngineApi *api, Error *error) {
+    StepBench b;
+    memset(&b, 0, sizeof b);
+    b.options = options;
+    b.api = api;
+    b.table.kind = "step";
+    bool ok = configure(&b, error);
+    if (ok) b.table.shape = step_json(&b);
+    ok = ok && bench_rates(&b.table, api->bench, error) && open_engine(&b, error) && bench_both(&b, error);
+    engine_destroy(b.engine);
+    free(b.tokens);
+    json_decref(b.table.shape);
+    return ok;
+}

@@ -1,0 +1,71 @@
+// The parts of a training step on the GPU: each is a range that a profiler shows (NVTX), always; and, while a
+// benchmark takes the time, events on the stream tell how long it took. Nothing waits for them.
+#ifndef CUDA_PARTS_CUH
+#define CUDA_PARTS_CUH
+
+#include "core/parts.h"
+#include "cuda/common.cuh"
+
+#include <nvtx3/nvToolsExt.h>
+
+// All zero but for the stream: no time is taken.
+typedef struct {
+    cudaStream_t stream;
+    double *seconds;     // (PART_COUNT) added to by cuda_parts_collect; NULL: the time is not taken
+    nvtxRangeId_t range; // of the part in progress; 0 for none
+    cudaEvent_t *events; // where parts began since the last collection
+    int *parts;          // which they are, PART_COUNT for none
+    int count, room;
+} CudaPartClock;
+
+static inline void cuda_part_mark(CudaPartClock *clock, int part) {
+    if (!clock->seconds) return;
+    if (clock->count == clock->room) {
+        int room = clock->room ? 2 * clock->room : 1024;
+        cudaEvent_t *events = (cudaEvent_t *)alloc_or_exit((size_t)room, sizeof *events);
+        int *parts = (int *)alloc_or_exit((size_t)room, sizeof *parts);
+        for (int i = 0; i < clock->room; i++) events[i] = clock->events[i], parts[i] = clock->parts[i];
+        for (int i = clock->room; i < room; i++) CUDA_CHECK(cudaEventCreate(&events[i]));
+        free(clock->events);
+        free(clock->parts);
+        clock->events = events;
+        clock->parts = parts;
+        clock->room = room;
+    }
+    clock->parts[clock->count] = part;
+    CUDA_CHECK(cudaEventRecord(clock->events[clock->count++], clock->stream));
+}
+
+// The part in progress ends, and none begins.
+static inline void cuda_part_end(CudaPartClock *clock) {
+    if (!clock->range) return;
+    nvtxRangeEnd(clock->range);
+    clock->range = 0;
+    cuda_part_mark(clock, PART_COUNT);
+}
+
+// From here on the work put on the stream is of this part; the one before it ends.
+static inline void cuda_part_begin(CudaPartClock *clock, Part part) {
+    if (clock->range) nvtxRangeEnd(clock->range);
+    clock->range = nvtxRangeStartA(part_name(part));
+    cuda_part_mark(clock, part);
+}
+
+// Adds up what was marked. All of it must be over.
+static inline void cuda_parts_collect(CudaPartClock *clock) {
+    for (int i = 0; i + 1 < clock->count; i++) {
+        float ms;
+        if (clock->parts[i] == PART_COUNT) continue;
+        CUDA_CHECK(cudaEventElapsedTime(&ms, clock->events[i], clock->events[i + 1]));
+        clock->seconds[clock->parts[i]] += ms * 1e-3;
+    }
+    clock->count = 0;
+}
+
+static inline void cuda_parts_free(CudaPartClock *clock) {
+    for (int i = 0; i < clock->room; i++) CUDA_CHECK(cudaEventDestroy(clock->events[i]));
+    free(clock->events);
+    free(clock->parts);
+}
+
+#endif
