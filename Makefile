@@ -24,7 +24,6 @@ OBJECTS := $(LIBRARY:%.c=$(BUILD)/%.o)
 DOUBLE := $(patsubst cpu/%.c,$(BUILD)/double/cpu/%.o,$(wildcard cpu/*.c)) $(patsubst %.c,$(BUILD)/%.o,$(wildcard core/*.c))
 TESTS := $(patsubst dev/test/%.c,$(BUILD)/%,$(wildcard dev/test/test_*.c))
 TEST_SUPPORT := $(patsubst %.c,$(BUILD)/%.o,$(wildcard dev/test/support/*.c))
-BENCHES := $(patsubst dev/bench/%.c,$(BUILD)/%,$(wildcard dev/bench/*.c))
 DOUBLE_TESTS := $(BUILD)/test_gradients
 
 all: $(BUILD)/train_gpt_lighthouse
@@ -61,11 +60,6 @@ $(DOUBLE_TESTS): $(BUILD)/test_%: $(BUILD)/double/dev/test/test_%.o $(TEST_SUPPO
 $(BUILD)/test_%: $(BUILD)/dev/test/test_%.o $(TEST_SUPPORT) $(OBJECTS)
 	$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
-$(BUILD)/bench_%: $(BUILD)/dev/bench/bench_%.o $(OBJECTS)
-	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
-
-bench: $(BENCHES)
-
 tests: $(TESTS)
 test: $(BUILD)/train_gpt_lighthouse $(TESTS)
 	@BUILD=$(BUILD) dev/test/run.sh $(TESTS)
@@ -83,7 +77,7 @@ coverage:
 	OMP_NUM_THREADS=1 $(MAKE) COVERAGE=1 BUILD=build-coverage test # threads would fight over the counters
 	gcovr --root . --filter 'core/' --filter 'cpu/' --filter 'dataloader.h' --exclude-directories '.*double.*' build-coverage
 
-HOST_SOURCES := $(LIBRARY) $(wildcard dev/test/*.c dev/test/support/*.c dev/bench/*.c)
+HOST_SOURCES := $(LIBRARY) $(wildcard dev/test/*.c dev/test/support/*.c)
 check-cxx:
 	@for f in $(HOST_SOURCES); do echo "c++17 $$f"; \
 	  g++ -x c++ -std=c++17 -D_GNU_SOURCE -fopenmp $(WARNINGS) -I. -fsyntax-only $$f || exit 1; done
@@ -98,6 +92,6 @@ check-format:
 clean:
 	rm -rf build build-san build-coverage
 
-.PHONY: all bench tests test gpu-tests test-gpu coverage check-cxx format check-format clean
+.PHONY: all tests test gpu-tests test-gpu coverage check-cxx format check-format clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,14 +1,12 @@
 // The Lighthouse layer on the GPU against the CPU engine in float64 and against golden cases. Needs a GPU.
-//   test_lighthouse [--golden DIR...] [--time]
-// Every kernel on awkward shapes, always; golden cases (dev/test/golden/README.md has the format); times of
-// the parts. Exit status 1 when a check fails. Outputs are poisoned before every run, and everything runs
-// twice: the same bits.
+//   test_lighthouse [--golden DIR...]
+// Every kernel on awkward shapes, always; golden cases (dev/test/golden/README.md has the format). Exit status
+// 1 when a check fails. Outputs are poisoned before every run, and everything runs twice: the same bits.
 #include "cpu/cpu.h"
 #include "dev/test/support/golden.h"
 #include "dev/test/support/gpu_check.cuh"
 #include "dev/test/support/lighthouse_case.cuh"
 #include "dev/test/support/lighthouse_long.cuh"
-#include "dev/test/support/lighthouse_time.cuh"
 
 #define BF16_ERROR 2.5e-3 // of one rounding to bf16, by norms
 
@@ -304,23 +302,20 @@ int main(int argc, char **argv) {
     Sdpa *sdpa = sdpa_create(context.stream, true, &error);
     if (!sdpa) error_exit(&error);
     GpuChecks checks = {0, 0, false};
-    bool time = false, golden = false;
+    bool golden = false;
     check_kernels(&checks, &context, sdpa);
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--time") == 0) {
-            time = true;
-        } else if (strcmp(argv[i], "--golden") == 0) {
+        if (strcmp(argv[i], "--golden") == 0) {
             golden = true;
         } else if (golden) {
             check_golden(&checks, &context, sdpa, argv[i]);
         } else {
-            fprintf(stderr, "usage: test_lighthouse [--golden DIR...] [--time]\n");
+            fprintf(stderr, "usage: test_lighthouse [--golden DIR...]\n");
             return 2;
         }
     }
     lighthouse_check_long(&checks, &context);
     sdpa_destroy(sdpa);
-    if (time) lighthouse_time(&context);
     cuda_context_destroy(&context);
     return gpu_checks_finish(&checks);
 }

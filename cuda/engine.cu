@@ -490,7 +490,9 @@ static void cuda_impose_selection(Engine *engine, int layer, const int32_t *entr
 }
 
 static void cuda_time_parts(Engine *engine, double *seconds) {
-    ((CudaEngine *)engine)->clock.seconds = seconds;
+    CudaPartClock *clock = &((CudaEngine *)engine)->clock;
+    clock->seconds = seconds;
+    clock->count = 0;
 }
 
 const EngineApi *engine_cuda(void) {

@@ -12,7 +12,8 @@
 typedef struct {
     cudaStream_t stream;
     double *seconds;     // (PART_COUNT) added to by cuda_parts_collect; NULL: the time is not taken
-    nvtxRangeId_t range; // of the part in progress; 0 for none
+    nvtxRangeId_t range; // of the part in progress
+    bool open;           // there is one
     cudaEvent_t *events; // where parts began since the last collection
     int *parts;          // which they are, PART_COUNT for none
     int count, room;
@@ -38,16 +39,17 @@ static inline void cuda_part_mark(CudaPartClock *clock, int part) {
 
 // The part in progress ends, and none begins.
 static inline void cuda_part_end(CudaPartClock *clock) {
-    if (!clock->range) return;
+    if (!clock->open) return;
     nvtxRangeEnd(clock->range);
-    clock->range = 0;
+    clock->open = false;
     cuda_part_mark(clock, PART_COUNT);
 }
 
 // From here on the work put on the stream is of this part; the one before it ends.
 static inline void cuda_part_begin(CudaPartClock *clock, Part part) {
-    if (clock->range) nvtxRangeEnd(clock->range);
+    if (clock->open) nvtxRangeEnd(clock->range);
     clock->range = nvtxRangeStartA(part_name(part));
+    clock->open = true;
     cuda_part_mark(clock, part);
 }
 
