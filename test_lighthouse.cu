@@ -139,7 +139,7 @@ static void check_layer(GpuChecks *checks, LighthouseCase *c) {
     }
     free(gradient);
 
-    bf16 *once[2], *twice[2];
+    bf16 *once[2] = {NULL, NULL}, *twice[2] = {NULL, NULL};
     for (int run = 0; run < 2; run++) {
         case_forward_backward(c, NULL);
         (run ? twice : once)[0] = gpu_download(c->out.data, c->token_count);

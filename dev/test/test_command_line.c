@@ -40,15 +40,15 @@ static void expect_refused(int status, const Refusal *refusals, size_t count) {
 static void test_words(void **state) {
     (void)state;
     static const Refusal refusals[] = {
-        {"", "no command; there are pack, train, eval, generate, info"},
-        {"trian", "unknown command 'trian'; there are pack, train, eval, generate, info"},
+        {"", "no command; there are pack, train, eval, generate, bench, info"},
+        {"trian", "unknown command 'trian'; there are pack, train, eval, generate, bench, info"},
         {"--verbose", "unknown command '--verbose'"},
         {"train --learning-rate 1", "unknown option --learning-rate; train --help"},
         {"train --learning-rate=1", "unknown option --learning-rate; train --help"},
         {"train --temperature 1", "--temperature is no option of train but of: generate; see train --help"},
         {"pack --data x", "--data is no option of pack but of: train eval;"},
         {"eval --lr 1", "--lr is no option of eval but of: train;"},
-        {"generate --attention dense", "--attention is no option of generate but of: train eval;"},
+        {"generate --attention dense", "--attention is no option of generate but of: train eval bench;"},
         {"info --seed 1", "--seed is no option of info but of: pack train generate;"},
         {"train -lr 1", "unknown option -lr; options begin with two dashes"},
         {"train --lr", "--lr needs a value"},
