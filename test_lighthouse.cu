@@ -1,7 +1,8 @@
 // The Lighthouse layer on the GPU against the CPU engine in float64 and against golden cases. Needs a GPU.
 //   test_lighthouse [--golden DIR...]
-// Every kernel on awkward shapes, always; golden cases (dev/test/golden/README.md has the format). Exit status
-// 1 when a check fails. Outputs are poisoned before every run, and everything runs twice: the same bits.
+// Every kernel on awkward shapes, always; golden cases (dev/test/golden/README.md has the format). Exit
+// status 1 when a check fails. Outputs are poisoned before every run, and everything runs twice: the same
+// bits.
 #include "cpu/cpu.h"
 #include "dev/test/support/golden.h"
 #include "dev/test/support/gpu_check.cuh"

@@ -77,24 +77,30 @@ static json_t *layer_json(const Options *options, const BenchLayer *layer, const
     return json;
 }
 
-// The parts that only move rows, against a copy of as many bytes; scores too where they are norms.
-static void print_moves(const BenchTable *table, const BenchLayer *layer, const double *seconds,
-                        const Floor *floors) {
-    static const BenchCall moves[] = {BENCH_GATHER, BENCH_SCATTER, BENCH_SCATTER_BACKWARD};
-    bool norm = layer->shape.config.scorer == SCORER_NORM;
-    BenchRow row = {norm ? "score, gather, both scatters" : "gather, both scatters", 0, {0, 0, 0}, 0};
-    for (int i = 0; i < 3; i++) {
+// Parts that only move rows, together, against a copy of as many bytes.
+static void print_moves(const BenchTable *table, const char *name, const BenchCall *moves, int count,
+                        const double *seconds, const Floor *floors) {
+    BenchRow row = {name, 0, {0, 0, 0}, 0};
+    for (int i = 0; i < count; i++) {
         row.seconds += seconds[moves[i]];
         row.floor = floor_sum(row.floor, floors[moves[i]]);
     }
-    if (norm) {
-        row.seconds += seconds[BENCH_SCORE];
-        row.floor = floor_sum(row.floor, floors[BENCH_SCORE]);
-    }
     double percent = 100 * row.floor.bytes / row.seconds / table->rates.copy;
     bench_print(table, &row, json_pack("{s:f}", "percent_of_copy", percent));
-    fprintf(stderr, "these at %.1f %% of copy speed; select and order %.1f us\n", percent,
-            seconds[BENCH_SELECT] * 1e6);
+    fprintf(stderr, "%36s%.1f %% of copy speed\n", "", percent);
+}
+
+// Scores count where they are norms. "Both scatters": the scatter and its backward; "all moves" has the
+// backward of the gather too.
+static void print_sums(const BenchTable *table, const BenchLayer *layer, const double *seconds,
+                       const Floor *floors) {
+    static const BenchCall moves[] = {BENCH_SCORE, BENCH_GATHER, BENCH_SCATTER, BENCH_SCATTER_BACKWARD,
+                                      BENCH_GATHER_BACKWARD};
+    int first = layer->shape.config.scorer == SCORER_NORM ? 0 : 1;
+    print_moves(table, first == 0 ? "score, gather, both scatters" : "gather, both scatters", moves + first,
+                4 - first, seconds, floors);
+    print_moves(table, "all moves", moves + first, 5 - first, seconds, floors);
+    fprintf(stderr, "select and order: %.1f us\n", seconds[BENCH_SELECT] * 1e6);
 }
 
 static bool time_calls(const BenchTable *table, const Options *options, const BenchLayer *layer, Bench *bench,
@@ -122,7 +128,7 @@ static bool time_calls(const BenchTable *table, const Options *options, const Be
         }
         bench_print(table, &row, more);
     }
-    if (ok && layer->lighthouse) print_moves(table, layer, medians, floors);
+    if (ok && layer->lighthouse) print_sums(table, layer, medians, floors);
     free(seconds);
     return ok;
 }

@@ -31,7 +31,7 @@ static void print_json(const BenchTable *table, const char *name, json_t *member
 static bool measure_rate(Bench *bench, BenchCall call, double work, double *rate, Error *error) {
     double seconds[7];
     const int64_t count = sizeof seconds / sizeof *seconds;
-    if (!bench->api->time(bench, call, 2, count, seconds, error)) return false;
+    if (!bench->api->time(bench, call, 5, count, seconds, error)) return false;
     *rate = work / bench_median(seconds, count);
     return true;
 }

@@ -18,7 +18,7 @@ Floor floor_sum(Floor a, Floor b) {
 typedef struct {
     double q, k, v, out;
     double rows;                // one tensor (B, H, S, D)
-    double base_scores, scores; // of queries and keys: level 0, and all levels
+    double base_scores, scores; // of queries and keys: level 0, and the levels above it
     double entries, positions;
     double pair_flops; // of one product over the pairs of S rows
 } LayerSizes;
@@ -32,7 +32,7 @@ static LayerSizes sizes_of(const LighthouseShape *shape, size_t element) {
     s.k = s.v = s.q / (double)shape->share;
     s.rows = rows * row;
     s.base_scores = 2 * 4 * tokens;
-    s.scores = 2 * 4 * heads * (double)h->n_entries;
+    s.scores = 2 * 4 * heads * (double)h->n_entries - s.base_scores;
     s.entries = 4 * rows;
     s.positions = 4 * heads * (double)h->n_entries;
     s.pair_flops = rows * (double)h->n_selected * (double)shape->D;
@@ -42,7 +42,7 @@ static LayerSizes sizes_of(const LighthouseShape *shape, size_t element) {
 static Floor floor_score(const LighthouseShape *shape, const LayerSizes *s, bool scored, const Rates *rates) {
     double N = (double)shape->hierarchy.n, heads = (double)(shape->B * shape->H), D = (double)shape->D;
     switch (shape->config.scorer) {
-    case SCORER_NORM: return floor_of((scored ? 0 : s->q + s->k) + s->scores, 0, rates);
+    case SCORER_NORM: return floor_of((scored ? s->base_scores : s->q + s->k) + s->scores, 0, rates);
     case SCORER_DILATED: // two forward attentions of the subsequences
         return floor_of(s->q + s->k + s->v + s->scores,
                         2 * 2 * heads * N * N / (double)shape->config.dilation * D, rates);
