@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #define COPY_BYTES   ((size_t)128 << 20)
-#define PRODUCT_EDGE 2048
+#define PRODUCT_EDGE 1024
 
 typedef struct {
     Bench base;

@@ -197,6 +197,10 @@ static void test_floors_of_step(void **state) {
     expect_near(floor_part(PART_OPTIMIZER, &config, ATTENTION_DENSE, 2, &rates).seconds,
                 38.0 * (double)table.n_trained / rates.copy, 1e-9);
     param_table_free(&table);
+    // 61 norms of 6 tensors; RoPE of 12 heads four times, eight tensors of SwiGLU
+    double rows = 2 * 98304, width = 61 * 6 * 1024 + 30 * (4 * 12 * 128 + 8 * 1536);
+    expect_near(floor_part(PART_ELEMENTWISE, &config, ATTENTION_DENSE, 2, &rates).bytes, 2 * rows * width,
+                1e-12);
 }
 
 static void test_floors_of_layer(void **state) {
