@@ -11,13 +11,13 @@
 // some 40 ms for those after it); then a call only puts kernels on the stream, in 10 to 20 microseconds: no
 // allocation, no waiting. Making a plan and asking for its workspace need a cuDNN handle, and so a GPU.
 //
-// Workspace in bytes, as seen with 9.14 and 9.19 on Hopper. Forward: none. Backward: 4 B H N (D + 1), and for
-// grouped-query heads 4 B H N D more. Deterministic: 2 B H N^2 (N rounded up to 128) in place of the first
-// 4 B H N D; where that is above 6 GiB, all of it for one key/value head of one sequence only.
+// Workspace: none forward; backward what sdpa_backward_workspace (cuda/sdpa_problem.h) says, of the order of
+// a float32 dq, or, deterministic, of 2 bytes for each pair of rows.
 #ifndef SDPA_CUH
 #define SDPA_CUH
 
 #include "core/error.h"
+#include "cuda/sdpa_problem.h"
 
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
@@ -26,38 +26,6 @@
 #include <stdint.h>
 
 typedef __nv_bfloat16 bf16;
-
-// Distances between neighbours in elements, multiples of 8; the D values of a head are contiguous.
-typedef struct {
-    int64_t batch, head, row;
-} SdpaStrides;
-
-typedef struct {
-    int64_t batch;            // B
-    int64_t n_heads;          // H, query heads
-    int64_t n_kv_heads;       // KV, divides H
-    int64_t rows;             // N, of queries and keys alike
-    int64_t head_dim;         // D, 64 or 128
-    SdpaStrides q, k, v, out; // a gradient lies as its tensor does
-} SdpaProblem;
-
-typedef enum {
-    SDPA_FORWARD,       // out alone
-    SDPA_FORWARD_STATS, // out, and what the backward needs
-    SDPA_BACKWARD,
-} SdpaPass;
-
-// Strides of a tensor [B, heads, N, D].
-static inline SdpaStrides sdpa_heads_first(int64_t heads, int64_t rows, int64_t head_dim) {
-    SdpaStrides strides = {heads * rows * head_dim, rows * head_dim, head_dim};
-    return strides;
-}
-
-// Strides of a slice of heads of a tensor [B, N, heads, D], where all heads of the tensor count.
-static inline SdpaStrides sdpa_rows_first(int64_t heads, int64_t rows, int64_t head_dim) {
-    SdpaStrides strides = {rows * heads * head_dim, head_dim, heads * head_dim};
-    return strides;
-}
 
 typedef struct Sdpa Sdpa;
 

@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+// Room for cuDNN's forward, which has taken none so far: its plans for shapes of evaluation are made later.
+#define SDPA_FORWARD_BYTES ((size_t)16 << 20)
+
 typedef struct {
     int64_t rows, back; // tokens of a pass; the same where a backward may follow, else 0
     int64_t C, HD, QKV, F, V;
@@ -84,23 +87,13 @@ static void plan_scratch(CudaEngine *e, MemoryPlan *plan) {
     plan_add(plan, &e->matmul_workspace, purpose, "cuBLASLt", (int64_t)MATMUL_WORKSPACE_BYTES, 1);
 }
 
-// What cuDNN takes for a pass, as seen with 9.14 and 9.19 on Hopper: nothing forward; backward a float32 dq
-// and a few numbers a row, or, where it must be deterministic, 2 bytes for each pair of rows of one key/value
-// head's queries.
-static size_t sdpa_estimate(const EngineConfig *config, const SdpaProblem *p, SdpaPass pass) {
-    const size_t forward = (size_t)16 << 20; // for shapes of evaluation that are not known yet
-    if (pass != SDPA_BACKWARD) return forward;
-    size_t rows = (size_t)(p->batch * p->n_heads * p->rows);
-    size_t fast = rows * ((size_t)p->head_dim * sizeof(float) + 64) + forward;
-    size_t ordered = (size_t)(p->n_heads / p->n_kv_heads * p->rows) * (size_t)p->rows * 2;
-    return config->deterministic && ordered > fast ? ordered : fast;
-}
-
+// cuDNN's workspace for a pass, from its own plan where there is a GPU to make one.
 static bool workspace_grow(CudaEngine *e, const SdpaProblem *problem, SdpaPass pass, Error *error) {
-    size_t bytes = sdpa_estimate(&e->base.config, problem, pass), exact;
+    size_t bytes = 0; // of a forward
     if (e->tools.sdpa) {
-        if (!sdpa_workspace_bytes(e->tools.sdpa, problem, pass, &exact, error)) return false;
-        if (pass == SDPA_BACKWARD || exact > bytes) bytes = exact;
+        if (!sdpa_workspace_bytes(e->tools.sdpa, problem, pass, &bytes, error)) return false;
+    } else if (pass == SDPA_BACKWARD) {
+        bytes = (size_t)sdpa_backward_workspace(problem, e->base.config.deterministic);
     }
     if (bytes > e->scratch.sdpa_bytes) e->scratch.sdpa_bytes = bytes;
     return true;
@@ -110,7 +103,7 @@ static bool workspace_grow(CudaEngine *e, const SdpaProblem *problem, SdpaPass p
 static bool plan_sdpa(CudaEngine *e, MemoryPlan *plan, Error *error) {
     const EngineConfig *config = &e->base.config;
     SdpaProblem dense = block_sdpa_problem(&config->model, config->batch, config->context);
-    e->scratch.sdpa_bytes = 0;
+    e->scratch.sdpa_bytes = SDPA_FORWARD_BYTES;
     if (!workspace_grow(e, &dense, config->training ? SDPA_FORWARD_STATS : SDPA_FORWARD, error)) return false;
     if (config->training && !workspace_grow(e, &dense, SDPA_BACKWARD, error)) return false;
     if (config->use_lighthouse) {

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include <algorithm>
-#include <algorithm>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -28,14 +27,6 @@ enum { ID_Q = 1000, ID_K, ID_V, ID_OUT, ID_STATS, ID_DOUT, ID_DQ, ID_DK, ID_DV }
 
 // Oldest cuDNN that the tests have run with.
 static const size_t MIN_CUDNN = 91400;
-
-// A deterministic backward whose kernel wants more than this runs one key/value head at a time.
-static const int64_t MAX_DETERMINISTIC_WORKSPACE = (int64_t)6 << 30;
-
-// The backward's kernels count the elements of out and dout, and deterministic ones those of k, in 32 bits:
-// what lies further from a tensor's first element is silently misread. Seen on Hopper with 9.14 and 9.19; q,
-// v, the gradients and the forward know no such bound.
-static const int64_t MAX_REACH = INT32_MAX;
 
 typedef struct {
     SdpaProblem problem;
@@ -187,23 +178,6 @@ static bool problem_check(const SdpaProblem *p, Error *error) {
     return true;
 }
 
-// Elements from the first to behind the last of the tensors that MAX_REACH is about.
-static int64_t reach(const SdpaProblem *p, bool deterministic) {
-    int64_t b = p->batch - 1, h = p->n_heads - 1, kv = p->n_kv_heads - 1, row = p->rows - 1;
-    int64_t out = b * p->out.batch + h * p->out.head + row * p->out.row + p->head_dim;
-    int64_t k = b * p->k.batch + kv * p->k.head + row * p->k.row + p->head_dim;
-    return deterministic ? std::max(out, k) : out;
-}
-
-// One key/value head of one sequence, with its query heads.
-static SdpaProblem single_head(const SdpaProblem *problem) {
-    SdpaProblem part = *problem;
-    part.batch = 1;
-    part.n_heads = problem->n_heads / problem->n_kv_heads;
-    part.n_kv_heads = 1;
-    return part;
-}
-
 static bool plan_build_forward(Sdpa *sdpa, Plan *plan, Error *error) {
     fe::error_t status = plan_build(sdpa, plan, INT64_MAX);
     if (status.is_bad()) return frontend_error_set(error, sdpa, &plan->problem, "plan", status);
@@ -214,14 +188,14 @@ static bool plan_build_forward(Sdpa *sdpa, Plan *plan, Error *error) {
 static bool plan_build_backward(Sdpa *sdpa, Plan *plan, Error *error) {
     const SdpaProblem *p = &plan->problem;
     const char *what = "plan the backward of";
-    if (reach(p, sdpa->deterministic) <= MAX_REACH) {
+    if (sdpa_reach(p, sdpa->deterministic) <= SDPA_MAX_REACH) {
         fe::error_t status =
-            plan_build(sdpa, plan, sdpa->deterministic ? MAX_DETERMINISTIC_WORKSPACE : INT64_MAX);
+            plan_build(sdpa, plan, sdpa->deterministic ? SDPA_MAX_DETERMINISTIC_WORKSPACE : INT64_MAX);
         if (status.is_good()) return true;
         if (!sdpa->deterministic) return frontend_error_set(error, sdpa, p, what, status);
     }
-    plan->part = single_head(p);
-    if (reach(&plan->part, sdpa->deterministic) > MAX_REACH)
+    plan->part = sdpa_single_head(p);
+    if (sdpa_reach(&plan->part, sdpa->deterministic) > SDPA_MAX_REACH)
         return error_set(
             error, STATUS_USAGE,
             "%lld rows of attention, %lld elements from one to the next, are further apart than cuDNN's "

@@ -18,6 +18,7 @@
 #define TOLERANCE_OUT      5e-3
 #define TOLERANCE_GRADIENT 1e-2
 #define TOLERANCE_STATS    1e-4
+#define FORETOLD_SLACK     ((size_t)2 << 20) // bytes of workspace: kernels round the rows of small problems up
 
 // ---------------------------------------------------------------------------------------------------------------
 // Comparison with the reference.
@@ -125,6 +126,12 @@ static void run_backward(Runner *r, const Placement *place, const Buffers *b) {
     CUDA_CHECK(cudaStreamSynchronize(r->stream));
 }
 
+// A plan made without a GPU must not promise less than is taken.
+static void expect_foretold(Tally *tally, const Runner *r, const SdpaProblem *problem) {
+    expect(tally, r->used <= (size_t)sdpa_backward_workspace(problem, r->deterministic) + FORETOLD_SLACK,
+           "the backward takes more workspace than sdpa_backward_workspace foretells");
+}
+
 static void check_backward(Tally *tally, Runner *r, const Placement *place, const Buffers *b,
                            const char *pass, const SdpaReference *reference) {
     const SdpaProblem *p = &place->problem;
@@ -135,6 +142,7 @@ static void check_backward(Tally *tally, Runner *r, const Placement *place, cons
     compare(tally, DV, pass, got + place->v, p->v, reference->dv, p->n_kv_heads, reference);
     expect_poison(tally, got, place->qkv_count, "the backward wrote outside dq, dk and dv");
     expect(tally, runner_guard_intact(r), "the backward wrote behind its workspace");
+    expect_foretold(tally, r, p);
     free(got);
 }
 
@@ -231,10 +239,12 @@ static void check_deterministic(Tally *tally) {
         forward(&fast, &place, &b, b.stats);
         CUDA_CHECK(cudaStreamSynchronize(fast.stream));
         run_backward(&fast, &place, &b);
+        expect_foretold(tally, &fast, &place.problem);
         bf16 *want = fetch(b.dqkv, place.qkv_count);
         expect(tally, repeats(&deterministic, &place, &b, 5),
                "the deterministic backward's bits change between runs");
         expect(tally, runner_guard_intact(&deterministic), "the backward wrote behind its workspace");
+        expect_foretold(tally, &deterministic, &place.problem);
         bf16 *got = fetch(b.dqkv, place.qkv_count);
         double error = 0, norm = 0;
         for (int64_t j = 0; j < place.qkv_count; j++) {

@@ -124,10 +124,11 @@ typedef struct {
     cudaStream_t stream;
     char *workspace;
     size_t bytes, used; // allocated, and of the last pass
+    bool deterministic;
 } Runner;
 
 static Runner runner_create(bool deterministic) {
-    Runner r = {NULL, NULL, NULL, 0, 0};
+    Runner r = {NULL, NULL, NULL, 0, 0, deterministic};
     Error error;
     CUDA_CHECK(cudaStreamCreateWithFlags(&r.stream, cudaStreamNonBlocking));
     r.sdpa = sdpa_create(r.stream, deterministic, &error);
