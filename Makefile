@@ -66,11 +66,12 @@ test: $(BUILD)/train_gpt_lighthouse $(TESTS)
 
 GPU_TESTS := $(addprefix $(BUILD)/,gpu_sdpa test_gpu_kernels test_lighthouse test_gpu_engine)
 gpu-tests: $(GPU_TESTS)
-test-gpu: gpu-tests
+test-gpu: $(BUILD)/train_gpt_lighthouse gpu-tests
 	$(BUILD)/gpu_sdpa check
 	$(BUILD)/test_gpu_kernels
 	$(BUILD)/test_lighthouse --golden $(wildcard dev/test/golden/*_p*)
 	$(BUILD)/test_gpu_engine
+	dev/test/gpu_program.sh $(BUILD)/train_gpt_lighthouse
 
 coverage:
 	@command -v gcovr >/dev/null || { echo "make coverage needs gcovr (apt-get install gcovr)" >&2; exit 1; }
