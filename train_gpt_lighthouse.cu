@@ -185,6 +185,7 @@ static bool open_trainer(Trainer *t, const EngineApi *api, Error *error) {
     if (!open_data(t, error) || !open_model(t, api, error) || !run_begin(&t->run, o, error)) return false;
     t->log = log_open(t->run.folder, error);
     if (!t->log) return false;
+    if (o->tensorboard && !log_to_tensorboard(t->log, t->run.folder, t->state.step, error)) return false;
     t->tokens = (int32_t *)alloc_or_exit((size_t)(o->batch * (o->seq_len + 1)), sizeof *t->tokens);
     Attention attention = schedule_attention(o, t->state.step);
     t->attention = t->run.checkpoint ? t->state.attention : attention;

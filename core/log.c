@@ -2,9 +2,11 @@
 #include "log.h"
 #include "files.h"
 #include "json_file.h"
+#include "tensorboard.h"
 #include "trainer_state.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,9 +15,13 @@
 // Nine digits tell any two float32 apart.
 #define LINE_FORMAT (JSON_COMPACT | JSON_REAL_PRECISION(9))
 
+#define MAX_SCALARS 16 // numbers of a line
+#define TAG_SIZE    96 // bytes of "<event>/<key>_<attention>"
+
 struct Log {
     int file;
     char *path;
+    TensorBoard *tensorboard; // NULL for none
 };
 
 Log *log_open(const char *run, Error *error) {
@@ -30,21 +36,85 @@ Log *log_open(const char *run, Error *error) {
     return NULL;
 }
 
+bool log_to_tensorboard(Log *log, const char *run, int64_t step, Error *error) {
+    log->tensorboard = tensorboard_open(run, step + 1, error);
+    return log->tensorboard != NULL;
+}
+
 void log_close(Log *log) {
     if (!log) return;
+    tensorboard_close(log->tensorboard);
     close(log->file);
     free(log->path);
     free(log);
 }
 
-// Writes an object as one line, in one piece. Takes the reference.
+// The update that an event of this step belongs to: a switch comes after its step, it is of the next one.
+static int64_t event_update(const char *event, int64_t step) {
+    return event && strcmp(event, "switch") == 0 ? step + 1 : step;
+}
+
+// ---- TensorBoard
+
+static void scalar_tag(const json_t *line, const char *key, char *tag, size_t size) {
+    const char *event = json_string_value(json_object_get(line, "event"));
+    if (!event) {
+        snprintf(tag, size, "train/%s", key);
+    } else if (strcmp(event, "validation") == 0) {
+        snprintf(tag, size, "val/%s_%s", key, json_string_value(json_object_get(line, "attention")));
+    } else {
+        snprintf(tag, size, "%s/%s", event, key);
+    }
+}
+
+static bool scalars_show(Log *log, const json_t *line, int64_t update, Error *error) {
+    TensorBoardScalar scalars[MAX_SCALARS];
+    char tags[MAX_SCALARS][TAG_SIZE];
+    size_t count = 0;
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)line, key, value) {
+        if (!json_is_number(value) || strcmp(key, "step") == 0 || count == MAX_SCALARS) continue;
+        scalar_tag(line, key, tags[count], TAG_SIZE);
+        scalars[count].tag = tags[count];
+        scalars[count].value = json_number_value(value);
+        count++;
+    }
+    return tensorboard_scalars(log->tensorboard, update, scalars, count, error);
+}
+
+// The words of an event, "from lighthouse, to dense"; those of a validation are in its tags.
+static bool words_show(Log *log, const json_t *line, const char *event, int64_t update, Error *error) {
+    char text[4096] = "";
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)line, key, value) {
+        const char *words = json_string_value(value);
+        size_t used = strlen(text);
+        if (!words || !words[0] || strcmp(key, "event") == 0) continue;
+        snprintf(text + used, sizeof text - used, "%s%s %s", used ? ", " : "", key, words);
+    }
+    if (!text[0] || strcmp(event, "validation") == 0) return true;
+    return tensorboard_text(log->tensorboard, update, event, text, error);
+}
+
+static bool line_show(Log *log, const json_t *line, Error *error) {
+    const char *event = json_string_value(json_object_get(line, "event"));
+    int64_t update = event_update(event, json_integer_value(json_object_get(line, "step")));
+    return scalars_show(log, line, update, error) && (!event || words_show(log, line, event, update, error));
+}
+
+// ---- Lines
+
+// Writes an object as one line, in one piece, and shows it. Takes the reference.
 static bool line_write(Log *log, json_t *line, Error *error) {
     size_t length = json_dumpb(line, NULL, 0, LINE_FORMAT);
     char *text = (char *)alloc_or_exit(length + 1, 1);
     json_dumpb(line, text, length, LINE_FORMAT);
-    json_decref(line);
     text[length] = '\n';
-    bool ok = file_append(log->file, log->path, text, length + 1, error);
+    bool ok = file_append(log->file, log->path, text, length + 1, error) &&
+              (!log->tensorboard || line_show(log, line, error));
+    json_decref(line);
     free(text);
     return ok;
 }
@@ -75,13 +145,12 @@ bool log_event(Log *log, const char *event, int64_t step, json_t *fields, Error 
 
 // ---- Cutting
 
-// Whether a line is whole and of a step up to this one. A switch comes after its step: it is of the next one.
+// Whether a line is whole and of an update up to this step.
 static bool line_stays(const char *line, size_t length, int64_t step) {
     json_t *object = json_loadb(line, length, JSON_REJECT_DUPLICATES, NULL);
     int64_t found;
     bool stays = json_member_int(object, "step", 0, step, &found);
-    const char *event = json_string_value(json_object_get(object, "event"));
-    if (event && strcmp(event, "switch") == 0) stays = stays && found < step;
+    stays = stays && event_update(json_string_value(json_object_get(object, "event")), found) <= step;
     json_decref(object);
     return stays;
 }

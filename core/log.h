@@ -4,6 +4,10 @@
 // seconds, in this order. All other lines have "event" first ("validation", "switch", "resume", "epoch",
 // "checkpoint", ...), then "step", then what belongs to the event. A number that is unknown or not finite is
 // null.
+//
+// What a line says can go to TensorBoard's event files too: its numbers as scalars "train/<key>",
+// "val/<key>_<attention>" for a validation, "<event>/<key>" for another event; the words of an event (from
+// which attention to which, ...) as a text "<event>".
 #ifndef CORE_LOG_H
 #define CORE_LOG_H
 
@@ -33,6 +37,8 @@ typedef struct Log Log;
 // Opens the log for appending, and makes it where there is none. NULL on error (status 3). A line torn by a
 // crash must have been cut (log_cut) before.
 Log *log_open(const char *run, Error *error);
+// From here on lines go to event files in run/tensorboard as well. `step`: updates done before the first.
+bool log_to_tensorboard(Log *log, const char *run, int64_t step, Error *error);
 void log_close(Log *log);
 
 // Each writes one line. Errors have status 3.
