@@ -497,11 +497,6 @@ static inline void dataloader_seek(DataLoader *loader, int64_t cursor) {
     loader->cursor = cursor;
 }
 
-// Passes over `rows` sequences without reading them.
-static inline void dataloader_skip(DataLoader *loader, int64_t rows) {
-    loader->cursor = dataloader_advance(loader, loader->cursor, rows, &loader->epoch);
-}
-
 // ---- Prefetch
 
 static inline void *dataloader_prefetch(void *argument) {

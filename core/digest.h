@@ -15,10 +15,6 @@ typedef struct {
     uint64_t xxh3; // XXH3-64, seed 0
 } Digest;
 
-static inline bool digest_equal(Digest a, Digest b) {
-    return a.size == b.size && a.xxh3 == b.xxh3;
-}
-
 // Digest of a regular file, read from the start to its end. Error (status 3) when it cannot be read.
 bool digest_file(const char *path, Digest *digest, Error *error);
 

@@ -185,20 +185,6 @@ static void test_seek_and_other_length(void **state) {
     dataloader_close(&loader);
 }
 
-static void test_skip(void **state) {
-    (void)state;
-    make_stream();
-    DataLoader loader;
-    open_loader(&loader, "train_*.bin", 9);
-    assert_next(&loader, 0);
-    dataloader_skip(&loader, 3);
-    assert_next(&loader, 36);
-    dataloader_skip(&loader, 7);
-    assert_int_equal(loader.epoch, 1);
-    assert_next(&loader, 9);
-    dataloader_close(&loader);
-}
-
 // Ranks together read what one rank reads, and agree on the cursor.
 static void test_ranks(void **state) {
     (void)state;
@@ -409,7 +395,6 @@ int main(void) {
         IN_FOLDER(test_order_and_epochs),
         IN_FOLDER(test_batches_wrap_within),
         IN_FOLDER(test_seek_and_other_length),
-        IN_FOLDER(test_skip),
         IN_FOLDER(test_ranks),
         IN_FOLDER(test_prefetch_equals_direct),
         IN_FOLDER(test_close_while_prefetching),

@@ -91,7 +91,7 @@ static void test_round_trip(void **data) {
     free(bytes);
     Digest again;
     assert_true(digest_file(f->path, &again, &error));
-    assert_true(digest_equal(digest, again));
+    assert_true(again.size == digest.size && again.xxh3 == digest.xxh3);
 
     SafetensorsFile file;
     must_open(f, &file);
