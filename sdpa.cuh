@@ -11,7 +11,7 @@
 // some 40 ms for those after it); then a call only puts kernels on the stream, in 10 to 20 microseconds: no
 // allocation, no waiting. Making a plan and asking for its workspace need a cuDNN handle, and so a GPU.
 //
-// Workspace: none forward; backward what sdpa_backward_workspace (cuda/sdpa_problem.h) says, of the order of
+// Workspace: none forward; backward what sdpa_backward_bytes (cuda/sdpa_problem.h) says, of the order of
 // a float32 dq, or, deterministic, of 2 bytes for each pair of rows.
 #ifndef SDPA_CUH
 #define SDPA_CUH

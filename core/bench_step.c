@@ -17,6 +17,7 @@ typedef struct {
     BenchTable table;
     EngineConfig config;
     Engine *engine;
+    size_t bytes;    // of the engine's plan
     int32_t *tokens; // (batch, N+1)
     int64_t step;    // updates made
 } StepBench;
@@ -37,7 +38,6 @@ static bool configure(StepBench *b, Error *error) {
     }
     config->model = options_model(options);
     config->lighthouse = options_lighthouse(options);
-    config->use_lighthouse = options->bench_attention != BENCH_DENSE;
     config->training = true;
     config->recompute = options->recompute == RECOMPUTE_BLOCK;
     config->deterministic = options->deterministic;
@@ -55,14 +55,18 @@ static size_t plan_bytes(const StepBench *b, const EngineConfig *config, Error *
     return bytes;
 }
 
-static bool open_engine(StepBench *b, Error *error) {
-    if (plan_bytes(b, &b->config, error) == 0) return false;
+// An engine for this attention alone, and tokens for it.
+static bool open_engine(StepBench *b, Attention attention, Error *error) {
+    b->config.use_lighthouse = b->config.one_stage = attention == ATTENTION_LIGHTHOUSE;
+    b->bytes = plan_bytes(b, &b->config, error);
+    if (b->bytes == 0) return false;
     b->engine = b->api->create(&b->config, error);
     if (!b->engine) return false;
+    b->step = 0;
     engine_draw_weights(b->engine, 1, false);
     int64_t count = b->config.batch * (b->config.context + 1);
     int64_t V = b->config.model.vocab_size < 256 ? b->config.model.vocab_size : 256;
-    b->tokens = (int32_t *)alloc_or_exit((size_t)count, sizeof *b->tokens);
+    if (!b->tokens) b->tokens = (int32_t *)alloc_or_exit((size_t)count, sizeof *b->tokens);
     for (int64_t i = 0; i < count; i++) {
         b->tokens[i] = (int32_t)((uint64_t)i * 0x9e3779b97f4a7c15u >> 32) & 0x7fffffff;
         b->tokens[i] %= (int32_t)V;
@@ -109,8 +113,7 @@ static bool time_steps(StepBench *b, Attention attention, double *median, StepTi
     return ok;
 }
 
-static void print_step(const StepBench *b, Attention attention, double median, const StepTime *timed,
-                       size_t bytes) {
+static void print_step(const StepBench *b, Attention attention, double median, const StepTime *timed) {
     char device[128];
     double peak = b->api->describe_device(device, sizeof device);
     double tokens = (double)(b->config.batch * b->config.context), other = timed->seconds;
@@ -125,11 +128,12 @@ static void print_step(const StepBench *b, Attention attention, double median, c
     }
     const char *name = attention_name(attention);
     bench_heading("%s: %.0f tokens a step, %.2f GB; medians of %lld behind %lld", name, tokens,
-                  (double)bytes / 1e9, (long long)b->options->repeats, (long long)b->options->bench_warmup);
+                  (double)b->bytes / 1e9, (long long)b->options->repeats,
+                  (long long)b->options->bench_warmup);
     BenchRow step = {"step", median, all, tokens};
     bench_print(&b->table, &step,
                 json_pack("{s:s, s:f, s:o, s:f, s:I, s:I}", "attention", name, "timed_ms",
-                          timed->seconds * 1e3, "mfu", json_number(mfu), "memory_gb", (double)bytes / 1e9,
+                          timed->seconds * 1e3, "mfu", json_number(mfu), "memory_gb", (double)b->bytes / 1e9,
                           "repeats", (json_int_t)b->options->repeats, "warmup",
                           (json_int_t)b->options->bench_warmup));
     for (int part = 0; part <= PART_COUNT; part++) {
@@ -159,23 +163,21 @@ static json_t *step_json(const StepBench *b) {
     return json;
 }
 
-// Lighthouse first, then dense, on one engine; the memory is that of an engine for this attention alone.
-static bool bench_both(StepBench *b, Error *error) {
-    for (int attention = ATTENTION_LIGHTHOUSE; attention <= ATTENTION_DENSE; attention++) {
+// Lighthouse first, then dense.
+static bool bench_attentions(StepBench *b, Error *error) {
+    bool ok = true;
+    for (int attention = ATTENTION_LIGHTHOUSE; ok && attention <= ATTENTION_DENSE; attention++) {
         int other = attention == ATTENTION_LIGHTHOUSE ? BENCH_DENSE : BENCH_LIGHTHOUSE;
         if (b->options->bench_attention == other) continue;
-        EngineConfig own = b->config;
-        own.use_lighthouse = attention == ATTENTION_LIGHTHOUSE;
-        MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
         StepTime timed;
         double median;
-        bool ok = b->api->plan(&own, plan, error);
-        size_t bytes = plan->total;
-        free(plan);
-        if (!ok || !time_steps(b, (Attention)attention, &median, &timed, error)) return false;
-        print_step(b, (Attention)attention, median, &timed, bytes);
+        ok = open_engine(b, (Attention)attention, error) &&
+             time_steps(b, (Attention)attention, &median, &timed, error);
+        if (ok) print_step(b, (Attention)attention, median, &timed);
+        engine_destroy(b->engine);
+        b->engine = NULL;
     }
-    return true;
+    return ok;
 }
 
 bool bench_step(const Options *options, const EngineApi *api, Error *error) {
@@ -186,8 +188,7 @@ bool bench_step(const Options *options, const EngineApi *api, Error *error) {
     b.table.kind = "step";
     bool ok = configure(&b, error);
     if (ok) b.table.shape = step_json(&b);
-    ok = ok && bench_rates(&b.table, api->bench, error) && open_engine(&b, error) && bench_both(&b, error);
-    engine_destroy(b.engine);
+    ok = ok && bench_rates(&b.table, api->bench, error) && bench_attentions(&b, error);
     free(b.tokens);
     json_decref(b.table.shape);
     return ok;

@@ -27,6 +27,8 @@ typedef struct {
     bool dense_layer[MODEL_MAX_LAYERS]; // these stay dense under ATTENTION_LIGHTHOUSE
     bool use_lighthouse; // ATTENTION_LIGHTHOUSE may be asked for (else nothing is planned for it)
     bool training;       // gradients and moments are held
+    bool one_stage;      // with use_lighthouse: no backward under ATTENTION_DENSE will be asked for, so that
+                         // less may be kept
     bool recompute;      // keep only each block's input, run its forward again in the backward
     bool deterministic;  // the same bits every run
     int64_t batch;       // B, sequences a call at most

@@ -204,6 +204,11 @@ bool block_backward(bf16 *dx, const bf16 *x, const BlockWeights *weights, const 
     Matmul *matmul = tools->matmul;
     TRY(ffn_backward(dx, weights, gradients, acts, scratch, pass, &s, tools, error));
 
+    if (pass->scatter_again) {
+        cuda_part_begin(tools->clock, PART_LIGHTHOUSE);
+        cuda_lighthouse_scatter(tools->context, cuda_rows_packed(acts->attention, pass->N, s.H, 0, s.D, 1),
+                                &acts->lighthouse, pass->lighthouse);
+    }
     cuda_part_begin(tools->clock, PART_PRODUCTS);
     TRY(matmul_backward_input(matmul, scratch->dattention, dx, weights->o, s.rows, s.HD, s.C, error));
     TRY(matmul_backward_weight(matmul, gradients->o, dx, acts->attention, s.rows, s.HD, s.C, error));

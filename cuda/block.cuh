@@ -29,7 +29,7 @@ typedef struct {
 typedef struct {
     bf16 *qkv;       // (B, N, H + 2 KV, D) after RoPE
     bf16 *attention; // (B, N, H, D)
-    float *lse;      // (B, H, N) of dense attention
+    float *lse;      // (B, H, N) of dense attention; NULL where there is none
     bf16 *mid;       // (rows, C) after the attention's residual addition
     bf16 *gate_up;   // (rows, 2F); the backward turns it into its gradient
     CudaLighthouseRows lighthouse;
@@ -64,6 +64,7 @@ typedef struct {
     const LighthouseShape *lighthouse; // NULL: dense
     const int32_t *imposed;            // (B, H, S) in device memory, or NULL
     bool keep;                         // a backward follows
+    bool scatter_again;                // Lighthouse: other layers have used acts->attention since the forward
     int64_t position;                  // of the first token
     bf16 *cache_k, *cache_v; // (cache, KV, D) or NULL; dense, B = 1, keys of positions 0 ... position + N - 1
 } BlockPass;

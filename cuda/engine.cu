@@ -145,21 +145,25 @@ static BlockGradients block_gradients(const CudaEngine *e, int layer) {
     return g;
 }
 
-// The buffers of one layer among those planned for all.
+// The buffers of one layer among those planned for all. Of attention's output and statistics there are
+// attention_slots: where layers under Lighthouse keep none, the dense layers' own come first and the last one
+// all others share, without statistics.
 static BlockActivations block_activations(const CudaEngine *e, int layer) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
-    int64_t rows = layer % e->kept_layers * config->batch * config->context;
+    int64_t rows = config->batch * config->context, slot = layer % e->kept_layers, dense = 0;
+    for (int i = 0; i < layer; i++) dense += config->dense_layer[i];
+    bool shares = e->attention_slots < e->kept_layers && !config->dense_layer[layer];
+    int64_t attention_slot = slot;
+    if (e->attention_slots < e->kept_layers) attention_slot = shares ? e->attention_slots - 1 : dense;
     BlockActivations a = e->acts;
-    a.qkv += rows * (m->n_heads + 2 * m->n_kv_heads) * m->head_dim;
-    a.attention += rows * m->n_heads * m->head_dim;
-    if (a.lse) a.lse += rows * m->n_heads;
-    a.mid += rows * m->dim;
-    a.gate_up += rows * 2 * m->ffn_dim;
+    a.qkv += slot * rows * (m->n_heads + 2 * m->n_kv_heads) * m->head_dim;
+    a.attention += attention_slot * rows * m->n_heads * m->head_dim;
+    a.lse = a.lse && !shares ? a.lse + attention_slot * rows * m->n_heads : NULL;
+    a.mid += slot * rows * m->dim;
+    a.gate_up += slot * rows * 2 * m->ffn_dim;
     if (config->use_lighthouse) {
-        int64_t slot = 0; // layers that stay dense have none
-        for (int i = 0; i < layer && e->kept_layers > 1; i++) slot += !config->dense_layer[i];
-        int64_t heads = slot * e->lighthouse.B * e->lighthouse.H;
+        int64_t heads = (e->kept_layers > 1 ? layer - dense : 0) * e->lighthouse.B * e->lighthouse.H;
         int64_t selected = heads * e->lighthouse.hierarchy.n_selected;
         a.lighthouse.entries += selected;
         a.lighthouse.positions += heads * e->lighthouse.hierarchy.n_entries;
@@ -182,6 +186,7 @@ static BlockPass layer_pass(const CudaEngine *e, const BlockPass *pass, int laye
     const EngineConfig *config = &e->base.config;
     BlockPass own = *pass;
     if (config->dense_layer[layer]) own.lighthouse = NULL;
+    own.scatter_again = own.lighthouse && e->attention_slots < e->kept_layers;
     own.imposed = e->imposed[layer];
     if (pass->cache_k) {
         int64_t skip = layer * config->cache * config->model.n_kv_heads * config->model.head_dim;

@@ -28,6 +28,8 @@ typedef struct {
     float *frozen;                                  // gates of the gla scorer
     BlockActivations acts;                          // of the first of kept_layers layers
     int64_t kept_layers; // layers whose activations are kept: all, or one that all share
+    int64_t
+        attention_slots; // of these, layers whose attention is kept; fewer where Lighthouse scatters again
     int64_t kept_inputs; // block inputs that are kept; layer i reads x[i % kept_inputs]
     BlockScratch scratch;
     bf16 *x;            // (kept_inputs, rows, C)

@@ -41,12 +41,13 @@ static void plan_parameters(CudaEngine *e, MemoryPlan *plan) {
 static void plan_activations(CudaEngine *e, MemoryPlan *plan) {
     const EngineConfig *config = &e->base.config;
     Sizes s = sizes_of(config);
-    int64_t kept = e->kept_layers * s.rows, lse = config->training ? kept * config->model.n_heads : 0;
+    int64_t kept = e->kept_layers * s.rows, attention = e->attention_slots * s.rows;
+    int64_t lse = config->training ? attention * config->model.n_heads : 0;
     const char *purpose = "activations";
     BlockActivations *a = &e->acts;
     plan_add(plan, (void **)&e->x, purpose, "block inputs", e->kept_inputs * s.rows * s.C, sizeof(bf16));
     plan_add(plan, (void **)&a->qkv, purpose, "q, k, v", kept * s.QKV, sizeof(bf16));
-    plan_add(plan, (void **)&a->attention, purpose, "attention", kept * s.HD, sizeof(bf16));
+    plan_add(plan, (void **)&a->attention, purpose, "attention", attention * s.HD, sizeof(bf16));
     plan_add(plan, (void **)&a->lse, purpose, "log-sum-exp", lse, sizeof(float));
     plan_add(plan, (void **)&a->mid, purpose, "after attention", kept * s.C, sizeof(bf16));
     plan_add(plan, (void **)&a->gate_up, purpose, "gate, up", kept * 2 * s.F, sizeof(bf16));
@@ -93,7 +94,7 @@ static bool workspace_grow(CudaEngine *e, const SdpaProblem *problem, SdpaPass p
     if (e->tools.sdpa) {
         if (!sdpa_workspace_bytes(e->tools.sdpa, problem, pass, &bytes, error)) return false;
     } else if (pass == SDPA_BACKWARD) {
-        bytes = (size_t)sdpa_backward_workspace(problem, e->base.config.deterministic);
+        bytes = (size_t)sdpa_backward_bytes(problem, e->base.config.deterministic);
     }
     if (bytes > e->scratch.sdpa_bytes) e->scratch.sdpa_bytes = bytes;
     return true;
@@ -123,12 +124,24 @@ static int64_t lighthouse_layers(const EngineConfig *config) {
     return count < 1 ? 1 : count;
 }
 
+// A Lighthouse layer's output is scattered again in the backward, from gathered rows that are kept anyway:
+// cheaper than the memory it would take. Then only dense layers keep theirs, and one buffer serves the
+// others.
+static int64_t attention_slots(const CudaEngine *e) {
+    const EngineConfig *config = &e->base.config;
+    if (!config->use_lighthouse || !config->one_stage || e->kept_layers == 1) return e->kept_layers;
+    int64_t dense = 0;
+    for (int64_t i = 0; i < config->model.n_layers; i++) dense += config->dense_layer[i];
+    return dense < e->kept_layers ? dense + 1 : e->kept_layers;
+}
+
 bool cuda_plan_engine(CudaEngine *e, MemoryPlan *plan, Error *error) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
     memset(plan, 0, sizeof *plan);
     e->kept_layers = config->training && !config->recompute ? m->n_layers : 1;
     e->kept_inputs = config->training ? m->n_layers + 1 : 2;
+    e->attention_slots = attention_slots(e);
     if (config->use_lighthouse) {
         LighthouseShape *shape = &e->lighthouse;
         if (!hierarchy_create(&config->lighthouse, config->context, &shape->hierarchy, error)) return false;

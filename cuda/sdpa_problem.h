@@ -80,7 +80,7 @@ static inline int64_t sdpa_kernel_workspace(const SdpaProblem *p, bool determini
 
 // Bytes that the backward will take, foretold without a GPU: for all heads at once where that is right and
 // not too large, else for one key/value head of one sequence.
-static inline int64_t sdpa_backward_workspace(const SdpaProblem *problem, bool deterministic) {
+static inline int64_t sdpa_backward_bytes(const SdpaProblem *problem, bool deterministic) {
     int64_t whole = sdpa_kernel_workspace(problem, deterministic);
     bool fits = !deterministic || whole <= SDPA_MAX_DETERMINISTIC_WORKSPACE;
     if (fits && sdpa_reach(problem, deterministic) <= SDPA_MAX_REACH) return whole;

@@ -1,7 +1,5 @@
-// The CUDA engine against the CPU engine, tensor by tensor, and its timings. Needs a GPU.
+// The CUDA engine against the CPU engine, tensor by tensor. Needs a GPU.
 //   test_gpu_engine                 golden models and small random models
-//   test_gpu_engine time            seconds of a whole training step of the 530m preset, both kinds of
-//   attention
 // Exit status 1 when a check fails. Both engines start from the same bf16 weights; where the attention is
 // Lighthouse the GPU is given the CPU's selection, so that a score that falls either way by rounding changes
 // nothing. What is left is the rounding of bf16 activations.
@@ -9,8 +7,6 @@
 #include "cpu/engine.h"
 #include "dev/test/support/golden_model.h"
 #include "dev/test/support/gpu_check.cuh"
-
-#include <time.h>
 
 #include <string>
 #include <vector>
@@ -195,21 +191,31 @@ static double gradient_differences(Engine *a, Engine *b) {
     return differences;
 }
 
-static void check_recompute(GpuChecks *checks, const EngineConfig *config, const int32_t *tokens,
-                            const char *name) {
-    EngineConfig again = *config;
-    again.recompute = true;
-    Engine *kept = create(engine_cuda(), config), *recomputed = create(engine_cuda(), &again);
-    write_weights(kept, 3);
-    write_weights(recomputed, 3);
-    for (Attention attention : {ATTENTION_LIGHTHOUSE, ATTENTION_DENSE}) {
-        double difference = fabs(pass(kept, tokens, attention) - pass(recomputed, tokens, attention));
-        gpu_check(checks, difference, 0, "%s: loss with and without recompute", name);
-        gpu_check(checks, gradient_differences(kept, recomputed), 0,
-                  "%s: gradients with and without recompute", name);
+static size_t plan_bytes(const EngineConfig *config) {
+    MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
+    Error error;
+    must(engine_cuda()->plan(config, plan, &error), &error);
+    size_t bytes = plan->total;
+    free(plan);
+    return bytes;
+}
+
+// An engine that keeps less has the same results, under the attentions up to `last`.
+static void check_kept(GpuChecks *checks, const EngineConfig *config, const EngineConfig *less_config,
+                       Attention last, const int32_t *tokens, const char *name, const char *what) {
+    Engine *all = create(engine_cuda(), config), *less = create(engine_cuda(), less_config);
+    write_weights(all, 3);
+    write_weights(less, 3);
+    gpu_check(checks, plan_bytes(less_config) < plan_bytes(config) ? 0 : 1, 0, "%s: %s keeps less", name,
+              what);
+    for (int attention = ATTENTION_LIGHTHOUSE; attention <= last; attention++) {
+        double difference =
+            fabs(pass(all, tokens, (Attention)attention) - pass(less, tokens, (Attention)attention));
+        gpu_check(checks, difference, 0, "%s: loss with %s", name, what);
+        gpu_check(checks, gradient_differences(all, less), 0, "%s: gradients with %s", name, what);
     }
-    engine_destroy(recomputed);
-    engine_destroy(kept);
+    engine_destroy(less);
+    engine_destroy(all);
 }
 
 static void check_evaluate(GpuChecks *checks, Engine *gpu, Engine *cpu, const int32_t *tokens,
@@ -336,92 +342,17 @@ static void check_model(GpuChecks *checks, const EngineConfig *config, const cha
     check_refusals(checks, gpu, config, name);
     engine_destroy(cpu);
     engine_destroy(gpu);
-    check_recompute(checks, config, tokens.data(), name);
+    EngineConfig recompute = *config, one_stage = *config;
+    recompute.recompute = one_stage.one_stage = true;
+    check_kept(checks, config, &recompute, ATTENTION_DENSE, tokens.data(), name, "recompute");
+    check_kept(checks, config, &one_stage, ATTENTION_LIGHTHOUSE, tokens.data(), name, "one stage");
+    one_stage.recompute = true;
+    check_kept(checks, config, &one_stage, ATTENTION_LIGHTHOUSE, tokens.data(), name,
+               "one stage and recompute");
 }
 
-// ---------------------------------------------------------------------------------------------------------------
-// Timings.
-
-static double seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-// The 530m preset at 98,304 tokens, with this vocabulary.
-static EngineConfig preset_config(int64_t vocabulary) {
-    EngineConfig config;
-    memset(&config, 0, sizeof config);
-    ModelConfig model = {30, 1024, 8, 8, 128, 1536, vocabulary, 10000, 1e-5};
-    LighthouseConfig lighthouse = {SCORER_NORM, 3, 4, 1536, 4};
-    config.model = model;
-    config.lighthouse = lighthouse;
-    config.dense_layer[0] = config.dense_layer[1] = config.dense_layer[28] = config.dense_layer[29] = true;
-    config.use_lighthouse = config.training = true;
-    config.batch = 1;
-    config.context = 98304;
-    return config;
-}
-
-// The paper's setting for a million tokens.
-static EngineConfig long_config(void) {
-    EngineConfig config = preset_config(128256);
-    memset(config.dense_layer, 0, sizeof config.dense_layer);
-    config.lighthouse.levels = 4;
-    config.lighthouse.topk = 4096;
-    config.recompute = true;
-    config.context = 1 << 20;
-    return config;
-}
-
-// One update a step on the same random bytes, the fastest of two after one to warm up.
-static void time_steps(EngineConfig config, bool dense_too) {
-    MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
-    Error error;
-    must(engine_cuda()->plan(&config, plan, &error), &error);
-    plan_print(plan, stdout, "  ");
-    free(plan);
-    Engine *gpu = create(engine_cuda(), &config);
-    for (int p = 0; p < gpu->table.count; p++) {
-        const Param *param = &gpu->table.params[p];
-        Floats values((size_t)param_size(param));
-        param_init(param, 1, 0, (int64_t)values.size(), values.data());
-        engine_write(gpu, TENSOR_WEIGHT, p, 0, (int64_t)values.size(), values.data());
-    }
-    std::vector<int32_t> tokens = random_tokens(config.context + 1, 257, 2);
-    for (Attention attention : {ATTENTION_LIGHTHOUSE, ATTENTION_DENSE}) {
-        if (attention == ATTENTION_DENSE && !dense_too) continue;
-        double best = HUGE_VAL, loss = 0, norm, forward_backward = 0;
-        AdamW adamw = {1, 1e-4, 0.9, 0.95, 1e-8, 0.1, 1};
-        for (int step = 0; step < 3; step++, adamw.step++) {
-            double start = seconds();
-            loss = pass(gpu, tokens.data(), attention);
-            double middle = seconds();
-            must(engine_update(gpu, &adamw, &norm, &error), &error);
-            double took = seconds() - start;
-            if (step > 0 && took < best) best = took, forward_backward = middle - start;
-        }
-        printf(
-            "%-10s %7lld tokens, vocabulary %6lld: %.4f s a step (update %.4f), %.1f K tokens/s, loss %.4f\n",
-            attention == ATTENTION_DENSE ? "dense" : "lighthouse", (long long)config.context,
-            (long long)config.model.vocab_size, best, best - forward_backward,
-            (double)config.context / best / 1e3, loss);
-        fflush(stdout);
-    }
-    engine_destroy(gpu);
-}
-
-int main(int argc, char **argv) {
+int main(void) {
     GpuChecks checks = {0, 0, false};
-    if (argc > 1 && !strcmp(argv[1], "time")) {
-        time_steps(preset_config(128256), true);
-        time_steps(preset_config(320), true);
-        return 0;
-    }
-    if (argc > 1 && !strcmp(argv[1], "long")) {
-        time_steps(long_config(), false);
-        return 0;
-    }
     const struct {
         const char *name;
         EngineConfig config;

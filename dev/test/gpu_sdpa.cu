@@ -128,8 +128,8 @@ static void run_backward(Runner *r, const Placement *place, const Buffers *b) {
 
 // A plan made without a GPU must not promise less than is taken.
 static void expect_foretold(Tally *tally, const Runner *r, const SdpaProblem *problem) {
-    expect(tally, r->used <= (size_t)sdpa_backward_workspace(problem, r->deterministic) + FORETOLD_SLACK,
-           "the backward takes more workspace than sdpa_backward_workspace foretells");
+    expect(tally, r->used <= (size_t)sdpa_backward_bytes(problem, r->deterministic) + FORETOLD_SLACK,
+           "the backward takes more workspace than sdpa_backward_bytes foretells");
 }
 
 static void check_backward(Tally *tally, Runner *r, const Placement *place, const Buffers *b,

@@ -20,7 +20,7 @@ static SdpaProblem problem_of(int64_t batch, int64_t heads, int64_t kv_heads, in
 }
 
 static void expect_bytes(int64_t expected, const SdpaProblem *problem, bool deterministic) {
-    assert_int_equal(sdpa_backward_workspace(problem, deterministic), expected);
+    assert_int_equal(sdpa_backward_bytes(problem, deterministic), expected);
 }
 
 static void test_fast(void **data) {
@@ -58,7 +58,7 @@ static void test_deterministic(void **data) {
     int64_t below = 0;
     for (int64_t rows = 128; rows <= 65536; rows += 128) {
         SdpaProblem p = problem_of(1, 4, 4, rows, 128);
-        int64_t whole = sdpa_kernel_workspace(&p, true), bytes = sdpa_backward_workspace(&p, true);
+        int64_t whole = sdpa_kernel_workspace(&p, true), bytes = sdpa_backward_bytes(&p, true);
         assert_int_equal(bytes, whole <= 6 * GIB ? whole : whole / 4);
         if (whole <= 6 * GIB) below = rows;
     }
