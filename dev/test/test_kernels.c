@@ -332,7 +332,7 @@ static void check_sdpa(const Attend *a) {
     check("sdpa out", out.data, want.out, n_queries * D);
     check("sdpa log-sum-exp", tensors[8], want.lse, n_queries);
     if (a->n_q == a->n_k) {
-        float *workspace = numbers_new(sdpa_backward_bytes(a->B, a->H, a->share, a->n_q, D), 20, 1);
+        float *workspace = numbers_new(sdpa_backward_workspace(a->B, a->H, a->share, a->n_q, D), 20, 1);
         sdpa_backward(dq, dk, dv, dout, out, tensors[8], q, k, v, workspace, a->B, a->H, a->n_q, D);
         if (a->n_q > 1) check("sdpa dq", dq.data, want.dq, n_queries * D);
         if (a->n_q > 1) check("sdpa dk", dk.data, want.dk, n_keys * D);
