@@ -6,20 +6,21 @@
 #include "core/checkpoint.h"
 #include "core/clock.h"
 #include "core/engine.h"
+#include "core/evaluate.h"
 #include "core/files.h"
 #include "core/fit.h"
 #include "core/flops.h"
+#include "core/generate.h"
 #include "core/info.h"
 #include "core/json_file.h"
 #include "core/log.h"
 #include "core/model_folder.h"
+#include "core/open_engine.h"
 #include "core/options.h"
 #include "core/pack.h"
 #include "core/progress.h"
 #include "core/run.h"
-#include "core/sampler.h"
 #include "core/schedule.h"
-#include "core/tokenizer.h"
 #include "dataloader.h"
 
 #include <math.h>
@@ -29,7 +30,7 @@
 #include <string.h>
 #include <unistd.h>
 
-// ---- engines
+// ---- the engine
 
 // The GPU where it is asked for, or where --device auto finds one. NULL on error. What only plans need not
 // see a GPU.
@@ -45,19 +46,6 @@ static const EngineApi *choose_engine(int device, bool plans, Error *error) {
     if (device != DEVICE_CUDA) return engine_cpu();
     error_set(error, STATUS_USAGE, "--device cuda: %s, or use --device cpu", why);
     return NULL;
-}
-
-// An engine whose plan fits; `bytes` receives what it takes.
-static Engine *open_engine(const EngineApi *api, const EngineConfig *config, size_t *bytes, Error *error) {
-    MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
-    Engine *engine = NULL;
-    if (model_config_check(&config->model, error) && api->plan(config, plan, error) &&
-        fit_check(api, config, plan, error)) {
-        engine = api->create(config, error);
-        *bytes = plan->total;
-    }
-    free(plan);
-    return engine;
 }
 
 // ---- train
@@ -170,7 +158,7 @@ static bool open_data(Trainer *t, Error *error) {
 // Weights: those of the checkpoint, of --init, or drawn from the seed.
 static bool open_model(Trainer *t, const EngineApi *api, Error *error) {
     size_t bytes = 0;
-    t->engine = open_engine(api, &t->run.engine, &bytes, error);
+    t->engine = engine_open(api, &t->run.engine, &bytes, error);
     if (!t->engine) return false;
     t->gigabytes = (double)bytes / 1e9;
     engine_draw_weights(t->engine, (uint64_t)t->options->seed, t->run.checkpoint || t->options->init);
@@ -358,199 +346,14 @@ static bool command_train(Options *options, Error *error) {
 
 // ---- eval and generate
 
-// The folder behind --model: a model folder as it is, or the last checkpoint of a run.
-static char *find_model(const Options *options, Error *error) {
-    if (!options->model) {
-        error_set(error, STATUS_USAGE,
-                  "--model is missing: a checkpoint, a run or a Hugging Face Llama folder");
-        return NULL;
-    }
-    char *config = path_join(options->model, "config.json");
-    char *folder = file_exists(config) ? strdup(options->model) : checkpoint_find(options->model, error);
-    free(config);
-    return folder;
-}
-
-static bool is_checkpoint(const char *folder) {
-    char *trainer = path_join(folder, "trainer");
-    bool is = folder_exists(trainer);
-    free(trainer);
-    return is;
-}
-
-// Opens an engine that only evaluates or decodes, with the model's weights; gates that the folder lacks are
-// drawn. `config` holds what else is wanted of the engine.
-static Engine *open_model_folder(const char *folder, const Options *options, EngineConfig *config,
-                                 Error *error) {
-    size_t bytes;
-    const EngineApi *api = choose_engine(options->device, options->dry_run, error);
-    Engine *engine = api ? open_engine(api, config, &bytes, error) : NULL;
-    if (!engine) return NULL;
-    if (engine->table.frozen_size > 0) engine_draw_weights(engine, (uint64_t)options->seed, true);
-    if (is_checkpoint(folder) ? checkpoint_load(engine, folder, error)
-                              : model_folder_load(engine, folder, error)) {
-        return engine;
-    }
-    engine_destroy(engine);
-    return NULL;
-}
-
-typedef struct {
-    int64_t sequences, targets, bytes;
-    double nats, seconds;
-} Evaluation;
-
-static bool evaluate_data(Engine *engine, DataLoader *data, int64_t sequences, Attention attention,
-                          Evaluation *sum, Error *error) {
-    int64_t N = data->seq_len;
-    int32_t *tokens = (int32_t *)alloc_or_exit((size_t)(N + 1), sizeof *tokens);
-    double start = now();
-    bool ok = true;
-    for (int64_t i = 0; ok && i < sequences; i++) {
-        double nats = 0;
-        ok = dataloader_read(data, i * N, 1, tokens, error) &&
-             engine_evaluate(engine, tokens, 1, N, attention, &nats, error);
-        for (int64_t n = 1; ok && n <= N; n++) sum->bytes += tokens[n] < TOKEN_BOS;
-        sum->nats += nats;
-    }
-    sum->sequences = sequences;
-    sum->targets = sequences * N;
-    sum->seconds = now() - start;
-    free(tokens);
-    if (ok && !isfinite(sum->nats)) {
-        ok = error_set(error, STATUS_NONFINITE, "the loss is %f: the model's weights are of no use",
-                       sum->nats);
-    }
-    return ok;
-}
-
-static void print_evaluation(const Options *options, const char *folder, int64_t N, const Evaluation *sum) {
-    double per_target = sum->nats / (double)sum->targets;
-    json_t *json = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:o, s:o, s:f, s:f}", "model", folder, "data",
-        options->data, "attention", attention_name((Attention)options->eval_attention), "seq_len",
-        (json_int_t)N, "sequences", (json_int_t)sum->sequences, "targets", (json_int_t)sum->targets, "bytes",
-        (json_int_t)sum->bytes, "nats_per_target", per_target, "bits_per_byte",
-        json_number(sum->nats / (log(2.0) * (double)sum->bytes)), "perplexity", json_number(exp(per_target)),
-        "seconds", sum->seconds, "tokens_per_second", (double)sum->targets / sum->seconds);
-    json_dumpf(json, stdout, JSON_REAL_PRECISION(10));
-    printf("\n");
-    json_decref(json);
-}
-
-// Settings of the Lighthouse layer that the model was trained with, where the folder says so.
-static bool read_trained_settings(Options *options, const char *folder, Error *error) {
-    TrainerState state;
-    memset(&state, 0, sizeof state);
-    bool ok = !is_checkpoint(folder) ||
-              (checkpoint_read_state(folder, &state, error) &&
-               options_read_settings(options, state.settings, SOURCE_RESUME, folder, error));
-    json_decref(state.settings);
-    return ok;
-}
-
-static bool evaluate_folder(Options *options, const char *folder, Error *error) {
-    EngineConfig config;
-    memset(&config, 0, sizeof config);
-    if (!model_folder_config(folder, &config.model, &config.context, error)) return false;
-    if (!read_trained_settings(options, folder, error)) return false;
-    if (options->eval_seq_len > 0) config.context = options->eval_seq_len;
-    config.batch = 1;
-    config.use_lighthouse = options->eval_attention == ATTENTION_LIGHTHOUSE;
-    config.lighthouse = options_lighthouse(options);
-    if (!options_dense_layers(options->dense_layers, config.model.n_layers, config.dense_layer, error))
-        return false;
-    if (config.use_lighthouse) {
-        Hierarchy hierarchy;
-        if (!hierarchy_create(&config.lighthouse, config.context, &hierarchy, error)) return false;
-        hierarchy_warn(&hierarchy);
-    }
-
-    DataLoader data;
-    if (!dataloader_open(&data, options->data, config.context, config.model.vocab_size, error)) return false;
-    int64_t sequences = data.n_sequences;
-    if (options->eval_batches > 0 && options->eval_batches < sequences) sequences = options->eval_batches;
-    Evaluation sum;
-    memset(&sum, 0, sizeof sum);
-    Engine *engine = open_model_folder(folder, options, &config, error);
-    bool ok =
-        engine && evaluate_data(engine, &data, sequences, (Attention)options->eval_attention, &sum, error);
-    if (ok) print_evaluation(options, folder, config.context, &sum);
-    engine_destroy(engine);
-    dataloader_close(&data);
-    return ok;
-}
-
 static bool command_eval(Options *options, Error *error) {
-    if (!options->data) {
-        return error_set(error, STATUS_USAGE,
-                         "--data is missing: the shards to evaluate on, as --data 'data/val_*.bin'");
-    }
-    char *folder = find_model(options, error);
-    bool ok = folder && evaluate_folder(options, folder, error);
-    free(folder);
-    return ok;
-}
-
-static bool logits_finite(const float *logits, Error *error) {
-    for (int token = 0; token < TOKEN_COUNT; token++) {
-        if (isfinite(logits[token])) continue;
-        return error_set(error, STATUS_NONFINITE,
-                         "the logit of token %d is %f: the model's weights are of no use", token,
-                         (double)logits[token]);
-    }
-    return true;
-}
-
-// Writes prompt and sampled bytes to standard output, until --max-bytes or the end of a document.
-static bool sample(Engine *engine, const Options *options, Error *error) {
-    int64_t n_prompt = (int64_t)strlen(options->prompt), position = 0;
-    Sampler sampler = {options->temperature, options->top_p, (uint64_t)options->sample_seed};
-    int32_t *tokens = (int32_t *)alloc_or_exit((size_t)n_prompt + 1, sizeof *tokens);
-    float *logits = (float *)alloc_or_exit((size_t)engine->config.model.vocab_size, sizeof *logits);
-    int64_t count = tokenizer_encode(options->prompt, n_prompt, tokens);
-    bool ok = true;
-    fputs(options->prompt, stdout);
-    for (int64_t i = 0; ok && i < options->max_bytes; i++) {
-        ok = engine_decode(engine, tokens, count, position, logits, error);
-        if (!ok) break;
-        ok = logits_finite(logits, error);
-        if (!ok) break;
-        position += count;
-        count = 1;
-        tokens[0] = sampler_draw(&sampler, logits, TOKEN_COUNT, (uint64_t)i);
-        if (tokens[0] >= TOKEN_BOS) break;
-        putchar(tokens[0]);
-        fflush(stdout);
-    }
-    putchar('\n');
-    free(logits);
-    free(tokens);
-    return ok;
+    const EngineApi *api = choose_engine(options->device, false, error);
+    return api && evaluate_model(api, options, error);
 }
 
 static bool command_generate(Options *options, Error *error) {
-    EngineConfig config;
-    memset(&config, 0, sizeof config);
-    char *folder = find_model(options, error);
-    bool ok = folder && model_folder_config(folder, &config.model, &config.context, error);
-    if (ok && config.model.vocab_size < TOKEN_COUNT) {
-        ok = error_set(error, STATUS_USAGE, "%s: a vocabulary of %lld is no byte vocabulary", folder,
-                       (long long)config.model.vocab_size);
-    }
-    int64_t needed = (int64_t)strlen(options->prompt) + 1 + options->max_bytes;
-    if (ok && needed > config.context) {
-        warn("prompt and --max-bytes reach %lld tokens; the model was trained on %lld", (long long)needed,
-             (long long)config.context);
-    }
-    config.batch = 1;
-    config.context = 256; // rows of activations: a prompt goes through in pieces of these
-    config.cache = needed;
-    Engine *engine = ok ? open_model_folder(folder, options, &config, error) : NULL;
-    ok = engine && sample(engine, options, error);
-    engine_destroy(engine);
-    free(folder);
-    return ok;
+    const EngineApi *api = choose_engine(options->device, false, error);
+    return api && generate_text(api, options, error);
 }
 
 // ---- pack and info

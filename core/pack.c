@@ -1,6 +1,7 @@
 // pack: text files and folders to training and validation shards; see pack.h.
 #include "pack.h"
 
+#include "clock.h"
 #include "json_lines.h"
 #include "pack_input.h"
 #include "pack_output.h"
@@ -344,7 +345,7 @@ bool pack_run(const PackConfig *config, PackReport *report, Error *error) {
     memset(report, 0, sizeof *report);
     pack.config = config;
     pack.report = report;
-    double start = clock_seconds();
+    double start = now();
     if (!check_config(config, error) ||
         !pack_inputs_list(config->inputs, config->n_inputs, &pack.inputs, error)) {
         return false;
@@ -362,6 +363,6 @@ bool pack_run(const PackConfig *config, PackReport *report, Error *error) {
         ok = false;
     }
     pack_inputs_free(&pack.inputs);
-    report->seconds = clock_seconds() - start;
+    report->seconds = now() - start;
     return ok;
 }

@@ -1,34 +1,29 @@
 // Progress of `pack` on standard error; see pack_progress.h.
 #include "pack_progress.h"
 
+#include "clock.h"
+
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BAR_WIDTH         24
 #define TERMINAL_INTERVAL 0.2 // seconds
 #define PLAIN_INTERVAL    30.0
 
-double clock_seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 void pack_progress_start(PackProgress *progress, bool enabled) {
     progress->enabled = enabled;
     progress->terminal = isatty(STDERR_FILENO);
-    progress->started = progress->shown = clock_seconds();
+    progress->started = progress->shown = now();
 }
 
 // Whether enough time has passed since the last sign of life.
 static bool is_due(PackProgress *progress) {
-    double now = clock_seconds();
+    double time = now();
     if (!progress->enabled ||
-        now - progress->shown < (progress->terminal ? TERMINAL_INTERVAL : PLAIN_INTERVAL)) {
+        time - progress->shown < (progress->terminal ? TERMINAL_INTERVAL : PLAIN_INTERVAL)) {
         return false;
     }
-    progress->shown = now;
+    progress->shown = time;
     return true;
 }
 

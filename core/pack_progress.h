@@ -11,10 +11,8 @@ extern "C" {
 
 typedef struct {
     bool enabled, terminal;
-    double started, shown; // seconds of the monotonic clock
+    double started, shown; // by now()
 } PackProgress;
-
-double clock_seconds(void);
 
 void pack_progress_start(PackProgress *progress, bool enabled);
 // Input bytes read of all, and documents so far. Shown a few times a second on a terminal, twice a minute
