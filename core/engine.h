@@ -66,6 +66,8 @@ typedef struct {
     bool (*update)(Engine *engine, const AdamW *adamw, double *grad_norm, Error *error);
     bool (*decode)(Engine *engine, const int32_t *tokens, int64_t count, int64_t position, float *logits,
                    Error *error);
+    bool (*predict)(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context, float *logits,
+                    Error *error);
     void (*read)(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count, float *out);
     void (*write)(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count, const float *in);
     void (*read_selection)(Engine *engine, int layer, int32_t *entries);
@@ -114,6 +116,14 @@ static inline bool engine_update(Engine *engine, const AdamW *adamw, double *gra
 static inline bool engine_decode(Engine *engine, const int32_t *tokens, int64_t count, int64_t position,
                                  float *logits, Error *error) {
     return engine->api->decode(engine, tokens, count, position, logits, error);
+}
+
+// The logits after the last token of each sequence, under dense attention, in one pass without a cache. Any
+// batch and context whose product is within the configuration's, and the context too.
+// tokens: (batch, context)   logits: (batch, V)
+static inline bool engine_predict(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context,
+                                  float *logits, Error *error) {
+    return engine->api->predict(engine, tokens, batch, context, logits, error);
 }
 
 // Elements [start, start + count) of a parameter, its gradient or a moment.

@@ -324,6 +324,14 @@ static double loss(CpuEngine *e, real *dx, const int32_t *tokens, int64_t B, int
     return nats;
 }
 
+// Logits of one row of the pass behind `forward`.   logits: (V)
+static void logits_of_row(CpuEngine *e, int64_t row, float *logits) {
+    const ModelConfig *m = &e->base.config.model;
+    matmul_forward(e->logits, e->final_normed + row * m->dim, tensor(e, e->weights, PARAM_HEAD, -1), 1,
+                   m->dim, m->vocab_size);
+    for (int64_t i = 0; i < m->vocab_size; i++) logits[i] = (float)e->logits[i];
+}
+
 static bool cpu_forward_backward(Engine *engine, const int32_t *tokens, Attention attention,
                                  int64_t total_targets, double *nats, Error *error) {
     CpuEngine *e = (CpuEngine *)engine;
@@ -354,7 +362,6 @@ static bool cpu_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, i
 static bool cpu_decode(Engine *engine, const int32_t *tokens, int64_t count, int64_t position, float *logits,
                        Error *error) {
     CpuEngine *e = (CpuEngine *)engine;
-    const ModelConfig *m = &engine->config.model;
     if (position + count > engine->config.cache) {
         return error_set(error, STATUS_USAGE, "%lld tokens do not fit the cache of %lld tokens",
                          (long long)(position + count), (long long)engine->config.cache);
@@ -370,9 +377,21 @@ static bool cpu_decode(Engine *engine, const int32_t *tokens, int64_t count, int
         pass.cache_v = e->cache_v;
         forward(e, &pass, tokens + done, 0);
     }
-    matmul_forward(e->logits, e->final_normed + (pass.N - 1) * m->dim, tensor(e, e->weights, PARAM_HEAD, -1),
-                   1, m->dim, m->vocab_size);
-    for (int64_t i = 0; i < m->vocab_size; i++) logits[i] = (float)e->logits[i];
+    logits_of_row(e, pass.N - 1, logits);
+    return true;
+}
+
+static bool cpu_predict(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context, float *logits,
+                        Error *error) {
+    CpuEngine *e = (CpuEngine *)engine;
+    BlockPass pass;
+    assert(batch * context <= engine->config.batch * engine->config.context &&
+           context <= engine->config.context);
+    if (!make_pass(e, &pass, NULL, batch, context, ATTENTION_DENSE, error)) return false;
+    forward(e, &pass, tokens, context);
+    for (int64_t b = 0; b < batch; b++) {
+        logits_of_row(e, (b + 1) * context - 1, logits + b * engine->config.model.vocab_size);
+    }
     return true;
 }
 
@@ -442,6 +461,7 @@ const EngineApi *engine_cpu(void) {
                                   cpu_evaluate,
                                   cpu_update,
                                   cpu_decode,
+                                  cpu_predict,
                                   cpu_read,
                                   cpu_write,
                                   cpu_read_selection,

@@ -395,10 +395,20 @@ static bool cuda_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, 
     return fetch_nats(e, nats, error);
 }
 
+// Logits of one row of the pass behind `forward`; they are there when the stream is done.   logits: (V)
+static bool fetch_logits(CudaEngine *e, int64_t row, float *logits, Error *error) {
+    const ModelConfig *m = &e->base.config.model;
+    TRY(matmul_forward_float32(e->tools.matmul, e->last_logits, e->scratch.normed + row * m->dim,
+                               e->copies + offset_of(e, PARAM_HEAD, -1), 1, m->dim, m->vocab_size, error));
+    CUDA_TRY(cudaMemcpyAsync(logits, e->last_logits, (size_t)m->vocab_size * sizeof *logits,
+                             cudaMemcpyDeviceToHost, e->context.stream),
+             error);
+    return true;
+}
+
 static bool cuda_decode(Engine *engine, const int32_t *tokens, int64_t count, int64_t position, float *logits,
                         Error *error) {
     CudaEngine *e = (CudaEngine *)engine;
-    const ModelConfig *m = &engine->config.model;
     if (position + count > engine->config.cache) {
         return error_set(error, STATUS_USAGE, "%lld tokens do not fit the cache of %lld tokens",
                          (long long)(position + count), (long long)engine->config.cache);
@@ -415,11 +425,24 @@ static bool cuda_decode(Engine *engine, const int32_t *tokens, int64_t count, in
         TRY(upload_tokens(e, tokens + done, pass.N, error));
         TRY(forward(e, &pass, 0, error));
     }
-    TRY(matmul_forward_float32(e->tools.matmul, e->last_logits, e->scratch.normed + (pass.N - 1) * m->dim,
-                               e->copies + offset_of(e, PARAM_HEAD, -1), 1, m->dim, m->vocab_size, error));
-    CUDA_TRY(cudaMemcpyAsync(logits, e->last_logits, (size_t)m->vocab_size * sizeof *logits,
-                             cudaMemcpyDeviceToHost, e->context.stream),
-             error);
+    TRY(fetch_logits(e, pass.N - 1, logits, error));
+    cuda_part_end(&e->clock);
+    CUDA_TRY(cudaStreamSynchronize(e->context.stream), error);
+    return true;
+}
+
+static bool cuda_predict(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context, float *logits,
+                         Error *error) {
+    CudaEngine *e = (CudaEngine *)engine;
+    BlockPass pass;
+    assert(batch * context <= engine->config.batch * engine->config.context &&
+           context <= engine->config.context);
+    TRY(make_pass(e, &pass, NULL, batch, context, ATTENTION_DENSE, error));
+    TRY(upload_tokens(e, tokens, batch * context, error));
+    TRY(forward(e, &pass, context, error));
+    for (int64_t b = 0; b < batch; b++) {
+        TRY(fetch_logits(e, (b + 1) * context - 1, logits + b * engine->config.model.vocab_size, error));
+    }
     cuda_part_end(&e->clock);
     CUDA_TRY(cudaStreamSynchronize(e->context.stream), error);
     return true;
@@ -512,6 +535,7 @@ const EngineApi *engine_cuda(void) {
                                   cuda_evaluate,
                                   cuda_update,
                                   cuda_decode,
+                                  cuda_predict,
                                   cuda_read,
                                   cuda_write,
                                   cuda_read_selection,

@@ -35,7 +35,7 @@ typedef struct {
     bf16 *x;            // (kept_inputs, rows, C)
     bf16 *dx;           // (rows, C)
     bf16 *logits;       // (cross_entropy_chunk(rows, V), V)
-    float *last_logits; // (V), of engine_decode
+    float *last_logits; // (V), of engine_decode and engine_predict
     double *nats;       // (rows) loss of each target
     double *total_nats; // (1)
     int32_t *tokens;    // (B (N+1))

@@ -73,7 +73,7 @@ static void plan_scratch(CudaEngine *e, MemoryPlan *plan) {
              s.back ? rmsnorm_slices(s.rows) * s.C : 0, sizeof(float));
     plan_add(plan, (void **)&e->logits, purpose, "logits", cross_entropy_chunk(s.rows, s.V) * s.V,
              sizeof(bf16));
-    plan_add(plan, (void **)&e->last_logits, purpose, "last logits", config->cache ? s.V : 0, sizeof(float));
+    plan_add(plan, (void **)&e->last_logits, purpose, "last logits", s.V, sizeof(float));
     plan_add(plan, (void **)&e->nats, purpose, "nats", s.rows, sizeof(double));
     plan_add(plan, (void **)&e->total_nats, purpose, "total nats", 1, sizeof(double));
     plan_add(plan, (void **)&e->tokens, purpose, "tokens", s.rows + config->batch, sizeof(int32_t));

@@ -254,6 +254,22 @@ static void check_decode(GpuChecks *checks, Engine *gpu, Engine *cpu, const int3
     gpu_check(checks, !refused, 0, "%s: decode refuses what its cache cannot hold", name);
 }
 
+// One long sequence, and a batch of more and shorter ones than the configuration's.
+static void check_predict(GpuChecks *checks, Engine *gpu, Engine *cpu, const int32_t *tokens,
+                          const char *name) {
+    const EngineConfig *config = &gpu->config;
+    const int64_t shapes[][2] = {{1, config->context}, {2 * config->batch, config->context / 2}};
+    int64_t V = config->model.vocab_size;
+    Floats a((size_t)(2 * config->batch * V)), b(a.size());
+    Error error;
+    for (const int64_t *shape : shapes) {
+        must(engine_predict(gpu, tokens, shape[0], shape[1], a.data(), &error), &error);
+        must(engine_predict(cpu, tokens, shape[0], shape[1], b.data(), &error), &error);
+        gpu_check(checks, gpu_error(a.data(), b.data(), shape[0] * V), BOUND_LOGITS,
+                  "%s: predict %lld x %lld", name, (long long)shape[0], (long long)shape[1]);
+    }
+}
+
 // The CPU's gradients in both engines, then one update each.
 static void check_update(GpuChecks *checks, Engine *gpu, Engine *cpu, const char *name) {
     Error error;
@@ -338,6 +354,7 @@ static void check_model(GpuChecks *checks, const EngineConfig *config, const cha
     compare_pass(checks, gpu, cpu, tokens.data(), ATTENTION_LIGHTHOUSE, name);
     check_evaluate(checks, gpu, cpu, tokens.data(), name);
     check_decode(checks, gpu, cpu, tokens.data(), name);
+    check_predict(checks, gpu, cpu, tokens.data(), name);
     check_update(checks, gpu, cpu, name);
     check_refusals(checks, gpu, config, name);
     engine_destroy(cpu);

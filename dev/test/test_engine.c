@@ -396,6 +396,28 @@ static void test_decode_refuses_more_than_the_cache_holds(void **state) {
     engine_destroy(engine);
 }
 
+// Rows of unlike batches and contexts within the same engine, against each sequence decoded by itself.
+static void test_predict_is_the_model(void **state) {
+    (void)state;
+    enum { ROWS = 150 };
+    static const int64_t shapes[][2] = {{1, 150}, {2, 75}, {3, 37}, {150, 1}, {1, 1}};
+    Engine *engine = create_decoder(ROWS, ROWS);
+    int32_t *tokens = new_tokens(ROWS, 11);
+    float *logits = (float *)alloc_or_exit(ROWS * VOCABULARY, sizeof *logits), single[VOCABULARY];
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        int64_t B = shapes[i][0], N = shapes[i][1];
+        Error error;
+        if (!engine_predict(engine, tokens, B, N, logits, &error)) fail_msg("%s", error.message);
+        for (int64_t b = 0; b < B; b++) {
+            decode(engine, tokens + b * N, N, 0, single);
+            assert_close(logits + b * VOCABULARY, single);
+        }
+    }
+    free(logits);
+    free(tokens);
+    engine_destroy(engine);
+}
+
 // ---- tensors and memory
 
 static void test_read_and_write(void **state) {
@@ -501,6 +523,7 @@ int main(void) {
         cmocka_unit_test(test_decode_is_the_model),
         cmocka_unit_test(test_decode_in_pieces),
         cmocka_unit_test(test_decode_refuses_more_than_the_cache_holds),
+        cmocka_unit_test(test_predict_is_the_model),
         cmocka_unit_test(test_read_and_write),
         cmocka_unit_test(test_plan_is_what_create_takes),
         cmocka_unit_test(test_impossible_contexts),

@@ -36,8 +36,8 @@ static void fake_destroy(Engine *engine) {
 }
 
 static const EngineApi fake_api = {
-    "fake", NULL, NULL,      NULL,       NULL, NULL, fake_destroy, NULL, NULL,
-    NULL,   NULL, fake_read, fake_write, NULL, NULL, NULL,         NULL,
+    "fake", NULL, NULL, NULL,      NULL,       NULL, fake_destroy, NULL, NULL,
+    NULL,   NULL, NULL, fake_read, fake_write, NULL, NULL,         NULL, NULL,
 };
 
 Engine *fake_engine_create(const ModelConfig *model, bool gla_gates) {
