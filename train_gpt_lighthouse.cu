@@ -15,6 +15,7 @@
 #include "core/json_file.h"
 #include "core/log.h"
 #include "core/model_folder.h"
+#include "core/niah.h"
 #include "core/open_engine.h"
 #include "core/options.h"
 #include "core/pack.h"
@@ -344,11 +345,16 @@ static bool command_train(Options *options, Error *error) {
     return ok;
 }
 
-// ---- eval and generate
+// ---- eval, niah and generate
 
 static bool command_eval(Options *options, Error *error) {
     const EngineApi *api = choose_engine(options->device, false, error);
     return api && evaluate_model(api, options, error);
+}
+
+static bool command_niah(const Options *options, Error *error) {
+    const EngineApi *api = choose_engine(options->device, false, error);
+    return api && niah_measure(api, options, error);
 }
 
 static bool command_generate(Options *options, Error *error) {
@@ -411,6 +417,7 @@ int main(int argc, char **argv) {
         case COMMAND_EVAL: ok = command_eval(&options, &error); break;
         case COMMAND_GENERATE: ok = command_generate(&options, &error); break;
         case COMMAND_BENCH: ok = command_bench(&options, &error); break;
+        case COMMAND_NIAH: ok = command_niah(&options, &error); break;
         case COMMAND_INFO: ok = command_info(&options, &error); break;
         }
     }

@@ -68,7 +68,8 @@ static void advise_training(const EngineApi *api, const EngineConfig *config, si
     }
 }
 
-// What would fit, for `eval` and `generate`: one sequence, in a context or in a cache of keys and values.
+// What would fit, for `eval`, `niah` and `generate`: one sequence, in a context or in a cache of keys and
+// values.
 static void advise_inference(const EngineApi *api, const EngineConfig *config, size_t available, char *advice,
                              size_t size) {
     EngineConfig other = *config;
@@ -80,7 +81,7 @@ static void advise_inference(const EngineApi *api, const EngineConfig *config, s
     } else if (config->cache > 0) {
         snprintf(advice, size, "prompt and --max-bytes together may be %lld tokens", (long long)tokens);
     } else {
-        snprintf(advice, size, "the largest context that would fit is --seq-len %lld", (long long)tokens);
+        snprintf(advice, size, "the longest sequence that would fit has %lld tokens", (long long)tokens);
     }
 }
 

@@ -9,8 +9,7 @@ extern "C" {
 #endif
 
 // `plan` is that of `config`. Where it does not fit, an error (status 4) with the figures and with the
-// largest setting of --recompute, --batch or --seq-len (without training: of --seq-len or --max-bytes) that
-// would.
+// largest setting of --recompute, --batch or --seq-len that would (without training: the longest sequence).
 bool fit_check(const EngineApi *api, const EngineConfig *config, const MemoryPlan *plan, Error *error);
 
 #ifdef __cplusplus

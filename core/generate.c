@@ -53,10 +53,7 @@ bool generate_text(const EngineApi *api, const Options *options, Error *error) {
     memset(&config, 0, sizeof config);
     char *folder = model_find(options, error);
     bool ok = folder && model_folder_config(folder, &config.model, &config.context, error);
-    if (ok && config.model.vocab_size < TOKEN_COUNT) {
-        ok = error_set(error, STATUS_USAGE, "%s: a vocabulary of %lld is no byte vocabulary", folder,
-                       (long long)config.model.vocab_size);
-    }
+    ok = ok && model_check_bytes(&config.model, folder, error);
     int64_t needed = (int64_t)strlen(options->prompt) + 1 + options->max_bytes;
     if (ok && needed > config.context) {
         warn("prompt and --max-bytes reach %lld tokens; the model was trained on %lld", (long long)needed,

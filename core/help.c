@@ -75,6 +75,24 @@ const CommandRow COMMANDS[COMMAND_COUNT] = {
      "  train_gpt_lighthouse bench attention --attention lighthouse --seq-len 1048576 --levels 4 --topk "
      "4096\n"
      "  train_gpt_lighthouse bench step --preset 530m --repeats 5\n"},
+    {COMMAND_NIAH, "niah", "", 0,
+     "needle in a haystack: whether a model finds a passkey, by length and depth",
+     "A trial is the mark that begins a document, filler, the needle, more filler and the question, N tokens "
+     "in "
+     "all:\n"
+     "\n"
+     "  filler  \"\\nThe passkey is D.\\n\"  filler  \"\\nThe passkey is \"\n"
+     "\n"
+     "D is a random digit, filler is bytes drawn evenly from A-Z, a-z and 0-9, and the depth is the share of "
+     "it "
+     "before\n"
+     "the needle. The answer is the digit whose token has the highest logit among the ten, under dense "
+     "attention; chance\n"
+     "is 10 %. Prints one JSON object: the mean retrieval rate with its 95 % interval (Wilson's score), the "
+     "rates by\n"
+     "length, by depth and of each cell. --out also gets every trial and a heat map.\n"
+     "\n"
+     "  train_gpt_lighthouse niah --model run --out niah\n"},
     {COMMAND_INFO, "info", " [PATH]", 1, "show this build, or what a shard, checkpoint or run holds",
      "Without PATH: version, libraries, devices. With one: a shard, a checkpoint or model folder, a run, or "
      "a folder of\n"

@@ -5,6 +5,7 @@
 #include "files.h"
 #include "fit.h"
 #include "model_folder.h"
+#include "tokenizer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,12 @@ char *model_find(const Options *options, Error *error) {
     char *folder = file_exists(config) ? strdup(options->model) : checkpoint_find(options->model, error);
     free(config);
     return folder;
+}
+
+bool model_check_bytes(const ModelConfig *model, const char *folder, Error *error) {
+    if (model->vocab_size >= TOKEN_COUNT) return true;
+    return error_set(error, STATUS_USAGE, "%s: a vocabulary of %lld is no byte vocabulary", folder,
+                     (long long)model->vocab_size);
 }
 
 bool model_is_checkpoint(const char *folder) {

@@ -16,6 +16,9 @@ Engine *engine_open(const EngineApi *api, const EngineConfig *config, size_t *by
 // NULL on error (status 2 where the option is missing, 3 where nothing of use is there).
 char *model_find(const Options *options, Error *error);
 
+// Says (status 2) where a model's vocabulary is too small for bytes and the marks of documents.
+bool model_check_bytes(const ModelConfig *model, const char *folder, Error *error);
+
 // Whether a model folder is a checkpoint of this program.
 bool model_is_checkpoint(const char *folder);
 

@@ -22,6 +22,7 @@ const OptionRow OPTION_TABLE[OPTION_COUNT] = {
 #define GENERATE COMMAND_GENERATE
 #define INFO     COMMAND_INFO
 #define BENCH    COMMAND_BENCH
+#define NIAH     COMMAND_NIAH
 #define STEERS   OPTION_STEERS
 #define FIXED    OPTION_FIXED
 #define OPTION(type, field, name, commands, standard, lowest, highest, choices, flags, group, value, help) \
@@ -45,6 +46,7 @@ const OptionRow OPTION_TABLE[OPTION_COUNT] = {
 #undef GENERATE
 #undef INFO
 #undef BENCH
+#undef NIAH
 #undef STEERS
 #undef FIXED
 };

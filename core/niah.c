@@ -1,0 +1,225 @@
+// `niah`: needle in a haystack; see niah.h.
+#include "niah.h"
+
+#include "clock.h"
+#include "model_folder.h"
+#include "niah_report.h"
+#include "open_engine.h"
+#include "passkey.h"
+#include "tokenizer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MIN_LENGTH 64
+#define MAX_LENGTH ((int64_t)1 << 29)
+
+// ---- Lists
+
+// The next number of a list, and what is behind it and its comma; false where there is no number.
+static bool list_next(const char **at, double *number) {
+    char *end;
+    *number = strtod(*at, &end);
+    if (end == *at) return false;
+    if (*end == 'K' || *end == 'k') {
+        *number *= 1024;
+        end++;
+    }
+    if (*end && *end != ',') return false;
+    if (*end && !end[1]) return false; // a comma with nothing behind it
+    *at = *end ? end + 1 : end;
+    return true;
+}
+
+bool niah_parse_lengths(NiahGrid *grid, const char *list, Error *error) {
+    const char *at = list;
+    double number = 0;
+    for (grid->n_lengths = 0; grid->n_lengths == 0 || *at; grid->n_lengths++) {
+        bool ok = grid->n_lengths < NIAH_MAX_STEPS && list_next(&at, &number) && number == floor(number) &&
+                  number >= MIN_LENGTH && number <= (double)MAX_LENGTH;
+        ok = ok && (grid->n_lengths == 0 || number > (double)grid->lengths[grid->n_lengths - 1]);
+        if (!ok) {
+            return error_set(
+                error, STATUS_USAGE,
+                "--lengths %s: must be up to %d rising numbers of tokens, from %d on, with commas "
+                "between, as 4K,8K,98304",
+                list, NIAH_MAX_STEPS, MIN_LENGTH);
+        }
+        grid->lengths[grid->n_lengths] = (int64_t)number;
+    }
+    return true;
+}
+
+bool niah_parse_depths(NiahGrid *grid, const char *list, Error *error) {
+    const char *at = list;
+    double number = 0;
+    for (grid->n_depths = 0; grid->n_depths == 0 || *at; grid->n_depths++) {
+        bool ok = grid->n_depths < NIAH_MAX_STEPS && list_next(&at, &number) && number >= 0 && number <= 100;
+        ok = ok && (grid->n_depths == 0 || number > grid->depths[grid->n_depths - 1]);
+        if (!ok) {
+            return error_set(
+                error, STATUS_USAGE,
+                "--depths %s: must be up to %d rising percentages with commas between, as 0,50,100", list,
+                NIAH_MAX_STEPS);
+        }
+        grid->depths[grid->n_depths] = number;
+    }
+    return true;
+}
+
+// The standard lengths that the model's context holds; the context alone where it holds none.
+static void standard_lengths(NiahGrid *grid, int64_t context) {
+    static const int64_t lengths[] = {4096, 8192, 16384, 32768, 65536, 98304};
+    grid->n_lengths = 0;
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths && lengths[i] <= context; i++) {
+        grid->lengths[grid->n_lengths++] = lengths[i];
+    }
+    if (grid->n_lengths == 0) grid->lengths[grid->n_lengths++] = context;
+}
+
+static bool make_grid(NiahGrid *grid, const Options *options, int64_t context, Error *error) {
+    grid->seed = (uint64_t)options->niah_seed;
+    grid->n_trials = options->trials;
+    if (!options->lengths) {
+        standard_lengths(grid, context);
+    } else if (!niah_parse_lengths(grid, options->lengths, error)) {
+        return false;
+    }
+    if (!niah_parse_depths(grid, options->depths, error)) return false;
+    int64_t longest = grid->lengths[grid->n_lengths - 1];
+    if (longest > context) {
+        warn("--lengths reach %lld tokens; the model was trained on %lld", (long long)longest,
+             (long long)context);
+    }
+    grid->trials = (NiahTrial *)alloc_or_exit(
+        (size_t)(grid->n_lengths * grid->n_depths) * (size_t)grid->n_trials, sizeof *grid->trials);
+    return true;
+}
+
+// ---- Trials
+
+// A trial's number: the same text for a length, depth and count whatever else is measured.
+// Lengths are below 2^30, and the option's bounds keep trials below 2^19.
+static uint64_t trial_number(int64_t length, double depth, int64_t trial) {
+    return (uint64_t)length << 33 | (uint64_t)llround(depth * 100) << 19 | (uint64_t)trial;
+}
+
+static void judge(NiahTrial *trial, const float *logits) {
+    const float *digits = logits + '0';
+    double sum = 0;
+    trial->answer = 0;
+    for (int i = 1; i < 10; i++) {
+        if (digits[i] > digits[trial->answer]) trial->answer = i;
+    }
+    for (int i = 0; i < 10; i++) sum += exp((double)digits[i] - digits[trial->answer]);
+    trial->probability = exp((double)digits[trial->digit] - digits[trial->answer]) / sum;
+}
+
+// Buffers of a pass.
+typedef struct {
+    char *text;      // (longest)
+    int32_t *tokens; // (batch, length), longest tokens at most
+    float *logits;   // (batch, V)
+} NiahBuffers;
+
+// Trials [first, first + count) of a length, counted over all depths.
+static bool run_batch(Engine *engine, const NiahGrid *grid, int l, int64_t first, int64_t count,
+                      const NiahBuffers *buffers, Error *error) {
+    int64_t length = grid->lengths[l], V = engine->config.model.vocab_size;
+    NiahTrial *trials = niah_trials(grid, l, 0) + first;
+    for (int64_t i = 0; i < count; i++) {
+        double depth = grid->depths[(first + i) / grid->n_trials];
+        uint64_t number = trial_number(length, depth, (first + i) % grid->n_trials);
+        trials[i].digit = passkey_text(grid->seed, number, depth / 100, length - 1, buffers->text);
+        tokenizer_encode(buffers->text, length - 1, buffers->tokens + i * length);
+    }
+    if (!engine_predict(engine, buffers->tokens, count, length, buffers->logits, error)) return false;
+    for (int64_t i = 0; i < count; i++) {
+        for (int token = '0'; token <= '9'; token++) {
+            float logit = buffers->logits[i * V + token];
+            if (isfinite(logit)) continue;
+            return error_set(error, STATUS_NONFINITE,
+                             "the logit of token %d is %f: the model's weights are of no use", token,
+                             (double)logit);
+        }
+        judge(&trials[i], buffers->logits + i * V);
+    }
+    return true;
+}
+
+static void show_progress(const NiahGrid *grid, int l, int64_t done, int64_t total) {
+    bool terminal = isatty(STDERR_FILENO);
+    if (done < total && !terminal) return;
+    fprintf(stderr, "%s%lld tokens: %lld of %lld trials", terminal ? "\r" : "", (long long)grid->lengths[l],
+            (long long)done, (long long)total);
+    if (done == total) {
+        NiahRate rate = niah_grid_rate(grid, l, l + 1, -1);
+        fprintf(stderr, ", %.1f %% found, %.1f s\n", 100.0 * (double)rate.found / (double)rate.trials,
+                grid->seconds[l]);
+    }
+}
+
+// As many sequences at once as make one of the longest.
+static bool run_grid(Engine *engine, NiahGrid *grid, Error *error) {
+    int64_t longest = grid->lengths[grid->n_lengths - 1], total = grid->n_depths * grid->n_trials;
+    int64_t most = longest / grid->lengths[0];
+    NiahBuffers buffers;
+    buffers.text = (char *)alloc_or_exit((size_t)longest, 1);
+    buffers.tokens = (int32_t *)alloc_or_exit((size_t)longest, sizeof *buffers.tokens);
+    buffers.logits = (float *)alloc_or_exit((size_t)(most * engine->config.model.vocab_size), sizeof(float));
+    bool ok = true;
+    for (int l = 0; ok && l < grid->n_lengths; l++) {
+        int64_t batch = longest / grid->lengths[l], count;
+        double start = now();
+        for (int64_t done = 0; ok && done < total; done += count) {
+            count = total - done < batch ? total - done : batch;
+            ok = run_batch(engine, grid, l, done, count, &buffers, error);
+            grid->seconds[l] = now() - start;
+            if (ok) show_progress(grid, l, done + count, total);
+        }
+    }
+    free(buffers.logits);
+    free(buffers.tokens);
+    free(buffers.text);
+    return ok;
+}
+
+// ---- The whole
+
+static bool measure_folder(const EngineApi *api, const Options *options, const char *folder, NiahGrid *grid,
+                           Error *error) {
+    EngineConfig config;
+    memset(&config, 0, sizeof config);
+    int64_t context;
+    if (!model_folder_config(folder, &config.model, &context, error)) return false;
+    if (!model_check_bytes(&config.model, folder, error) || !make_grid(grid, options, context, error)) {
+        return false;
+    }
+    config.batch = 1;
+    config.context = grid->lengths[grid->n_lengths - 1];
+    Engine *engine = engine_open_model(api, &config, folder, 0, error);
+    bool ok = engine && run_grid(engine, grid, error);
+    engine_destroy(engine);
+    return ok;
+}
+
+bool niah_measure(const EngineApi *api, const Options *options, Error *error) {
+    NiahGrid grid;
+    memset(&grid, 0, sizeof grid);
+    char *folder = model_find(options, error);
+    grid.model = folder;
+    bool ok = folder && measure_folder(api, options, folder, &grid, error);
+    if (ok) {
+        json_t *summary = niah_summary(&grid);
+        json_dumpf(summary, stdout, JSON_REAL_PRECISION(6));
+        printf("\n");
+        json_decref(summary);
+        ok = !options->out || niah_write(&grid, options->out, error);
+    }
+    free(grid.trials);
+    free(folder);
+    return ok;
+}
