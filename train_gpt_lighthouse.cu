@@ -379,7 +379,10 @@ static bool command_pack(Options *options, Error *error) {
                          !options->no_shuffle,
                          options->threads > 0 ? (int)options->threads : (int)cores,
                          options->max_bad,
-                         true};
+                         true,
+                         options->passkey_fraction,
+                         options->passkey_min,
+                         options->passkey_max};
     PackReport report;
     if (!pack_run(&config, &report, error)) return false;
     printf("packed %lld documents, %lld tokens into %lld training and %lld validation shards in %s "
@@ -388,6 +391,10 @@ static bool command_pack(Options *options, Error *error) {
            (long long)report.train.documents, (long long)report.train.tokens, (long long)report.train.shards,
            (long long)report.val.shards, options->out, (long long)report.val.documents,
            (long long)report.val.tokens);
+    if (report.passkeys.documents > 0) {
+        printf("of the training documents %lld are passkeys, %lld tokens\n",
+               (long long)report.passkeys.documents, (long long)report.passkeys.tokens);
+    }
     return true;
 }
 

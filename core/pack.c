@@ -5,6 +5,7 @@
 #include "json_lines.h"
 #include "pack_input.h"
 #include "pack_output.h"
+#include "pack_passkey.h"
 #include "pack_progress.h"
 #include "text_source.h"
 
@@ -293,6 +294,16 @@ static bool check_config(const PackConfig *config, Error *error) {
         return error_set(error, STATUS_USAGE, "--val-fraction %g must be at least 0 and below 1",
                          config->val_fraction);
     }
+    if (!(config->passkey_fraction >= 0 && config->passkey_fraction < 1)) {
+        return error_set(error, STATUS_USAGE, "--passkey-fraction %g must be at least 0 and below 1",
+                         config->passkey_fraction);
+    }
+    if (config->passkey_fraction > 0 &&
+        (config->passkey_min < PACK_PASSKEY_MIN || config->passkey_max < config->passkey_min)) {
+        return error_set(error, STATUS_USAGE,
+                         "--passkey-min %lld must be at least %d, and --passkey-max %lld no less than that",
+                         (long long)config->passkey_min, PACK_PASSKEY_MIN, (long long)config->passkey_max);
+    }
     if (config->threads < 1)
         return error_set(error, STATUS_USAGE, "--threads %d must be at least 1", config->threads);
     return true;
@@ -336,6 +347,7 @@ static bool pack_into_output(Pack *pack, Error *error) {
     if (!pack_output_finish(&pack->output, error)) return false;
     pack->report->train = pack->output.train.counts;
     pack->report->val = pack->output.val.counts;
+    pack->report->passkeys = pack->output.passkeys;
     return true;
 }
 

@@ -25,6 +25,8 @@ typedef struct {
     int threads;             // that parse, at least 1
     double max_bad_fraction; // malformed lines allowed, as a share of all lines of JSON
     bool progress;           // report on standard error while running
+    double passkey_fraction; // of the training tokens, in passkey documents that are mixed in; in [0, 1)
+    int64_t passkey_min, passkey_max; // tokens of one, marks included; see pack_passkey.h
 } PackConfig;
 
 // What PackConfig holds where the user says nothing.
@@ -38,6 +40,7 @@ typedef struct {
 
 typedef struct {
     PackCounts train, val;
+    PackCounts passkeys; // those of train that are passkey documents
     int64_t files;
     int64_t lines;           // of JSON, blank ones not counted
     int64_t malformed_lines; // left out

@@ -2,6 +2,7 @@
 #include "pack_output.h"
 
 #include "files.h"
+#include "pack_passkey.h"
 #include "tokenizer.h"
 
 #include <errno.h>
@@ -108,9 +109,11 @@ bool pack_output_open(PackOutput *output, const PackConfig *config, int64_t esti
     output->work_lock = -1;
     output->work = path_join(config->out, WORK_FOLDER);
     double val_tokens = (double)estimated_tokens * config->val_fraction;
+    if (config->passkey_fraction > 0) output->passkey = (char *)alloc_or_exit((size_t)config->passkey_max, 1);
     bool ok = folders_make(config->out, error) && refuse_old_shards(config->out, error);
     if (ok && config->shuffle) {
-        ok = plan_spills(output, &output->train, (double)estimated_tokens - val_tokens, error) &&
+        double train_tokens = ((double)estimated_tokens - val_tokens) / (1 - config->passkey_fraction);
+        ok = plan_spills(output, &output->train, train_tokens, error) &&
              plan_spills(output, &output->val, val_tokens, error);
     }
     ok = ok && open_work_folder(output, error);
@@ -172,26 +175,50 @@ static bool flush_spill(PackOutput *output, PackSplit *split, int64_t index, Err
     return ok;
 }
 
-static bool add_to_spill(PackOutput *output, PackSplit *split, const char *text, size_t size, Error *error) {
-    uint64_t hash = document_hash(output, output->n_documents, HASH_SHARD);
+static bool add_to_spill(PackOutput *output, PackSplit *split, int64_t document, const char *text,
+                         size_t size, Error *error) {
+    uint64_t hash = document_hash(output, document, HASH_SHARD);
     int64_t index = (int64_t)(hash % (uint64_t)split->n_spills);
     unsigned char header[RECORD_HEADER];
-    shard_put(header, 8, document_hash(output, output->n_documents, HASH_ORDER));
+    shard_put(header, 8, document_hash(output, document, HASH_ORDER));
     shard_put(header + 8, 8, size);
     bytes_append(&split->spills[index], header, sizeof header);
     bytes_append(&split->spills[index], text, size);
     return split->spills[index].size < output->spill_buffer || flush_spill(output, split, index, error);
 }
 
+static void count_document(PackCounts *counts, size_t size) {
+    counts->documents++;
+    counts->bytes += (int64_t)size;
+    counts->tokens += (int64_t)size + 2;
+}
+
+// `document` is its number.
+static bool add_document(PackOutput *output, PackSplit *split, int64_t document, const char *text,
+                         size_t size, Error *error) {
+    count_document(&split->counts, size);
+    return output->config->shuffle ? add_to_spill(output, split, document, text, size, error)
+                                   : add_in_order(output, split, text, size, error);
+}
+
+// Their numbers are negative, so that they change no decision on other documents.
+static bool add_passkeys(PackOutput *output, Error *error) {
+    const PackConfig *config = output->config;
+    double share = config->passkey_fraction;
+    while ((double)output->passkeys.tokens < share * (double)output->train.counts.tokens) {
+        int64_t number = output->passkeys.documents;
+        size_t size = pack_passkey(config, number, output->passkey);
+        count_document(&output->passkeys, size);
+        if (!add_document(output, &output->train, -1 - number, output->passkey, size, error)) return false;
+    }
+    return true;
+}
+
 bool pack_output_add(PackOutput *output, const char *text, size_t size, Error *error) {
-    PackSplit *split = is_validation(output, output->n_documents) ? &output->val : &output->train;
-    bool ok = output->config->shuffle ? add_to_spill(output, split, text, size, error)
-                                      : add_in_order(output, split, text, size, error);
-    output->n_documents++;
-    split->counts.documents++;
-    split->counts.bytes += (int64_t)size;
-    split->counts.tokens += (int64_t)size + 2;
-    return ok;
+    int64_t document = output->n_documents++;
+    bool val = is_validation(output, document);
+    return add_document(output, val ? &output->val : &output->train, document, text, size, error) &&
+           (val || add_passkeys(output, error));
 }
 
 // ---- Shuffle
@@ -313,6 +340,7 @@ void pack_output_close(PackOutput *output) {
         if (!tree_remove(output->work, &error)) warn("%s", error.message);
         close(output->work_lock);
     }
+    free(output->passkey);
     free(output->work);
     memset(output, 0, sizeof *output);
     output->work_lock = -1;

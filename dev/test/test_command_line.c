@@ -49,7 +49,7 @@ static void test_words(void **state) {
         {"pack --data x", "--data is no option of pack but of: train eval;"},
         {"eval --lr 1", "--lr is no option of eval but of: train;"},
         {"generate --attention dense", "--attention is no option of generate but of: train eval bench;"},
-        {"info --seed 1", "--seed is no option of info but of: pack train generate;"},
+        {"info --seed 1", "--seed is no option of info but of: pack train generate"},
         {"train -lr 1", "unknown option -lr; options begin with two dashes"},
         {"train --lr", "--lr needs a value"},
         {"train --data x --out", "--out needs a value"},

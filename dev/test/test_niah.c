@@ -150,7 +150,7 @@ static void test_lists(void **state) {
 static EngineApi told;
 static int64_t sight;   // tokens from the end within which the engine sees the needle; else it answers 3
 static int64_t largest; // tokens of its largest pass
-static int64_t sequences;
+static int64_t sequences, passes;
 
 static bool answer(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context, float *logits,
                    Error *error) {
@@ -158,6 +158,7 @@ static bool answer(Engine *engine, const int32_t *tokens, int64_t batch, int64_t
     int64_t V = engine->config.model.vocab_size;
     if (batch * context > largest) largest = batch * context;
     sequences += batch;
+    passes++;
     memset(logits, 0, (size_t)(batch * V) * sizeof *logits);
     char *text = (char *)alloc_or_exit((size_t)context, 1);
     for (int64_t b = 0; b < batch; b++) {
@@ -192,7 +193,7 @@ static json_t *measure(int64_t tokens, const char *lengths, const char *out) {
     told.create = create_told;
     told.predict = answer;
     sight = tokens;
-    largest = sequences = 0;
+    largest = sequences = passes = 0;
     bool ok = options_parse(&options, sizeof words / sizeof *words, words, &done, &error) &&
               niah_measure(&told, &options, &error);
     if (!ok) fail_msg("%s", error.message);
@@ -214,7 +215,8 @@ static void test_all_found(void **state) {
     assert_true(json_number_value(json_object_get(summary, "retrieval_rate")) == 1);
     assert_int_equal(json_integer_value(json_object_get(summary, "found")), 3 * 11 * 7);
     assert_int_equal(sequences, 3 * 11 * 7);
-    assert_int_equal(largest, 700); // seven of 100 tokens at once, two of 256, one of 700
+    assert_int_equal(largest, 700);
+    assert_int_equal(passes, 11 + 39 + 77); // seven of 100 tokens at once, two of 256, one of 700
     json_decref(summary);
 }
 
