@@ -2,9 +2,12 @@
 //
 // A shard is a header of 64 bytes and then its tokens, all little-endian:
 //
-//     0  magic "LHSHARD\n"          16  token count                  40  zero (16 bytes)
+//     0  magic "LHSHARD\n"          16  token count                  40  content, and zero
 //     8  version, 1                 24  document count               56  XXH3-64 of bytes 0 ... 55
 //    12  bytes a token, 2 or 4      32  XXH3-64 of the tokens        64  tokens
+//
+// Content (4 bytes) says what the tokens are: 0 bytes, with 256 and 257 around each document; 1 ids of
+// another tokenizer.
 //
 // The shards of a data set, sorted by name, are one stream of T tokens. There are n = floor((T-1)/N)
 // sequences of N inputs; sequence g is tokens [gN, gN+N], N+1 of them, the last one only a target. The cursor
@@ -33,12 +36,15 @@
 #define SHARD_MAGIC       "LHSHARD\n"
 #define SHARD_VERSION     1
 #define SHARD_HEADER_SIZE 64
+#define SHARD_BYTES       0 // what the tokens are
+#define SHARD_IDS         1
 #define SHARD_BLOCK       (1 << 20) // bytes written or checked at a time
 
 // ---- Format
 
 typedef struct {
     int token_bytes; // 2 or 4
+    int content;     // SHARD_BYTES or SHARD_IDS
     int64_t n_tokens;
     int64_t n_documents;
     uint64_t payload_hash;
@@ -62,6 +68,7 @@ static inline void shard_header_encode(const ShardHeader *header, unsigned char 
     shard_put(out + 16, 8, (uint64_t)header->n_tokens);
     shard_put(out + 24, 8, (uint64_t)header->n_documents);
     shard_put(out + 32, 8, header->payload_hash);
+    shard_put(out + 40, 4, (uint64_t)header->content);
     shard_put(out + 56, 8, XXH3_64bits(out, 56));
 }
 
@@ -105,6 +112,12 @@ static inline bool shard_header_decode(const char *path, const unsigned char *da
     header->n_tokens = (int64_t)shard_get(data + 16, 8);
     header->n_documents = (int64_t)shard_get(data + 24, 8);
     header->payload_hash = shard_get(data + 32, 8);
+    header->content = (int)shard_get(data + 40, 4);
+    if (header->content != SHARD_BYTES && header->content != SHARD_IDS) {
+        return error_set(error, STATUS_DATA,
+                         "shard %s holds tokens of kind %d, which this program does not know; pack it again",
+                         path, header->content);
+    }
     if (header->token_bytes != 2 && header->token_bytes != 4) {
         return error_set(error, STATUS_DATA, "shard %s has %d bytes a token, where 2 or 4 are known", path,
                          header->token_bytes);
@@ -333,6 +346,7 @@ typedef struct {
     int64_t vocab_size; // V
     int64_t n_tokens;   // T
     int64_t n_documents;
+    bool bytes;                 // the tokens are bytes, not ids of another tokenizer
     int64_t n_sequences;        // n = floor((T-1)/N)
     int64_t cursor;             // token position of the next sequence; see dataloader_seek
     int64_t epoch;              // wraps since opening; may be set, to go on with a saved count
@@ -454,7 +468,13 @@ static inline bool dataloader_open_shards(DataLoader *loader, const PathList *pa
         shard->first = loader->n_tokens;
         loader->n_tokens += shard->header.n_tokens;
         loader->n_documents += shard->header.n_documents;
+        if (shard->header.content != loader->shards[0].header.content) {
+            return error_set(error, STATUS_DATA,
+                             "shard %s holds %s, shard %s does not: they do not go together", paths->paths[i],
+                             shard->header.content == SHARD_BYTES ? "bytes" : "ready ids", paths->paths[0]);
+        }
     }
+    loader->bytes = loader->shards[0].header.content == SHARD_BYTES;
     return true;
 }
 

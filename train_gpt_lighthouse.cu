@@ -287,8 +287,9 @@ static bool validate(Trainer *t, Error *error) {
         int64_t sequences;
         if (!validation_loss(t, (Attention)attention, &loss, &sequences, error)) return false;
         progress_break(&t->progress);
-        printf("step %lld: validation loss %.4f nats a byte under %s attention (%lld sequences)\n",
-               (long long)t->state.step, loss, attention_name((Attention)attention), (long long)sequences);
+        printf("step %lld: validation loss %.4f nats a %s under %s attention (%lld sequences)\n",
+               (long long)t->state.step, loss, t->val.bytes ? "byte" : "token",
+               attention_name((Attention)attention), (long long)sequences);
         json_t *fields = json_pack("{s:o, s:s, s:I, s:f}", "loss", json_number(loss), "attention",
                                    attention_name((Attention)attention), "sequences", (json_int_t)sequences,
                                    "seconds", now() - start);
@@ -369,6 +370,7 @@ static bool command_pack(Options *options, Error *error) {
         return error_set(error, STATUS_USAGE, "pack needs files or folders of text; see pack --help");
     }
     if (!options->out) return error_set(error, STATUS_USAGE, "--out is missing: the folder for the shards");
+    static const int id_bytes[] = {0, 2, 4}; // by --tokens
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     PackConfig config = {(const char **)options->inputs,
                          options->n_inputs,
@@ -382,7 +384,10 @@ static bool command_pack(Options *options, Error *error) {
                          true,
                          options->passkey_fraction,
                          options->passkey_min,
-                         options->passkey_max};
+                         options->passkey_max,
+                         id_bytes[options->tokens],
+                         options->pack_vocab,
+                         options->document_end};
     PackReport report;
     if (!pack_run(&config, &report, error)) return false;
     printf("packed %lld documents, %lld tokens into %lld training and %lld validation shards in %s "

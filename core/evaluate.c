@@ -15,7 +15,8 @@
 #include <string.h>
 
 typedef struct {
-    int64_t sequences, targets, bytes;
+    int64_t sequences, targets;
+    int64_t bytes; // among the targets, of data that are bytes
     double nats, seconds;
 } Evaluation;
 
@@ -43,15 +44,21 @@ static bool evaluate_data(Engine *engine, DataLoader *data, int64_t sequences, A
     return ok;
 }
 
-static void print_evaluation(const Options *options, const char *folder, int64_t N, const Evaluation *sum) {
+// `bytes`: the tokens are bytes, so that there is a loss a byte.
+static void print_evaluation(const Options *options, const char *folder, int64_t N, bool bytes,
+                             const Evaluation *sum) {
     double per_target = sum->nats / (double)sum->targets;
-    json_t *json = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:o, s:o, s:f, s:f}", "model", folder, "data",
-        options->data, "attention", attention_name((Attention)options->eval_attention), "seq_len",
-        (json_int_t)N, "sequences", (json_int_t)sum->sequences, "targets", (json_int_t)sum->targets, "bytes",
-        (json_int_t)sum->bytes, "nats_per_target", per_target, "bits_per_byte",
-        json_number(sum->nats / (log(2.0) * (double)sum->bytes)), "perplexity", json_number(exp(per_target)),
-        "seconds", sum->seconds, "tokens_per_second", (double)sum->targets / sum->seconds);
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:f, s:o, s:f, s:f}", "model", folder, "data",
+                  options->data, "attention", attention_name((Attention)options->eval_attention), "seq_len",
+                  (json_int_t)N, "sequences", (json_int_t)sum->sequences, "targets", (json_int_t)sum->targets,
+                  "nats_per_target", per_target, "perplexity", json_number(exp(per_target)), "seconds",
+                  sum->seconds, "tokens_per_second", (double)sum->targets / sum->seconds);
+    if (bytes) {
+        double bits = sum->nats / (log(2.0) * (double)sum->bytes);
+        json_object_set_new(json, "bytes", json_integer(sum->bytes));
+        json_object_set_new(json, "bits_per_byte", json_number(bits));
+    }
     json_dumpf(json, stdout, JSON_REAL_PRECISION(10));
     printf("\n");
     json_decref(json);
@@ -94,7 +101,7 @@ static bool evaluate_folder(const EngineApi *api, Options *options, const char *
     Engine *engine = engine_open_model(api, &config, folder, (uint64_t)options->seed, error);
     bool ok =
         engine && evaluate_data(engine, &data, sequences, (Attention)options->eval_attention, &sum, error);
-    if (ok) print_evaluation(options, folder, config.context, &sum);
+    if (ok) print_evaluation(options, folder, config.context, data.bytes, &sum);
     engine_destroy(engine);
     dataloader_close(&data);
     return ok;

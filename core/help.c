@@ -14,7 +14,13 @@ const CommandRow COMMANDS[COMMAND_COUNT] = {
      "... and\n"
      "val_00000.bin ...; equal inputs and seed give equal shards on any machine.\n"
      "\n"
-     "  train_gpt_lighthouse pack c4/en/*.json.gz --out data --val-fraction 0.001\n"},
+     "With --tokens INPUT is files of token ids made elsewhere, arrays as numpy's tofile writes them. The "
+     "ids go "
+     "in as they\n"
+     "are, no mark is added; a document is a file, or what ends with the id --document-end.\n"
+     "\n"
+     "  train_gpt_lighthouse pack c4/en/*.json.gz --out data --val-fraction 0.001\n"
+     "  train_gpt_lighthouse pack ids.bin --tokens uint32 --vocab 128256 --document-end 128001 --out data\n"},
     {COMMAND_TRAIN, "train", "", 0, "train a model: start, resume, or switch to dense attention",
      "A run has two stages: most updates under Lighthouse attention, which is fast but only for training, "
      "then a short\n"
@@ -39,7 +45,7 @@ const CommandRow COMMANDS[COMMAND_COUNT] = {
     {COMMAND_EVAL, "eval", "", 0, "measure the loss of a model on shards",
      "Prints one JSON object: nats a target (begin and end of documents included), bits a byte = nats / (ln "
      "2 * bytes),\n"
-     "perplexity.\n"
+     "perplexity. Of shards of ready token ids, which are no bytes, bits a byte is left out.\n"
      "\n"
      "  train_gpt_lighthouse eval --model run --data 'data/val_*.bin'\n"},
     {COMMAND_GENERATE, "generate", "", 0, "sample text from a model",

@@ -32,8 +32,9 @@ void info_build(FILE *out, const EngineApi *engine) {
 static bool info_shard(FILE *out, const char *path, bool verify, Error *error) {
     Shard shard;
     if (!shard_open(&shard, path, error)) return false;
-    fprintf(out, "%s: shard of %lld tokens (%d bytes each) in %lld documents", path,
-            (long long)shard.header.n_tokens, shard.header.token_bytes, (long long)shard.header.n_documents);
+    fprintf(out, "%s: shard of %lld tokens (%d bytes each%s) in %lld documents", path,
+            (long long)shard.header.n_tokens, shard.header.token_bytes,
+            shard.header.content == SHARD_IDS ? ", ready ids" : "", (long long)shard.header.n_documents);
     bool ok = !verify || shard_verify(&shard, INT64_MAX, error);
     fprintf(out, "%s\n", !verify ? "" : ok ? ": hash right" : ": DAMAGED");
     shard_close(&shard);

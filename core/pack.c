@@ -1,8 +1,9 @@
-// pack: text files and folders to training and validation shards; see pack.h.
+// pack: text or ready ids to training and validation shards; see pack.h.
 #include "pack.h"
 
 #include "clock.h"
 #include "json_lines.h"
+#include "pack_ids.h"
 #include "pack_input.h"
 #include "pack_output.h"
 #include "pack_passkey.h"
@@ -31,6 +32,7 @@ typedef struct {
     int64_t n_lines;  // of JSON
     int64_t n_malformed;
     MalformedLine malformed[NAMED_LINES]; // the first of them
+    PackIdsFault ids_fault;               // of ready ids, the first
     bool parsed;
 } Block;
 
@@ -65,8 +67,14 @@ static void parse_line(Block *block, int64_t number, const char *line, size_t si
 }
 
 // Fills in the block's documents.
-static void parse_block(Block *block) {
+static void parse_block(const PackConfig *config, Block *block) {
     ByteBuffer *source = &block->source.text;
+    if (config->id_bytes > 0) {
+        block->text = *source;
+        memset(source, 0, sizeof *source);
+        pack_ids_split(config, &block->text, &block->sizes, &block->ids_fault);
+        return;
+    }
     if (!block->source.input->json_lines) {
         // The whole file is the document; binary files are none.
         block->text = *source;
@@ -91,6 +99,7 @@ static void parse_block(Block *block) {
 // ---- The pipeline: blocks in a ring; each is read, parsed and written, in this order, and released in order
 
 typedef struct {
+    const PackConfig *config;
     TextReader reader;
     Block *ring;
     int64_t capacity;
@@ -141,7 +150,7 @@ static void *parse_blocks(void *argument) {
         if (pipeline->n_claimed == pipeline->n_read) break;
         Block *block = &pipeline->ring[pipeline->n_claimed++ % pipeline->capacity];
         pthread_mutex_unlock(&pipeline->lock);
-        parse_block(block);
+        parse_block(pipeline->config, block);
         pthread_mutex_lock(&pipeline->lock);
         block->parsed = true;
         pthread_cond_signal(&pipeline->ready);
@@ -201,6 +210,7 @@ static bool count_malformed(Pack *pack, const Block *block, Error *error) {
 
 static bool write_block(Pack *pack, const Block *block, Error *error) {
     if (!count_malformed(pack, block, error)) return false;
+    if (!pack_ids_check(pack->config, &block->source, &block->ids_fault, error)) return false;
     pack->report->binary_files += block->source.binary;
     const char *text = block->text.data;
     const size_t *sizes = (const size_t *)(const void *)block->sizes.data;
@@ -228,10 +238,12 @@ static bool write_blocks(Pack *pack, Pipeline *pipeline, Error *error) {
     return !pipeline->failed;
 }
 
-static void pipeline_open(Pipeline *pipeline, const PackInputs *inputs, int threads) {
+static void pipeline_open(Pipeline *pipeline, const PackInputs *inputs, const PackConfig *config) {
+    TextIds ids = {config->id_bytes, config->document_end};
     memset(pipeline, 0, sizeof *pipeline);
-    text_reader_open(&pipeline->reader, inputs);
-    pipeline->capacity = QUEUE_BLOCKS * threads;
+    pipeline->config = config;
+    text_reader_open(&pipeline->reader, inputs, ids);
+    pipeline->capacity = QUEUE_BLOCKS * config->threads;
     pipeline->ring = (Block *)alloc_or_exit((size_t)pipeline->capacity, sizeof *pipeline->ring);
     pthread_mutex_init(&pipeline->lock, NULL);
     pthread_cond_init(&pipeline->room, NULL);
@@ -256,7 +268,7 @@ static bool run_pipeline(Pack *pack, Error *error) {
     int n_threads = 1 + pack->config->threads, started = 0;
     pthread_t *threads = (pthread_t *)alloc_or_exit((size_t)n_threads, sizeof *threads);
     Pipeline pipeline;
-    pipeline_open(&pipeline, &pack->inputs, pack->config->threads);
+    pipeline_open(&pipeline, &pack->inputs, pack->config);
     json_lines_prepare();
     int code = 0;
     // The parsers first: without the reader they only wait.
@@ -306,7 +318,7 @@ static bool check_config(const PackConfig *config, Error *error) {
     }
     if (config->threads < 1)
         return error_set(error, STATUS_USAGE, "--threads %d must be at least 1", config->threads);
-    return true;
+    return pack_ids_check_config(config, error);
 }
 
 // Judges the inputs as a whole, when all are read.
@@ -359,13 +371,13 @@ bool pack_run(const PackConfig *config, PackReport *report, Error *error) {
     pack.report = report;
     double start = now();
     if (!check_config(config, error) ||
-        !pack_inputs_list(config->inputs, config->n_inputs, &pack.inputs, error)) {
+        !pack_inputs_list(config->inputs, config->n_inputs, config->id_bytes, &pack.inputs, error)) {
         return false;
     }
     report->files = pack.inputs.count;
     report->binary_files = pack.inputs.binary_files;
     int64_t estimate = 0;
-    bool ok = !config->shuffle || pack_inputs_estimate(&pack.inputs, &estimate, error);
+    bool ok = !config->shuffle || pack_inputs_estimate(&pack.inputs, config->id_bytes, &estimate, error);
     if (ok && pack_output_open(&pack.output, config, estimate, error)) {
         pack_progress_start(&pack.progress, config->progress);
         ok = pack_into_output(&pack, error);

@@ -1,4 +1,4 @@
-// pack: text files and folders to training and validation shards.
+// pack: text files and folders, or files of ready token ids, to training and validation shards.
 //
 // One thread reads and decompresses, several parse JSON, the caller's thread numbers the documents in the
 // order of the inputs and deals them out (see pack_output.h), so the result does not depend on the number of
@@ -27,6 +27,10 @@ typedef struct {
     bool progress;           // report on standard error while running
     double passkey_fraction; // of the training tokens, in passkey documents that are mixed in; in [0, 1)
     int64_t passkey_min, passkey_max; // tokens of one, marks included; see pack_passkey.h
+    // Ready token ids instead of text. They go into the shards as they are, no mark added.
+    int id_bytes;         // an id's width in the inputs, little-endian: 2 or 4; 0 for text
+    int64_t vocab;        // every id is below
+    int64_t document_end; // the id that ends a document and stays in it; -1: a file is one document
 } PackConfig;
 
 // What PackConfig holds where the user says nothing.
@@ -35,7 +39,7 @@ typedef struct {
 #define PACK_MAX_BAD_FRACTION 0.001
 
 typedef struct {
-    int64_t documents, tokens, bytes, shards; // bytes are those of the text
+    int64_t documents, tokens, bytes, shards; // bytes are those of the text, none of ids
 } PackCounts;
 
 typedef struct {

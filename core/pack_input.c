@@ -81,7 +81,22 @@ static bool holds_json_lines(const PackInput *input, bool *found, Error *error) 
     return ok;
 }
 
-static bool add_file(PackInputs *inputs, const char *path, bool from_folder, Error *error) {
+// Refuses what is no plain array of ids.
+static bool check_ids(const char *path, const char *first, ssize_t n_first, bool gzip, int64_t size,
+                      int token_bytes, Error *error) {
+    const char *what = n_first >= 8 && memcmp(first, "LHSHARD\n", 8) == 0 ? "a shard already"
+                       : n_first >= 6 && memcmp(first, "\x93NUMPY", 6) == 0
+                           ? "a NumPy file; write plain ids with "
+                             "array.tofile"
+                           : NULL;
+    if (what) return error_set(error, STATUS_DATA, "input %s is %s", path, what);
+    if (gzip || size % token_bytes == 0) return true;
+    return error_set(error, STATUS_DATA,
+                     "input %s has %lld bytes, no multiple of the %d of an id: see --tokens", path,
+                     (long long)size, token_bytes);
+}
+
+static bool add_file(PackInputs *inputs, const char *path, bool from_folder, int token_bytes, Error *error) {
     char first[PEEK_SIZE];
     ssize_t n_first = 0;
     int64_t size = 0;
@@ -94,6 +109,14 @@ static bool add_file(PackInputs *inputs, const char *path, bool from_folder, Err
             return error_set(error, STATUS_DATA,
                              "input %s is named .gz but is not gzip: fetch it again or rename it", path);
         }
+    }
+    bool named_gzip = path[length] != 0;
+    if (token_bytes > 0) {
+        // What an id happens to look like tells nothing.
+        gzip = gzip && named_gzip;
+        from_folder = false;
+        if (!check_ids(path, first, n_first, gzip, size, token_bytes, error)) return false;
+        length = 0;
     }
     bool json_lines = ends_with(path, length, ".json") || ends_with(path, length, ".jsonl") ||
                       ends_with(path, length, ".ndjson");
@@ -134,7 +157,7 @@ static bool collect_entry(FTS *walk, FTSENT *entry, PathList *found, Error *erro
     }
 }
 
-static bool add_folder(PackInputs *inputs, const char *folder, Error *error) {
+static bool add_folder(PackInputs *inputs, const char *folder, int token_bytes, Error *error) {
     char *root = strdup(folder);
     char *roots[] = {root, NULL};
     FTS *walk = fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR, NULL);
@@ -150,19 +173,20 @@ static bool add_folder(PackInputs *inputs, const char *folder, Error *error) {
         ok = collect_entry(walk, entry, &found, error);
     }
     paths_sort(&found);
-    for (int64_t i = 0; ok && i < found.count; i++) ok = add_file(inputs, found.paths[i], true, error);
+    for (int64_t i = 0; ok && i < found.count; i++)
+        ok = add_file(inputs, found.paths[i], true, token_bytes, error);
     if (walk) fts_close(walk);
     paths_free(&found);
     free(root);
     return ok;
 }
 
-bool pack_inputs_list(const char **names, int n_names, PackInputs *inputs, Error *error) {
+bool pack_inputs_list(const char **names, int n_names, int token_bytes, PackInputs *inputs, Error *error) {
     memset(inputs, 0, sizeof *inputs);
     bool ok = true;
     for (int i = 0; ok && i < n_names; i++) {
-        ok = folder_exists(names[i]) ? add_folder(inputs, names[i], error)
-                                     : add_file(inputs, names[i], false, error);
+        ok = folder_exists(names[i]) ? add_folder(inputs, names[i], token_bytes, error)
+                                     : add_file(inputs, names[i], false, token_bytes, error);
     }
     if (ok && inputs->count == 0) {
         ok = error_set(error, STATUS_DATA, "no text file in %s%s", n_names > 0 ? names[0] : "the inputs",
@@ -235,7 +259,7 @@ static bool estimate_kind(const PackInputs *inputs, bool json_lines, bool gzip, 
     return true;
 }
 
-bool pack_inputs_estimate(const PackInputs *inputs, int64_t *tokens, Error *error) {
+bool pack_inputs_estimate(const PackInputs *inputs, int token_bytes, int64_t *tokens, Error *error) {
     double total = 0;
     for (int64_t i = 0; i < inputs->count; i++) {
         const PackInput *file = &inputs->files[i];
@@ -244,6 +268,6 @@ bool pack_inputs_estimate(const PackInputs *inputs, int64_t *tokens, Error *erro
     bool ok = estimate_kind(inputs, false, true, &total, error) &&
               estimate_kind(inputs, true, false, &total, error) &&
               estimate_kind(inputs, true, true, &total, error);
-    *tokens = (int64_t)total;
+    *tokens = (int64_t)(token_bytes > 0 ? total / token_bytes : total);
     return ok;
 }

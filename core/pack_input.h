@@ -29,13 +29,14 @@ typedef struct {
 
 // Lists the named files, and for a named folder every file below it, sorted by path: hidden entries left out,
 // symbolic links followed unless they lead round in a loop. A name that does not exist or cannot be read is
-// an error (3).
-bool pack_inputs_list(const char **names, int n_names, PackInputs *inputs, Error *error);
+// an error (3). `token_bytes`: 0 for text; else every file holds ids of this width, and nothing else tells
+// its format but the ending .gz.
+bool pack_inputs_list(const char **names, int n_names, int token_bytes, PackInputs *inputs, Error *error);
 void pack_inputs_free(PackInputs *inputs);
 
-// About how many tokens the inputs make: exact for uncompressed text, from samples for JSON and gzip, and the
-// same on every machine.
-bool pack_inputs_estimate(const PackInputs *inputs, int64_t *tokens, Error *error);
+// About how many tokens the inputs make: exact for uncompressed text and ids, from samples for JSON and gzip,
+// and the same on every machine.
+bool pack_inputs_estimate(const PackInputs *inputs, int token_bytes, int64_t *tokens, Error *error);
 
 #ifdef __cplusplus
 }

@@ -2,6 +2,7 @@
 #include "pack_output.h"
 
 #include "files.h"
+#include "pack_ids.h"
 #include "pack_passkey.h"
 #include "tokenizer.h"
 
@@ -9,11 +10,11 @@
 #include <fnmatch.h>
 #include <sys/file.h>
 
-#define TOKEN_BYTES   2
-#define WORK_FOLDER   ".packing"
-#define MAX_SHARDS    100000              // their names have five digits
-#define SPILL_MEMORY  ((size_t)256 << 20) // held back by all spills together
-#define RECORD_HEADER 16                  // of a spilled document: order and size, 8 bytes each
+#define TEXT_TOKEN_BYTES 2
+#define WORK_FOLDER      ".packing"
+#define MAX_SHARDS       100000              // their names have five digits
+#define SPILL_MEMORY     ((size_t)256 << 20) // held back by all spills together
+#define RECORD_HEADER    16                  // of a spilled document: order and size, 8 bytes each
 
 // ---- Names and the working folder
 
@@ -127,7 +128,8 @@ bool pack_output_open(PackOutput *output, const PackConfig *config, int64_t esti
 
 // ---- Documents into shards and spills
 
-static bool append_document(ShardWriter *writer, const char *text, size_t size, Error *error) {
+// BOS, the bytes of a text, EOS.
+static bool append_text(ShardWriter *writer, const char *text, size_t size, Error *error) {
     const int32_t bos = TOKEN_BOS, eos = TOKEN_EOS;
     int32_t tokens[4096];
     if (!shard_writer_append(writer, &bos, 1, error)) return false;
@@ -136,8 +138,22 @@ static bool append_document(ShardWriter *writer, const char *text, size_t size, 
         for (size_t i = 0; i < count; i++) tokens[i] = (unsigned char)text[start + i];
         if (!shard_writer_append(writer, tokens, (int64_t)count, error)) return false;
     }
-    writer->header.n_documents++;
     return shard_writer_append(writer, &eos, 1, error);
+}
+
+static bool append_ids(ShardWriter *writer, const char *ids, size_t size, int width, Error *error) {
+    for (size_t at = 0; at < size; at += (size_t)width) {
+        int32_t id = (int32_t)text_id(ids + at, width);
+        if (!shard_writer_append(writer, &id, 1, error)) return false;
+    }
+    return true;
+}
+
+static bool append_document(const PackOutput *output, ShardWriter *writer, const char *text, size_t size,
+                            Error *error) {
+    int width = output->config->id_bytes;
+    writer->header.n_documents++;
+    return width > 0 ? append_ids(writer, text, size, width, error) : append_text(writer, text, size, error);
 }
 
 static bool open_shard(PackOutput *output, PackSplit *split, Error *error) {
@@ -145,7 +161,10 @@ static bool open_shard(PackOutput *output, PackSplit *split, Error *error) {
         return error_set(error, STATUS_USAGE, "more than %d shards: use a larger --shard-tokens", MAX_SHARDS);
     }
     char *path = shard_path(output->work, split->name, split->counts.shards);
-    bool ok = shard_writer_open(&split->writer, path, TOKEN_BYTES, error);
+    bool ids = output->config->id_bytes > 0;
+    bool ok = shard_writer_open(&split->writer, path,
+                                ids ? pack_ids_shard_bytes(output->config) : TEXT_TOKEN_BYTES, error);
+    split->writer.header.content = ids ? SHARD_IDS : SHARD_BYTES;
     free(path);
     return ok;
 }
@@ -157,7 +176,7 @@ static bool close_shard(PackSplit *split, Error *error) {
 
 static bool add_in_order(PackOutput *output, PackSplit *split, const char *text, size_t size, Error *error) {
     if (!split->writer.path && !open_shard(output, split, error)) return false;
-    if (!append_document(&split->writer, text, size, error)) return false;
+    if (!append_document(output, &split->writer, text, size, error)) return false;
     return split->writer.header.n_tokens < output->config->shard_tokens || close_shard(split, error);
 }
 
@@ -187,16 +206,20 @@ static bool add_to_spill(PackOutput *output, PackSplit *split, int64_t document,
     return split->spills[index].size < output->spill_buffer || flush_spill(output, split, index, error);
 }
 
-static void count_document(PackCounts *counts, size_t size) {
+static void count_document(const PackConfig *config, PackCounts *counts, size_t size) {
     counts->documents++;
-    counts->bytes += (int64_t)size;
-    counts->tokens += (int64_t)size + 2;
+    if (config->id_bytes > 0) {
+        counts->tokens += (int64_t)size / config->id_bytes;
+    } else {
+        counts->bytes += (int64_t)size;
+        counts->tokens += (int64_t)size + 2;
+    }
 }
 
 // `document` is its number.
 static bool add_document(PackOutput *output, PackSplit *split, int64_t document, const char *text,
                          size_t size, Error *error) {
-    count_document(&split->counts, size);
+    count_document(output->config, &split->counts, size);
     return output->config->shuffle ? add_to_spill(output, split, document, text, size, error)
                                    : add_in_order(output, split, text, size, error);
 }
@@ -208,7 +231,7 @@ static bool add_passkeys(PackOutput *output, Error *error) {
     while ((double)output->passkeys.tokens < share * (double)output->train.counts.tokens) {
         int64_t number = output->passkeys.documents;
         size_t size = pack_passkey(config, number, output->passkey);
-        count_document(&output->passkeys, size);
+        count_document(config, &output->passkeys, size);
         if (!add_document(output, &output->train, -1 - number, output->passkey, size, error)) return false;
     }
     return true;
@@ -260,7 +283,7 @@ static bool write_shuffled(PackOutput *output, PackSplit *split, const char *dat
     qsort(documents, count, sizeof *documents, compare_documents);
     bool ok = open_shard(output, split, error);
     for (size_t i = 0; ok && i < count; i++) {
-        ok = append_document(&split->writer, documents[i].text, documents[i].size, error);
+        ok = append_document(output, &split->writer, documents[i].text, documents[i].size, error);
     }
     free(documents);
     return ok && close_shard(split, error);

@@ -39,8 +39,9 @@ typedef struct {
 // Prepares the output folder. `estimated_tokens` of all inputs decides the number of shards when shuffling.
 bool pack_output_open(PackOutput *output, const PackConfig *config, int64_t estimated_tokens, Error *error);
 
-// Takes the next document, which is not empty. Where passkey documents are wanted, as many follow a training
-// document as bring their share of the training tokens to what was asked for; validation gets none.
+// Takes the next document, which is not empty: a text, or ids as they came. Where passkey documents are
+// wanted, as many follow a training document as bring their share of the training tokens to what was asked
+// for; validation gets none.
 bool pack_output_add(PackOutput *output, const char *text, size_t size, Error *error);
 
 // Behind the last document: each spill, in order, becomes a shard. None when not shuffling.

@@ -107,9 +107,10 @@ bool text_file_read(TextFile *file, char *out, size_t capacity, size_t *got, Err
 
 // ---- Many files
 
-void text_reader_open(TextReader *reader, const PackInputs *inputs) {
+void text_reader_open(TextReader *reader, const PackInputs *inputs, TextIds ids) {
     memset(reader, 0, sizeof *reader);
     reader->inputs = inputs;
+    reader->ids = ids;
 }
 
 static void close_file(TextReader *reader) {
@@ -140,30 +141,42 @@ static int64_t count_newlines(const char *text, size_t size) {
     return count;
 }
 
-// Whole lines, at least TEXT_BLOCK bytes unless the file ends before.
-static bool read_lines(TextReader *reader, TextBlock *block, Error *error) {
+// How many bytes the last whole line, or document of ids, ends behind; 0 where none ends from `from` on.
+static size_t last_end(const TextIds *ids, const ByteBuffer *text, size_t from) {
+    if (ids->bytes == 0) {
+        const char *newline = (const char *)memrchr(text->data + from, '\n', text->size - from);
+        return newline ? (size_t)(newline + 1 - text->data) : 0;
+    }
+    size_t width = (size_t)ids->bytes;
+    for (size_t i = text->size / width; i > from / width; i--) {
+        if (text_id(text->data + (i - 1) * width, ids->bytes) == ids->document_end) return i * width;
+    }
+    return 0;
+}
+
+// Whole lines or documents of ids, at least TEXT_BLOCK bytes unless the file ends before.
+static bool read_whole(TextReader *reader, TextBlock *block, Error *error) {
     ByteBuffer *text = &block->text;
     *text = reader->rest;
     memset(&reader->rest, 0, sizeof reader->rest);
     block->first_line = reader->line;
-    const char *newline = NULL;
+    size_t whole = 0;
     bool ended = false;
-    while (!ended && !newline) {
+    while (!ended && whole == 0) {
         size_t before = text->size;
         if (!read_more(reader, text, &ended, error)) return false;
         if (text->size < TEXT_BLOCK) continue;
-        // Lines already searched hold no newline only when they made a full block by themselves.
-        size_t from = before >= TEXT_BLOCK ? before : 0;
-        newline = (const char *)memrchr(text->data + from, '\n', text->size - from);
+        // What was searched already holds no end only when it made a full block by itself.
+        whole = last_end(&reader->ids, text, before >= TEXT_BLOCK ? before : 0);
     }
     if (ended) {
         close_file(reader);
     } else {
-        size_t whole = (size_t)(newline + 1 - text->data);
         bytes_append(&reader->rest, text->data + whole, text->size - whole);
         text->size = whole;
     }
-    reader->line += count_newlines(text->data, text->size);
+    reader->line += reader->ids.bytes > 0 ? (int64_t)text->size / reader->ids.bytes
+                                          : count_newlines(text->data, text->size);
     return true;
 }
 
@@ -189,11 +202,11 @@ bool text_reader_next(TextReader *reader, TextBlock *block, bool *end, Error *er
         const PackInput *input = &reader->inputs->files[reader->next_input++];
         if (!text_file_open(&reader->file, input, error)) return false;
         reader->open = true;
-        reader->line = 1;
+        reader->line = reader->ids.bytes > 0 ? 0 : 1;
     }
     block->input = reader->file.input;
-    bool ok =
-        block->input->json_lines ? read_lines(reader, block, error) : read_document(reader, block, error);
+    bool many = block->input->json_lines || (reader->ids.bytes > 0 && reader->ids.document_end >= 0);
+    bool ok = many ? read_whole(reader, block, error) : read_document(reader, block, error);
     if (!ok) {
         bytes_free(&block->text);
         return false;

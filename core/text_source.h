@@ -40,25 +40,39 @@ int64_t text_file_position(const TextFile *file);
 
 // ---- Many files
 
+// Ids in place of text: a file is an array of them, cut behind each that ends a document.
+typedef struct {
+    int bytes;            // an id's width, little-endian: 2 or 4; 0 for text
+    int64_t document_end; // the id; -1: a file is one document
+} TextIds;
+
+// The id at an address.
+static inline int64_t text_id(const char *at, int bytes) {
+    const unsigned char *byte = (const unsigned char *)at;
+    int64_t id = byte[0] | byte[1] << 8;
+    return bytes == 2 ? id : id | (int64_t)byte[2] << 16 | (int64_t)byte[3] << 24;
+}
+
 typedef struct {
     const PackInput *input;
-    ByteBuffer text;    // whole lines of JSON, or one document
-    int64_t first_line; // line number of the first line, from 1
+    ByteBuffer text;    // whole lines of JSON, whole documents of ids, or one document
+    int64_t first_line; // line number of the first line, from 1; of ids the place of the first, from 0
     bool binary;        // a file in a folder that turned out binary: no text
     int64_t disk_bytes; // of all inputs, used up with this block
 } TextBlock;
 
 typedef struct {
     const PackInputs *inputs;
+    TextIds ids;
     int64_t next_input;
     TextFile file;
     bool open;
-    ByteBuffer rest; // start of a line that belongs to the next block
-    int64_t line;    // its number
+    ByteBuffer rest; // start of a line, or of a document of ids, that belongs to the next block
+    int64_t line;    // its number, or place
     int64_t closed_bytes;
 } TextReader;
 
-void text_reader_open(TextReader *reader, const PackInputs *inputs);
+void text_reader_open(TextReader *reader, const PackInputs *inputs, TextIds ids);
 void text_reader_close(TextReader *reader);
 
 // The next block, whose text is the caller's to free; *end is set, and no block given, behind the last.

@@ -302,7 +302,7 @@ static void test_lying_header(void **state) {
     (void)state;
     Error error;
     unsigned char data[SHARD_HEADER_SIZE + 8] = {0};
-    ShardHeader header = {2, INT64_MAX, 1, 0};
+    ShardHeader header = {2, SHARD_BYTES, INT64_MAX, 1, 0};
     shard_header_encode(&header, data);
     assert_true(file_write("a.bin", data, sizeof data, &error));
     assert_open_fails("a.bin", 9, "cut short");

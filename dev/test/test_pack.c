@@ -61,6 +61,7 @@ static PackConfig config_for(const char **inputs, int n_inputs) {
     config.shard_tokens = 1000000;
     config.threads = 2;
     config.max_bad_fraction = PACK_MAX_BAD_FRACTION;
+    config.document_end = -1;
     return config;
 }
 
@@ -471,8 +472,8 @@ static void test_estimate(void **state) {
         int64_t expected = run(&config).train.tokens, estimate;
         remove_tree("out");
         PackInputs list;
-        assert_true(pack_inputs_list(&inputs[i], 1, &list, &error));
-        assert_true(pack_inputs_estimate(&list, &estimate, &error));
+        assert_true(pack_inputs_list(&inputs[i], 1, 0, &list, &error));
+        assert_true(pack_inputs_estimate(&list, 0, &estimate, &error));
         pack_inputs_free(&list);
         assert_in_range(estimate, expected * 9 / 10, expected * 11 / 10);
     }

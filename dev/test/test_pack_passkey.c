@@ -54,6 +54,7 @@ static PackReport pack(const char *out, double fraction, int threads, bool shuff
     config.passkey_fraction = fraction;
     config.passkey_min = SHORTEST;
     config.passkey_max = LONGEST;
+    config.document_end = -1;
     if (!pack_run(&config, &report, &error)) fail_msg("%s", error.message);
     return report;
 }
