@@ -78,6 +78,7 @@ typedef struct {
     TrainerState state; // where the run stands
     Engine *engine;
     DataLoader data, val;
+    ModelTokenizer tokenizer; // of a model on ready ids
     bool has_val;
     Log *log;
     Progress progress;
@@ -156,6 +157,12 @@ static bool open_data(Trainer *t, Error *error) {
     return true;
 }
 
+// A model on ready ids keeps the tokenizer that it came with.
+static bool open_tokenizer(Trainer *t, Error *error) {
+    const char *folder = t->run.checkpoint ? t->run.checkpoint : t->options->init;
+    return t->data.bytes || model_tokenizer_read(folder, &t->tokenizer, error);
+}
+
 // Weights: those of the checkpoint, of --init, or drawn from the seed.
 static bool open_model(Trainer *t, const EngineApi *api, Error *error) {
     size_t bytes = 0;
@@ -171,7 +178,9 @@ static bool open_model(Trainer *t, const EngineApi *api, Error *error) {
 static bool open_trainer(Trainer *t, const EngineApi *api, Error *error) {
     const Options *o = t->options;
     t->state = t->run.state;
-    if (!open_data(t, error) || !open_model(t, api, error) || !run_begin(&t->run, o, error)) return false;
+    if (!open_data(t, error) || !open_tokenizer(t, error) || !open_model(t, api, error) ||
+        !run_begin(&t->run, o, error))
+        return false;
     t->log = log_open(t->run.folder, error);
     if (!t->log) return false;
     if (o->tensorboard && !log_to_tensorboard(t->log, t->run.folder, t->state.step, error)) return false;
@@ -195,6 +204,7 @@ static void close_trainer(Trainer *t) {
     dataloader_close(&t->data);
     if (t->has_val) dataloader_close(&t->val);
     engine_destroy(t->engine);
+    model_tokenizer_free(&t->tokenizer);
     free(t->tokens);
     run_free(&t->run);
 }
@@ -300,7 +310,9 @@ static bool validate(Trainer *t, Error *error) {
 
 static bool save(Trainer *t, Error *error) {
     double start = now();
-    if (!checkpoint_save(t->engine, t->run.folder, &t->state, t->options->seq_len, error)) return false;
+    const ModelTokenizer *tokenizer = t->data.bytes ? NULL : &t->tokenizer;
+    if (!checkpoint_save(t->engine, t->run.folder, &t->state, t->options->seq_len, tokenizer, error))
+        return false;
     if (!checkpoint_prune(t->run.folder, t->options->keep, error)) return false;
     return log_event(t->log, "checkpoint", t->state.step, json_pack("{s:f}", "seconds", now() - start),
                      error);

@@ -7,6 +7,7 @@
 #ifndef CORE_CHECKPOINT_H
 #define CORE_CHECKPOINT_H
 
+#include "model_tokenizer.h"
 #include "trainer_state.h"
 
 #ifdef __cplusplus
@@ -17,9 +18,10 @@ extern "C" {
 
 // Saves the engine and the state as RUN/step_N, N = state->step, in place of one of that name. Everything is
 // written beside it, synced and renamed; what an earlier save left behind when it was killed is removed
-// first. On error the run's checkpoints are as before. The engine must be one for training.
+// first. On error the run's checkpoints are as before. The engine must be one for training. `tokenizer`: NULL
+// for that of bytes.
 bool checkpoint_save(Engine *engine, const char *run, const TrainerState *state, int64_t context,
-                     Error *error);
+                     const ModelTokenizer *tokenizer, Error *error);
 
 // ---- Loading (checkpoint_load.c)
 

@@ -9,17 +9,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Writes a JSON file and syncs it. Takes the reference.
+// Writes a file and syncs it.
+static bool bytes_save(const char *bytes, size_t size, const char *path, Digest *digest, Error *error) {
+    DigestWriter *writer = digest_writer_create(path, error);
+    if (!writer) return false;
+    if (digest_writer_append(writer, bytes, size, error)) return digest_writer_finish(writer, digest, error);
+    digest_writer_abandon(writer);
+    return false;
+}
+
+// Likewise JSON. Takes the reference.
 static bool json_save(json_t *value, const char *path, Digest *digest, Error *error) {
     char *text = json_dumps(value, JSON_INDENT(2));
     json_decref(value);
-    DigestWriter *writer = digest_writer_create(path, error);
-    bool ok = writer && digest_writer_append(writer, text, strlen(text), error) &&
-              digest_writer_append(writer, "\n", 1, error);
+    size_t size = strlen(text);
+    text[size] = '\n'; // in place of the final zero byte
+    bool ok = bytes_save(text, size + 1, path, digest, error);
     free(text);
-    if (ok) return digest_writer_finish(writer, digest, error);
-    if (writer) digest_writer_abandon(writer);
-    return false;
+    return ok;
 }
 
 // Takes the set.
@@ -29,10 +36,36 @@ static bool tensors_save(TensorSet set, Engine *engine, const char *path, Digest
     return ok;
 }
 
-static bool file_save(int which, Engine *engine, int64_t context, const char *path, Digest *digest,
-                      Error *error) {
+static json_t *config_json(const Engine *engine, int64_t context, const ModelTokenizer *tokenizer) {
+    json_t *config = hf_config_json(&engine->config.model, context);
+    if (tokenizer) {
+        json_object_set(config, "bos_token_id", tokenizer->bos);
+        json_object_set(config, "eos_token_id", tokenizer->eos);
+    }
+    return config;
+}
+
+// Which of a model's own tokenizer files this is; -1 for any other file.
+static int tokenizer_file(int which) {
+    return which == FILE_TOKENIZER          ? TOKENIZER_FILE
+           : which == FILE_TOKENIZER_CONFIG ? TOKENIZER_CONFIG_FILE
+                                            : -1;
+}
+
+static bool file_present(int which, const Engine *engine, const ModelTokenizer *tokenizer) {
+    int own = tokenizer_file(which);
+    if (tokenizer && own >= 0) return tokenizer->files[own].text != NULL;
+    return which != FILE_GATES || engine->table.frozen_size > 0;
+}
+
+static bool file_save(int which, Engine *engine, int64_t context, const ModelTokenizer *tokenizer,
+                      const char *path, Digest *digest, Error *error) {
+    int own = tokenizer_file(which);
+    if (tokenizer && own >= 0) {
+        return bytes_save(tokenizer->files[own].text, tokenizer->files[own].size, path, digest, error);
+    }
     switch (which) {
-    case FILE_CONFIG: return json_save(hf_config_json(&engine->config.model, context), path, digest, error);
+    case FILE_CONFIG: return json_save(config_json(engine, context, tokenizer), path, digest, error);
     case FILE_MODEL: return tensors_save(tensor_set_weights(&engine->table), engine, path, digest, error);
     case FILE_TOKENIZER: return json_save(tokenizer_json(), path, digest, error);
     case FILE_TOKENIZER_CONFIG: return json_save(tokenizer_config_json(context), path, digest, error);
@@ -45,16 +78,16 @@ static bool file_save(int which, Engine *engine, int64_t context, const char *pa
 
 // Every file of the checkpoint, synced, and their folders.
 static bool files_save(Engine *engine, const char *folder, const TrainerState *state, int64_t context,
-                       Error *error) {
+                       const ModelTokenizer *tokenizer, Error *error) {
     Manifest manifest;
     memset(&manifest, 0, sizeof manifest);
     char *trainer = path_join(folder, "trainer");
     bool ok = folders_make(trainer, error);
     for (int i = 0; ok && i < CHECKPOINT_FILES; i++) {
-        manifest.present[i] = i != FILE_GATES || engine->table.frozen_size > 0;
+        manifest.present[i] = file_present(i, engine, tokenizer);
         if (!manifest.present[i]) continue;
         char *path = path_join(folder, checkpoint_file_names[i]);
-        ok = file_save(i, engine, context, path, &manifest.digest[i], error);
+        ok = file_save(i, engine, context, tokenizer, path, &manifest.digest[i], error);
         free(path);
     }
     ok = ok && trainer_state_write(folder, state, &manifest, error) && folder_sync(trainer, error) &&
@@ -75,13 +108,13 @@ static bool folder_publish(const char *hidden, const char *run, int64_t step, Er
 }
 
 bool checkpoint_save(Engine *engine, const char *run, const TrainerState *state, int64_t context,
-                     Error *error) {
+                     const ModelTokenizer *tokenizer, Error *error) {
     assert(engine->config.training);
     if (!folders_make(run, error) || !checkpoint_clean(run, error)) return false;
 
     char *hidden = checkpoint_hidden_path(run, state->step, ".tmp");
-    bool ok =
-        files_save(engine, hidden, state, context, error) && folder_publish(hidden, run, state->step, error);
+    bool ok = files_save(engine, hidden, state, context, tokenizer, error) &&
+              folder_publish(hidden, run, state->step, error);
     Error ignored; // the first error is the one to tell; the next save cleans again
     if (!ok) tree_remove(hidden, &ignored);
     free(hidden);

@@ -5,6 +5,7 @@
 #include "files.h"
 #include "fit.h"
 #include "model_folder.h"
+#include "model_tokenizer.h"
 #include "tokenizer.h"
 
 #include <stdlib.h>
@@ -35,7 +36,7 @@ char *model_find(const Options *options, Error *error) {
 }
 
 bool model_check_bytes(const ModelConfig *model, const char *folder, Error *error) {
-    if (model->vocab_size >= TOKEN_COUNT) return true;
+    if (model->vocab_size >= TOKEN_COUNT) return model_tokenizer_check_bytes(folder, error);
     return error_set(error, STATUS_USAGE, "%s: a vocabulary of %lld is no byte vocabulary", folder,
                      (long long)model->vocab_size);
 }

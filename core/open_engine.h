@@ -16,7 +16,8 @@ Engine *engine_open(const EngineApi *api, const EngineConfig *config, size_t *by
 // NULL on error (status 2 where the option is missing, 3 where nothing of use is there).
 char *model_find(const Options *options, Error *error);
 
-// Says (status 2) where a model's vocabulary is too small for bytes and the marks of documents.
+// Says (status 2) where a model's tokens are no bytes: the vocabulary is too small, or config.json names
+// another mark before a document.
 bool model_check_bytes(const ModelConfig *model, const char *folder, Error *error);
 
 // Whether a model folder is a checkpoint of this program.

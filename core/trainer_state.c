@@ -119,7 +119,7 @@ static bool manifest_parse(const json_t *files, Manifest *manifest) {
     for (int i = 0; i < CHECKPOINT_FILES; i++) {
         const json_t *entry = json_object_get(files, checkpoint_file_names[i]);
         manifest->present[i] = entry != NULL;
-        if (!entry && i != FILE_GATES) return false;
+        if (!entry && (i == FILE_CONFIG || i == FILE_MODEL || i == FILE_OPTIMIZER)) return false;
         if (entry && !digest_parse(entry, &manifest->digest[i])) return false;
         listed += entry != NULL;
     }

@@ -27,8 +27,8 @@ bool attention_parse(const char *name, Attention *attention);
 enum {
     FILE_CONFIG,
     FILE_MODEL,
-    FILE_TOKENIZER,
-    FILE_TOKENIZER_CONFIG,
+    FILE_TOKENIZER,        // of a model on ready ids only where it came with one
+    FILE_TOKENIZER_CONFIG, // likewise
     FILE_OPTIMIZER,
     FILE_GATES, // only with the gla scorer
     CHECKPOINT_FILES

@@ -31,7 +31,7 @@ static TrainerState state_of(int64_t step) {
 static void save(Engine *engine, const char *run, int64_t step) {
     TrainerState state = state_of(step);
     Error error;
-    if (!checkpoint_save(engine, run, &state, CONTEXT, &error)) fail_msg("%s", error.message);
+    if (!checkpoint_save(engine, run, &state, CONTEXT, NULL, &error)) fail_msg("%s", error.message);
     json_decref(state.settings);
 }
 
@@ -347,7 +347,7 @@ static void test_unwritable_run(void **data) {
     char *run = path_join(f->run, "file/run");
     TrainerState state = state_of(1);
     Error error;
-    assert_false(checkpoint_save(f->engine, run, &state, CONTEXT, &error));
+    assert_false(checkpoint_save(f->engine, run, &state, CONTEXT, NULL, &error));
     expect_error(&error, "cannot make the folder");
     json_decref(state.settings);
     free(run);
@@ -376,7 +376,7 @@ static void test_full_disk(void **data) {
     Error error;
     signal(SIGXFSZ, SIG_IGN);
     limit_files(100000);
-    bool saved = checkpoint_save(f->engine, f->run, &state, CONTEXT, &error);
+    bool saved = checkpoint_save(f->engine, f->run, &state, CONTEXT, NULL, &error);
     limit_files(RLIM_INFINITY);
     signal(SIGXFSZ, SIG_DFL);
     assert_false(saved);

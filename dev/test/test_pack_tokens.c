@@ -1,5 +1,6 @@
 // pack --tokens: ready ids come out as they went in, cut into documents as asked, and what cannot be is said.
 #include "core/files.h"
+#include "core/json_file.h"
 #include "dataloader.h"
 #include "dev/test/support/program.h"
 #include "dev/test/support/scratch.h"
@@ -190,6 +191,75 @@ static void test_train_and_eval(void **state) {
                    "eval --model run --data mixed/*.bin");
 }
 
+static json_t *config_of(const char *folder) {
+    Error error;
+    char *path = path_join(folder, "config.json");
+    json_t *config = json_file_read(path, &error);
+    if (!config) fail_msg("%s", error.message);
+    free(path);
+    return config;
+}
+
+static void expect_config(const char *folder, const char *key, const char *value) {
+    json_t *config = config_of(folder);
+    char *text = json_dumps(json_object_get(config, key), JSON_ENCODE_ANY | JSON_COMPACT);
+    assert_string_equal(text ? text : "missing", value);
+    free(text);
+    json_decref(config);
+}
+
+// A Llama with a tokenizer of its own keeps it through runs and resumes; one without has none, not that of
+// bytes.
+static void test_tokenizer_stays(void **state) {
+    (void)state;
+    int32_t *ids = new_ids(6000, 264);
+    put_ids("own.bin", ids, 6000, 2);
+    free(ids);
+    free(program_output("pack own.bin --tokens uint16 --vocab 264 --document-end 7 --out own"));
+    program_expect(0, NULL, TINY_TRAIN "--out bytes --steps 1");
+
+    json_t *config = config_of("bytes/step_00000001");
+    json_object_set_new(config, "bos_token_id", json_integer(100));
+    json_object_set_new(config, "eos_token_id", json_pack("[i, i]", 7, 8));
+    char *text = json_dumps(config, 0);
+    json_decref(config);
+    scratch_write("llama", "config.json", text, -1);
+    free(text);
+    file_copy("bytes/step_00000001/model.safetensors", "llama/model.safetensors");
+    scratch_write("llama", "tokenizer.json", "{\"its\": \"own\"}", -1);
+    scratch_write("llama", "tokenizer_config.json", "{}", -1);
+
+    program_expect(0, NULL, TINY_TRAIN "--data own/train_*.bin --init llama --out kept --steps 1");
+    program_expect(0, NULL, "train --resume kept --steps 2");
+    for (int step = 1; step <= 2; step++) {
+        char folder[64], file[128];
+        snprintf(folder, sizeof folder, "kept/step_%08d", step);
+        expect_config(folder, "bos_token_id", "100");
+        expect_config(folder, "eos_token_id", "[7,8]");
+        snprintf(file, sizeof file, "%s/tokenizer.json", folder);
+        assert_true(files_equal(file, "llama/tokenizer.json"));
+        snprintf(file, sizeof file, "%s/tokenizer_config.json", folder);
+        assert_true(files_equal(file, "llama/tokenizer_config.json"));
+    }
+    free(program_output("info kept --verify"));
+    program_expect(2, "is no model of bytes: bos_token_id in its config.json is 100, theirs is 256",
+                   "generate --model kept");
+    program_expect(2, "is no model of bytes", "niah --model kept --lengths 100");
+
+    program_expect(0, NULL, TINY_TRAIN "--data own/train_*.bin --out none --steps 1");
+    program_expect(0, NULL, "train --resume none --steps 2");
+    assert_false(file_exists("none/step_00000002/tokenizer.json"));
+    assert_false(file_exists("none/step_00000002/tokenizer_config.json"));
+    expect_config("none/step_00000002", "bos_token_id", "null");
+    free(program_output("info none --verify"));
+    program_expect(2, "is no model of bytes", "generate --model none");
+
+    // On bytes the model is one of bytes again, whatever it was.
+    program_expect(0, NULL, TINY_TRAIN "--init llama --out again --steps 1");
+    expect_config("again/step_00000001", "bos_token_id", "256");
+    free(program_output("generate --model again --max-bytes 1"));
+}
+
 // ---- Refusals
 
 #define PACK "pack ids.bin --out no --tokens uint16 "
@@ -235,6 +305,7 @@ int main(void) {
         cmocka_unit_test(test_shuffled),
         cmocka_unit_test(test_files_are_documents),
         cmocka_unit_test(test_train_and_eval),
+        cmocka_unit_test(test_tokenizer_stays),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests_name("pack tokens", tests, set_up, temporary_folder_leave) ? 1 : 0;
