@@ -23,6 +23,7 @@ OBJECTS := $(LIBRARY:%.c=$(BUILD)/%.o)
 # The CPU engine once more in float64: what the tests hold gradients and the GPU against.
 DOUBLE := $(patsubst cpu/%.c,$(BUILD)/double/cpu/%.o,$(wildcard cpu/*.c)) $(patsubst %.c,$(BUILD)/%.o,$(wildcard core/*.c))
 TESTS := $(patsubst dev/test/%.c,$(BUILD)/%,$(wildcard dev/test/test_*.c))
+SHELL_TESTS := $(wildcard dev/test/test_*.sh)
 TEST_SUPPORT := $(patsubst %.c,$(BUILD)/%.o,$(wildcard dev/test/support/*.c))
 DOUBLE_TESTS := $(BUILD)/test_gradients
 
@@ -62,7 +63,7 @@ $(BUILD)/test_%: $(BUILD)/dev/test/test_%.o $(TEST_SUPPORT) $(OBJECTS)
 
 tests: $(TESTS)
 test: $(BUILD)/train_gpt_lighthouse $(TESTS)
-	@BUILD=$(BUILD) dev/test/run.sh $(TESTS)
+	@BUILD=$(BUILD) dev/test/run.sh $(TESTS) $(SHELL_TESTS)
 
 GPU_TESTS := $(addprefix $(BUILD)/,gpu_sdpa test_gpu_kernels test_lighthouse test_gpu_engine)
 gpu-tests: $(GPU_TESTS)
