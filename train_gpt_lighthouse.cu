@@ -7,6 +7,7 @@
 #include "core/clock.h"
 #include "core/engine.h"
 #include "core/evaluate.h"
+#include "core/export.h"
 #include "core/files.h"
 #include "core/fit.h"
 #include "core/flops.h"
@@ -442,6 +443,7 @@ int main(int argc, char **argv) {
         case COMMAND_GENERATE: ok = command_generate(&options, &error); break;
         case COMMAND_BENCH: ok = command_bench(&options, &error); break;
         case COMMAND_NIAH: ok = command_niah(&options, &error); break;
+        case COMMAND_EXPORT: ok = export_model(&options, &error); break;
         case COMMAND_INFO: ok = command_info(&options, &error); break;
         }
     }

@@ -34,6 +34,10 @@ bool checkpoint_read_state(const char *folder, TrainerState *state, Error *error
 // were drawn; gates that the engine does not have are ignored.
 bool checkpoint_load(Engine *engine, const char *folder, Error *error);
 
+// Holds only what a model is against its hashes: config, weights, gates. Optimizer and whatever else lies
+// there is no matter.
+bool checkpoint_verify_model(const char *folder, Error *error);
+
 // Called for every file: `fault` is NULL where it is right.
 typedef void (*CheckpointReport)(void *context, const char *file, const char *fault);
 

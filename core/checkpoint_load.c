@@ -116,8 +116,7 @@ bool checkpoint_verify(const char *folder, CheckpointReport report, void *contex
     return verification.ok;
 }
 
-// Only what an engine that does not train reads; what lies beside it is no matter.
-static bool model_verify(const char *folder, Error *error) {
+bool checkpoint_verify_model(const char *folder, Error *error) {
     static const int files[] = {FILE_CONFIG, FILE_MODEL, FILE_GATES};
     Verification verification;
     bool go_on = verification_begin(&verification, folder, NULL, NULL, error);
@@ -185,7 +184,7 @@ static bool parts_load(Engine *engine, const char *folder, Error *error) {
 }
 
 bool checkpoint_load(Engine *engine, const char *folder, Error *error) {
-    bool right =
-        engine->config.training ? checkpoint_verify(folder, NULL, NULL, error) : model_verify(folder, error);
+    bool right = engine->config.training ? checkpoint_verify(folder, NULL, NULL, error)
+                                         : checkpoint_verify_model(folder, error);
     return right && shape_verify(engine, folder, error) && parts_load(engine, folder, error);
 }

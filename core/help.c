@@ -99,6 +99,13 @@ const CommandRow COMMANDS[COMMAND_COUNT] = {
      "length, by depth and of each cell. --out also gets every trial and a heat map.\n"
      "\n"
      "  train_gpt_lighthouse niah --model run --out niah\n"},
+    {COMMAND_EXPORT, "export", "", 0, "copy a checkpoint's model without optimizer, in float32 or bf16",
+     "A checkpoint is a Hugging Face model folder as it is; this makes one of the weights, config.json and "
+     "the "
+     "tokenizer\n"
+     "alone, to hand on.\n"
+     "\n"
+     "  train_gpt_lighthouse export --model run --out model --bf16\n"},
     {COMMAND_INFO, "info", " [PATH]", 1, "show this build, or what a shard, checkpoint or run holds",
      "Without PATH: version, libraries, devices. With one: a shard, a checkpoint or model folder, a run, or "
      "a folder of\n"

@@ -23,6 +23,7 @@ const OptionRow OPTION_TABLE[OPTION_COUNT] = {
 #define INFO     COMMAND_INFO
 #define BENCH    COMMAND_BENCH
 #define NIAH     COMMAND_NIAH
+#define EXPORT   COMMAND_EXPORT
 #define STEERS   OPTION_STEERS
 #define FIXED    OPTION_FIXED
 #define OPTION(type, field, name, commands, standard, lowest, highest, choices, flags, group, value, help) \
@@ -47,6 +48,7 @@ const OptionRow OPTION_TABLE[OPTION_COUNT] = {
 #undef INFO
 #undef BENCH
 #undef NIAH
+#undef EXPORT
 #undef STEERS
 #undef FIXED
 };

@@ -48,7 +48,7 @@ int safetensors_find(const SafetensorsFile *file, const char *name);
 bool safetensors_read(const SafetensorsFile *file, int tensor, int64_t start, int64_t count, float *out,
                       Error *error);
 
-// A tensor to be written, as float32.
+// A tensor to be written.
 typedef struct {
     const char *name;
     int n_dims; // 1 or 2
@@ -57,10 +57,10 @@ typedef struct {
 
 typedef struct SafetensorsWriter SafetensorsWriter;
 
-// Creates a new file that will hold these tensors; their values follow by append, in this order.
-// NULL on error (status 3).
+// Creates a new file that will hold these tensors as `type`, float32 or bf16 (rounded to nearest, ties to
+// even); their values follow by append, in this order. NULL on error (status 3).
 SafetensorsWriter *safetensors_create(const char *path, const SafetensorsSpec *specs, int count,
-                                      Error *error);
+                                      SafetensorsType type, Error *error);
 bool safetensors_append(SafetensorsWriter *writer, const float *values, int64_t count, Error *error);
 // Syncs and closes the file, releases the writer, and gives the digest of the whole file.
 bool safetensors_finish(SafetensorsWriter *writer, Digest *digest, Error *error);

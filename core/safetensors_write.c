@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,12 +13,15 @@
 
 struct SafetensorsWriter {
     DigestWriter *output;
+    SafetensorsType type;
     int64_t missing; // elements that are yet to come
 };
 
 // The header, padded with spaces so that the tensors start at a multiple of 8 bytes, behind its length.
 // Release with free().
-static char *header_create(const SafetensorsSpec *specs, int count, size_t *size, int64_t *elements) {
+static char *header_create(const SafetensorsSpec *specs, int count, SafetensorsType type, size_t *size,
+                           int64_t *elements) {
+    const int64_t width = type == SAFETENSORS_BF16 ? 2 : 4;
     json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
     int64_t offset = 0; // bytes
     for (int i = 0; i < count; i++) {
@@ -27,13 +31,13 @@ static char *header_create(const SafetensorsSpec *specs, int count, size_t *size
             json_array_append_new(shape, json_integer(specs[i].dims[d]));
             product *= specs[i].dims[d];
         }
-        int64_t end = offset + product * (int64_t)sizeof(float);
-        json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", "F32", "shape", shape, "data_offsets",
-                                  (json_int_t)offset, (json_int_t)end);
+        int64_t end = offset + product * width;
+        json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", type == SAFETENSORS_BF16 ? "BF16" : "F32",
+                                  "shape", shape, "data_offsets", (json_int_t)offset, (json_int_t)end);
         json_object_set_new(header, specs[i].name, entry);
         offset = end;
     }
-    *elements = offset / (int64_t)sizeof(float);
+    *elements = offset / width;
 
     size_t length = json_dumpb(header, NULL, 0, JSON_COMPACT);
     uint64_t padded = (length + 7) / 8 * 8;
@@ -47,14 +51,16 @@ static char *header_create(const SafetensorsSpec *specs, int count, size_t *size
 }
 
 SafetensorsWriter *safetensors_create(const char *path, const SafetensorsSpec *specs, int count,
-                                      Error *error) {
+                                      SafetensorsType type, Error *error) {
+    assert(type == SAFETENSORS_F32 || type == SAFETENSORS_BF16);
     DigestWriter *output = digest_writer_create(path, error);
     if (!output) return NULL;
 
     SafetensorsWriter *writer = (SafetensorsWriter *)alloc_or_exit(1, sizeof *writer);
     writer->output = output;
+    writer->type = type;
     size_t size;
-    char *header = header_create(specs, count, &size, &writer->missing);
+    char *header = header_create(specs, count, type, &size, &writer->missing);
     bool ok = digest_writer_append(output, header, size, error);
     free(header);
     if (ok) return writer;
@@ -62,9 +68,24 @@ SafetensorsWriter *safetensors_create(const char *path, const SafetensorsSpec *s
     return NULL;
 }
 
+// The nearest bf16, the even one of two; what is no number stays none.
+static uint16_t to_bf16(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if (isnan(value)) return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
 bool safetensors_append(SafetensorsWriter *writer, const float *values, int64_t count, Error *error) {
     assert(count <= writer->missing);
     writer->missing -= count;
+    if (writer->type == SAFETENSORS_BF16) {
+        uint16_t *halves = (uint16_t *)alloc_or_exit((size_t)count, sizeof *halves);
+        for (int64_t i = 0; i < count; i++) halves[i] = to_bf16(values[i]);
+        bool ok = digest_writer_append(writer->output, halves, (size_t)count * sizeof *halves, error);
+        free(halves);
+        return ok;
+    }
     return digest_writer_append(writer->output, values, (size_t)count * sizeof(float), error);
 }
 

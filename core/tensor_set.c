@@ -63,7 +63,7 @@ static SafetensorsWriter *set_header(const TensorSet *set, const char *path, Err
         specs[i].dims[0] = param->n_dims == 1 ? param->cols : param->rows;
         specs[i].dims[1] = param->cols;
     }
-    SafetensorsWriter *writer = safetensors_create(path, specs, set->count, error);
+    SafetensorsWriter *writer = safetensors_create(path, specs, set->count, SAFETENSORS_F32, error);
     free(specs);
     return writer;
 }

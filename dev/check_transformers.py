@@ -3,10 +3,10 @@
 
     dev/check_transformers.py MODEL_DIR --binary ./train_gpt_lighthouse --data 'val_*.bin'
 
-1. AutoModelForCausalLM loads the folder in float32: no tensor missing, none unknown.
+1. AutoModelForCausalLM loads the folder in float32, or bf16 where it was exported so: no tensor missing, none unknown.
 2. AutoTokenizer gives BOS and then the bytes of any text, and the text back.
-3. Both compute the loss of the data's first sequences; the two must agree to 1e-4 nats a target, to 2e-3 with
-   --device cuda, where the program computes in bf16 (transformers in float32, on the same device).
+3. Both compute the loss of the data's first sequences; the two must agree to 1e-4 nats a target (in float32, whatever
+   the weights are), to 2e-3 with --device cuda, where the program computes in bf16 (transformers in float32, on the same device).
 
 Without --binary and --data only 1 and 2 are checked. Exit status 0: all right; 1: not; 77: transformers is missing.
 """
@@ -53,11 +53,12 @@ def check_model(folder):
     for fault in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         expect(not report[fault], f"{fault}: {report[fault]}")
     expect(type(model).__name__ == "LlamaForCausalLM", f"loaded as {type(model).__name__}")
-    expect(model.dtype == torch.float32, f"loaded as {model.dtype}")
+    expect(model.dtype == model.config.dtype, f"loaded as {model.dtype}, config.json says {model.config.dtype}")
+    expect(model.dtype in (torch.float32, torch.bfloat16), f"loaded as {model.dtype}")
     expect((model.config.bos_token_id, model.config.eos_token_id) == (BOS, EOS), "bos or eos id of config.json")
-    print(f"model: {sum(p.numel() for p in model.parameters()):,} parameters, "
+    print(f"model: {sum(p.numel() for p in model.parameters()):,} parameters, {model.dtype}, "
           f"context {model.config.max_position_embeddings:,}, as transformers {transformers.__version__} reads it")
-    return model.eval()
+    return model.float().eval()
 
 
 def check_tokenizer(folder):

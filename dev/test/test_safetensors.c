@@ -71,7 +71,7 @@ static void test_round_trip(void **data) {
     const float zeta[] = {1, 2, 3, 4, 5, 6}, alpha[] = {-1, -2, -3, -4};
     Error error;
     Digest digest;
-    SafetensorsWriter *writer = safetensors_create(f->path, specs, 2, &error);
+    SafetensorsWriter *writer = safetensors_create(f->path, specs, 2, SAFETENSORS_F32, &error);
     assert_non_null(writer);
     assert_true(safetensors_append(writer, zeta, 4, &error)); // pieces need not be tensors
     assert_true(safetensors_append(writer, zeta + 4, 2, &error));
@@ -108,8 +108,52 @@ static void test_round_trip(void **data) {
     assert_memory_equal(part, alpha + 1, sizeof part);
     safetensors_close(&file);
 
-    assert_null(safetensors_create(f->path, specs, 2, &error)); // never over another file
+    assert_null(safetensors_create(f->path, specs, 2, SAFETENSORS_F32, &error)); // never over another file
     assert_int_equal(error.status, STATUS_DATA);
+}
+
+// Float32 bits and the bf16 that they round to.
+static void test_bf16_rounding(void **data) {
+    Fixture *f = (Fixture *)*data;
+    static const struct {
+        uint32_t bits;
+        uint16_t half;
+    } rows[] = {
+        {0x3F800000, 0x3F80}, // 1
+        {0x3F807FFF, 0x3F80}, // just below the middle
+        {0x3F808000, 0x3F80}, // a tie, down to even
+        {0x3F808001, 0x3F81}, // just above
+        {0x3F818000, 0x3F82}, // a tie, up to even
+        {0xBF818000, 0xBF82}, // of a negative number
+        {0x3FFFFFFF, 0x4000}, // up into the next power
+        {0x7F7FFFFF, 0x7F80}, // up to infinity
+        {0x7F800000, 0x7F80}, {0xFF800000, 0xFF80}, {0x00000000, 0x0000},
+        {0x80000000, 0x8000}, {0x00018000, 0x0002}, // a subnormal tie
+        {0x7F800001, 0x7FC0}, {0xFFFFFFFF, 0xFFFF}, // no numbers stay none
+    };
+    enum { COUNT = sizeof rows / sizeof *rows };
+    const SafetensorsSpec spec = {"x", 1, {COUNT, 0}};
+    float values[COUNT];
+    Error error;
+    Digest digest;
+    for (int i = 0; i < COUNT; i++) memcpy(&values[i], &rows[i].bits, sizeof values[i]);
+    SafetensorsWriter *writer = safetensors_create(f->path, &spec, 1, SAFETENSORS_BF16, &error);
+    assert_non_null(writer);
+    assert_true(safetensors_append(writer, values, 5, &error));
+    assert_true(safetensors_append(writer, values + 5, COUNT - 5, &error));
+    assert_true(safetensors_finish(writer, &digest, &error));
+
+    SafetensorsFile file;
+    must_open(f, &file);
+    assert_int_equal(file.tensors[0].type, SAFETENSORS_BF16);
+    assert_int_equal(file.tensors[0].count, COUNT);
+    assert_true(safetensors_read(&file, 0, 0, COUNT, values, &error));
+    for (int i = 0; i < COUNT; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        if (bits != (uint32_t)rows[i].half << 16) fail_msg("%08X became %08X", rows[i].bits, bits);
+    }
+    safetensors_close(&file);
 }
 
 // The value of a number of this many exponent and fraction bits, by its definition.
@@ -304,15 +348,11 @@ static void test_shrinks_while_open(void **data) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        WITH_FOLDER(test_round_trip),
-        WITH_FOLDER(test_halves),
-        WITH_FOLDER(test_empty_and_scalar),
-        WITH_FOLDER(test_lengths),
-        WITH_FOLDER(test_headers),
-        WITH_FOLDER(test_deep_nesting),
-        WITH_FOLDER(test_every_cut_is_refused),
-        WITH_FOLDER(test_no_file),
-        WITH_FOLDER(test_shrinks_while_open),
+        WITH_FOLDER(test_round_trip),   WITH_FOLDER(test_bf16_rounding),
+        WITH_FOLDER(test_halves),       WITH_FOLDER(test_empty_and_scalar),
+        WITH_FOLDER(test_lengths),      WITH_FOLDER(test_headers),
+        WITH_FOLDER(test_deep_nesting), WITH_FOLDER(test_every_cut_is_refused),
+        WITH_FOLDER(test_no_file),      WITH_FOLDER(test_shrinks_while_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
