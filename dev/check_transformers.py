@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks that transformers serves a model folder of this program as it is, with the same loss.
+"""Checks that transformers serves a model folder of this program as it is, with the same loss and the same text.
 
     dev/check_transformers.py MODEL_DIR --binary ./train_gpt_lighthouse --data 'val_*.bin'
 
@@ -7,6 +7,8 @@
 2. AutoTokenizer gives BOS and then the bytes of any text, and the text back.
 3. Both compute the loss of the data's first sequences; the two must agree to 1e-4 nats a target (in float32, whatever
    the weights are), to 2e-3 with --device cuda, where the program computes in bf16 (transformers in float32, on the same device).
+4. The likeliest bytes that `generate --temperature 0` goes on with are the likeliest to transformers too, each within
+   1e-3 of the highest logit (0.05 with --device cuda).
 
 Without --binary and --data only 1 and 2 are checked. Exit status 0: all right; 1: not; 77: transformers is missing.
 """
@@ -26,6 +28,7 @@ except ImportError as missing:
     sys.exit(77)
 
 BOS, EOS = 256, 257
+LOGIT_TOLERANCE = {"cpu": 1e-3, "cuda": 0.05}
 TOLERANCE = {"cpu": 1e-4, "cuda": 2e-3}  # nats a target, by the device of the program; the GPU computes in bf16
 
 AWKWARD_TEXTS = [
@@ -113,11 +116,29 @@ def loss_by_program(binary, folder, data, sequences, device):
     return json.loads(result.stdout[result.stdout.index("{"):])["nats_per_target"]
 
 
+def check_greedy(model, binary, folder, prompt, device):
+    command = [binary, "generate", "--model", folder, "--prompt", prompt, "--temperature", "0", "--max-bytes", "64",
+               "--device", device]
+    result = subprocess.run(command, stdout=subprocess.PIPE)
+    expect(result.returncode == 0, f"{' '.join(command)} ended with status {result.returncode}")
+    given = prompt.encode()
+    expect(result.stdout.startswith(given) and result.stdout.endswith(b"\n"), "the text does not begin with the prompt")
+    text = result.stdout[len(given):-1]
+    tokens = torch.tensor([[BOS, *given, *text]], device=device)
+    with torch.no_grad():
+        logits = model.to(device)(input_ids=tokens, use_cache=False).logits[0, len(given):, :EOS + 1]
+    for i, byte in enumerate(text):
+        missed = (logits[i].max() - logits[i, byte]).item()
+        expect(missed <= LOGIT_TOLERANCE[device], f"byte {i} of {text!r} is {missed:.4f} below the likeliest")
+    print(f"greedy text: {len(text)} bytes after {prompt!r}, the likeliest to both: {text[:40]!r}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="model folder or checkpoint")
     parser.add_argument("--binary", help="train_gpt_lighthouse")
     parser.add_argument("--data", help="pattern of shards")
+    parser.add_argument("--prompt", default="The ", help="to go on from")
     parser.add_argument("--sequences", type=int, default=2, help="how many to compute the loss of")
     parser.add_argument("--device", default="cpu", choices=TOLERANCE, help="of both")
     options = parser.parse_args()
@@ -129,6 +150,7 @@ def main():
         ours = loss_by_program(options.binary, options.model, options.data, options.sequences, options.device)
         print(f"loss: transformers {theirs:.6f}, train_gpt_lighthouse {ours:.6f} nats a target")
         expect(abs(theirs - ours) <= TOLERANCE[options.device], f"the losses differ by {abs(theirs - ours):.2e}")
+        check_greedy(model, options.binary, options.model, options.prompt, options.device)
     print("all right")
 
 
