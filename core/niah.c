@@ -16,6 +16,7 @@
 
 #define MIN_LENGTH 64
 #define MAX_LENGTH ((int64_t)1 << 29)
+#define MAX_BATCH  64 // sequences of a pass
 
 // ---- Lists
 
@@ -83,6 +84,12 @@ static void standard_lengths(NiahGrid *grid, int64_t context) {
 static bool make_grid(NiahGrid *grid, const Options *options, int64_t context, Error *error) {
     grid->seed = (uint64_t)options->niah_seed;
     grid->n_trials = options->trials;
+    if (!options->lengths && context < MIN_LENGTH) {
+        return error_set(
+            error, STATUS_USAGE,
+            "the model's context of %lld tokens is too short for a trial; name --lengths from %d on",
+            (long long)context, MIN_LENGTH);
+    }
     if (!options->lengths) {
         standard_lengths(grid, context);
     } else if (!niah_parse_lengths(grid, options->lengths, error)) {
@@ -162,17 +169,22 @@ static void show_progress(const NiahGrid *grid, int l, int64_t done, int64_t tot
     }
 }
 
-// As many sequences at once as make one of the longest.
+// Sequences at once: as many as make one of the longest.
+static int64_t batch_of(const NiahGrid *grid, int l) {
+    int64_t batch = grid->lengths[grid->n_lengths - 1] / grid->lengths[l];
+    return batch < MAX_BATCH ? batch : MAX_BATCH;
+}
+
 static bool run_grid(Engine *engine, NiahGrid *grid, Error *error) {
     int64_t longest = grid->lengths[grid->n_lengths - 1], total = grid->n_depths * grid->n_trials;
-    int64_t most = longest / grid->lengths[0];
     NiahBuffers buffers;
     buffers.text = (char *)alloc_or_exit((size_t)longest, 1);
     buffers.tokens = (int32_t *)alloc_or_exit((size_t)longest, sizeof *buffers.tokens);
-    buffers.logits = (float *)alloc_or_exit((size_t)(most * engine->config.model.vocab_size), sizeof(float));
+    buffers.logits =
+        (float *)alloc_or_exit((size_t)(batch_of(grid, 0) * engine->config.model.vocab_size), sizeof(float));
     bool ok = true;
     for (int l = 0; ok && l < grid->n_lengths; l++) {
-        int64_t batch = longest / grid->lengths[l], count;
+        int64_t batch = batch_of(grid, l), count;
         double start = now();
         for (int64_t done = 0; ok && done < total; done += count) {
             count = total - done < batch ? total - done : batch;

@@ -12,8 +12,9 @@ extern "C" {
 #endif
 
 // What is wrong with a block of ids.
+typedef enum { PACK_IDS_RIGHT, PACK_IDS_TOO_LARGE, PACK_IDS_CUT } PackIdsFaultKind;
 typedef struct {
-    enum { PACK_IDS_RIGHT, PACK_IDS_TOO_LARGE, PACK_IDS_CUT } kind;
+    PackIdsFaultKind kind;
     int64_t place, id; // the first that is too large, counted in the block
 } PackIdsFault;
 

@@ -137,8 +137,8 @@ static void test_lists(void **state) {
         if (niah_parse_depths(&grid, depths[i], &error)) fail_msg("--depths %s is taken", depths[i]);
         assert_non_null(strstr(error.message, "--depths"));
     }
-    char many[NIAH_MAX_STEPS * 5 + 16] = "100";
-    for (int i = 1; i <= NIAH_MAX_STEPS; i++) snprintf(many + strlen(many), 8, ",%d", 100 + i);
+    char many[NIAH_MAX_STEPS * 5 + 32] = "100";
+    for (int i = 1; i <= NIAH_MAX_STEPS; i++) snprintf(many + strlen(many), 16, ",%d", 100 + i);
     assert_false(niah_parse_lengths(&grid, many, &error));
     *strrchr(many, ',') = 0;
     assert_true(niah_parse_lengths(&grid, many, &error));
@@ -257,6 +257,13 @@ static void test_seen_in_part(void **state) {
     json_decref(summary);
 }
 
+// However short, no more sequences at once than the logits have room for.
+static void test_largest_batch(void **state) {
+    (void)state;
+    json_decref(measure(INT64_MAX, "64,70000", "batch")); // 1,093 of 64 tokens make one of the longest
+    assert_int_equal(passes, 2 + 77);
+}
+
 // A length's trials are the same beside others and alone.
 static void test_trials_stay(void **state) {
     (void)state;
@@ -321,6 +328,10 @@ static void test_refusals(void **state) {
     program_expect(4, "the longest sequence that would fit has ", "niah --model run --lengths 500000K");
     program_expect(0, "--lengths reach 800 tokens; the model was trained on 768",
                    "niah --model run --lengths 800 --depths 50 --trials 1");
+    program_expect(0, NULL, TINY_TRAIN "--out short --steps 1 --seq-len 40 --attention dense");
+    program_expect(2, "the model's context of 40 tokens is too short", "niah --model short");
+    program_expect(0, "the model was trained on 40",
+                   "niah --model short --lengths 64 --depths 0,100 --trials 1");
     scratch_write(".", "file", "x", -1);
     program_expect(3, "file", "niah --model run --lengths 100 --depths 50 --trials 1 --out file/m");
 }
@@ -338,11 +349,17 @@ static void test_help_states_the_phrasing(void **state) {
 int main(void) {
     program_find();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_texts),       cmocka_unit_test(test_texts_are_even),
-        cmocka_unit_test(test_intervals),   cmocka_unit_test(test_lists),
-        cmocka_unit_test(test_all_found),   cmocka_unit_test(test_seen_in_part),
-        cmocka_unit_test(test_trials_stay), cmocka_unit_test(test_command),
-        cmocka_unit_test(test_refusals),    cmocka_unit_test(test_help_states_the_phrasing),
+        cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_texts_are_even),
+        cmocka_unit_test(test_intervals),
+        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_all_found),
+        cmocka_unit_test(test_seen_in_part),
+        cmocka_unit_test(test_largest_batch),
+        cmocka_unit_test(test_trials_stay),
+        cmocka_unit_test(test_command),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_help_states_the_phrasing),
     };
     return cmocka_run_group_tests_name("niah", tests, set_up, temporary_folder_leave) ? 1 : 0;
 }
