@@ -83,27 +83,21 @@ const CommandRow COMMANDS[COMMAND_COUNT] = {
      "  train_gpt_lighthouse bench step --preset 530m --repeats 5\n"},
     {COMMAND_NIAH, "niah", "", 0,
      "needle in a haystack: whether a model finds a passkey, by length and depth",
-     "A trial is the mark that begins a document, filler, the needle, more filler and the question, N tokens "
-     "in "
-     "all:\n"
+     "A trial is N tokens: the mark that begins a document, filler, the needle, more filler, the question:\n"
      "\n"
      "  filler  \"\\nThe passkey is D.\\n\"  filler  \"\\nThe passkey is \"\n"
      "\n"
-     "D is a random digit, filler is bytes drawn evenly from A-Z, a-z and 0-9, and the depth is the share of "
-     "it "
-     "before\n"
-     "the needle. The answer is the digit whose token has the highest logit among the ten, under dense "
-     "attention; chance\n"
-     "is 10 %. Prints one JSON object: the mean retrieval rate with its 95 % interval (Wilson's score), the "
-     "rates by\n"
-     "length, by depth and of each cell. --out also gets every trial and a heat map.\n"
+     "D is a random digit, filler is bytes drawn evenly from A-Z, a-z and 0-9, and the depth is the share\n"
+     "of it before the needle. The answer is the digit whose token has the highest logit among the ten,\n"
+     "under dense attention; chance is 10 %. Prints one JSON object: the mean retrieval rate with its 95 %\n"
+     "interval (Wilson's score), the rates by length, by depth and of each cell. --out also gets every "
+     "trial\n"
+     "and a heat map.\n"
      "\n"
      "  train_gpt_lighthouse niah --model run --out niah\n"},
     {COMMAND_EXPORT, "export", "", 0, "copy a checkpoint's model without optimizer, in float32 or bf16",
-     "A checkpoint is a Hugging Face model folder as it is; this makes one of the weights, config.json and "
-     "the "
-     "tokenizer\n"
-     "alone, to hand on.\n"
+     "A checkpoint is a Hugging Face model folder as it is; this makes one of the weights, config.json and\n"
+     "the tokenizer alone, to hand on.\n"
      "\n"
      "  train_gpt_lighthouse export --model run --out model --bf16\n"},
     {COMMAND_INFO, "info", " [PATH]", 1, "show this build, or what a shard, checkpoint or run holds",

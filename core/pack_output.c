@@ -239,9 +239,8 @@ static bool add_passkeys(PackOutput *output, Error *error) {
 
 bool pack_output_add(PackOutput *output, const char *text, size_t size, Error *error) {
     int64_t document = output->n_documents++;
-    bool val = is_validation(output, document);
-    return add_document(output, val ? &output->val : &output->train, document, text, size, error) &&
-           (val || add_passkeys(output, error));
+    PackSplit *split = is_validation(output, document) ? &output->val : &output->train;
+    return add_document(output, split, document, text, size, error) && add_passkeys(output, error);
 }
 
 // ---- Shuffle

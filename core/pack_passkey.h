@@ -1,8 +1,9 @@
 // Passkey documents that `pack` can mix into training data, so that a small model learns what `niah` asks.
 //
 // Such a document is a passkey text (passkey.h) and behind its question the answer: the digit, ".\n". The
-// needle lies at any depth with equal chance. Lengths are drawn evenly from the doublings between passkey_min
-// and passkey_max (256 to 511, 512 to 1,023, ...), and evenly within one.
+// needle lies at any depth with equal chance. A document teaches one answer, however long it is: so each
+// doubling of length from passkey_min on (64 to 127 tokens, 128 to 255, ..., up to passkey_max) gets about as
+// many tokens, half as many documents as the one before it. Within a doubling lengths are even.
 #ifndef CORE_PACK_PASSKEY_H
 #define CORE_PACK_PASSKEY_H
 
