@@ -3,6 +3,8 @@
 
 #include "error.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +28,18 @@ void bytes_append(ByteBuffer *buffer, const void *data, size_t size) {
     if (size == 0) return;
     memcpy(bytes_reserve(buffer, size), data, size);
     buffer->size += size;
+}
+
+void bytes_printf(ByteBuffer *buffer, const char *format, ...) {
+    va_list values;
+    va_start(values, format);
+    size_t length = (size_t)vsnprintf(NULL, 0, format, values);
+    va_end(values);
+    char *room = bytes_reserve(buffer, length + 1);
+    va_start(values, format);
+    vsnprintf(room, length + 1, format, values);
+    va_end(values);
+    buffer->size += length;
 }
 
 void bytes_free(ByteBuffer *buffer) {

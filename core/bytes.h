@@ -17,6 +17,8 @@ typedef struct {
 // Makes room for `size` more bytes behind the present ones and gives its address.
 char *bytes_reserve(ByteBuffer *buffer, size_t size);
 void bytes_append(ByteBuffer *buffer, const void *data, size_t size);
+// Appends text as printf writes it; no zero byte stands behind it.
+void bytes_printf(ByteBuffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void bytes_free(ByteBuffer *buffer);
 
 #ifdef __cplusplus

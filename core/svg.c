@@ -2,24 +2,9 @@
 #include "svg.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-
-static void append(ByteBuffer *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void append(ByteBuffer *out, const char *format, ...) {
-    va_list values;
-    va_start(values, format);
-    int length = vsnprintf(NULL, 0, format, values);
-    va_end(values);
-    char *room = bytes_reserve(out, (size_t)length + 1);
-    va_start(values, format);
-    vsnprintf(room, (size_t)length + 1, format, values);
-    va_end(values);
-    out->size += (size_t)length;
-}
 
 // ---- Words
 
@@ -43,11 +28,11 @@ void xml_append(ByteBuffer *out, const char *text) {
     while (*text) {
         size_t bytes = character_bytes(text);
         switch (*text) {
-        case '&': append(out, "&amp;"); break;
-        case '<': append(out, "&lt;"); break;
-        case '>': append(out, "&gt;"); break;
-        case '"': append(out, "&quot;"); break;
-        default: bytes ? bytes_append(out, text, bytes) : append(out, "\xef\xbf\xbd");
+        case '&': bytes_printf(out, "&amp;"); break;
+        case '<': bytes_printf(out, "&lt;"); break;
+        case '>': bytes_printf(out, "&gt;"); break;
+        case '"': bytes_printf(out, "&quot;"); break;
+        default: bytes ? bytes_append(out, text, bytes) : bytes_printf(out, "\xef\xbf\xbd");
         }
         text += bytes ? bytes : 1;
     }
@@ -65,10 +50,10 @@ double svg_text_width(const char *text, double size) {
 static void text_append(Svg *svg, const char *place, SvgAnchor anchor, double size, const char *attributes,
                         const char *text) {
     static const char *const anchors[] = {"start", "middle", "end"};
-    append(&svg->text, "<text %s font-size=\"%.4g\" text-anchor=\"%s\" %s>", place, size, anchors[anchor],
-           attributes);
+    bytes_printf(&svg->text, "<text %s font-size=\"%.4g\" text-anchor=\"%s\" %s>", place, size,
+                 anchors[anchor], attributes);
     xml_append(&svg->text, text);
-    append(&svg->text, "</text>\n");
+    bytes_printf(&svg->text, "</text>\n");
 }
 
 void svg_text(Svg *svg, double x, double y, SvgAnchor anchor, double size, const char *attributes,
@@ -88,51 +73,52 @@ void svg_text_upwards(Svg *svg, double x, double y, SvgAnchor anchor, double siz
 // ---- Lines and shapes
 
 void svg_line(Svg *svg, double x1, double y1, double x2, double y2, const char *attributes) {
-    append(&svg->text, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" %s/>\n", x1, y1, x2, y2,
-           attributes);
+    bytes_printf(&svg->text, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" %s/>\n", x1, y1, x2, y2,
+                 attributes);
 }
 
 void svg_rect(Svg *svg, double x, double y, double width, double height, const char *attributes) {
-    append(&svg->text, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" %s/>\n", x, y, width,
-           height, attributes);
+    bytes_printf(&svg->text, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" %s/>\n", x, y, width,
+                 height, attributes);
 }
 
 void svg_circle(Svg *svg, double x, double y, double radius, const char *attributes) {
-    append(&svg->text, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" %s/>\n", x, y, radius, attributes);
+    bytes_printf(&svg->text, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" %s/>\n", x, y, radius, attributes);
 }
 
 void svg_curve(Svg *svg, const double *points, int64_t count, const char *attributes) {
     bool drawing = false;
-    append(&svg->text, "<path fill=\"none\" %s d=\"", attributes);
+    bytes_printf(&svg->text, "<path fill=\"none\" %s d=\"", attributes);
     for (int64_t i = 0; i < count; i++) {
         double x = points[2 * i], y = points[2 * i + 1];
         bool finite = isfinite(x) && isfinite(y);
-        if (finite) append(&svg->text, "%s%.1f %.1f", drawing ? "L" : "M", x, y);
+        if (finite) bytes_printf(&svg->text, "%s%.1f %.1f", drawing ? "L" : "M", x, y);
         drawing = finite;
     }
-    append(&svg->text, "\"/>\n");
+    bytes_printf(&svg->text, "\"/>\n");
 }
 
 // ---- Groups
 
 void svg_group(Svg *svg, const char *attributes, const char *tip) {
-    append(&svg->text, "<g %s>\n", attributes);
+    bytes_printf(&svg->text, "<g %s>\n", attributes);
     if (!tip) return;
-    append(&svg->text, "<title>");
+    bytes_printf(&svg->text, "<title>");
     xml_append(&svg->text, tip);
-    append(&svg->text, "</title>\n");
+    bytes_printf(&svg->text, "</title>\n");
 }
 
 void svg_group_clipped(Svg *svg, double x, double y, double width, double height) {
-    append(&svg->text,
-           "<clipPath id=\"clip%d\"><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/></clipPath>\n"
-           "<g clip-path=\"url(#clip%d)\">\n",
-           svg->clips, x, y, width, height, svg->clips);
+    bytes_printf(
+        &svg->text,
+        "<clipPath id=\"clip%d\"><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/></clipPath>\n"
+        "<g clip-path=\"url(#clip%d)\">\n",
+        svg->clips, x, y, width, height, svg->clips);
     svg->clips++;
 }
 
 void svg_group_end(Svg *svg) {
-    append(&svg->text, "</g>\n");
+    bytes_printf(&svg->text, "</g>\n");
 }
 
 // ---- The document
@@ -147,17 +133,17 @@ static const char STYLE[] =
 
 void svg_begin(Svg *svg, double width, double height, const char *title) {
     memset(svg, 0, sizeof *svg);
-    append(&svg->text,
-           "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" "
-           "height=\"%.0f\" role=\"img\">\n<title>",
-           width, height, width, height);
+    bytes_printf(&svg->text,
+                 "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" "
+                 "height=\"%.0f\" role=\"img\">\n<title>",
+                 width, height, width, height);
     xml_append(&svg->text, title);
-    append(&svg->text, "</title>\n%s", STYLE);
+    bytes_printf(&svg->text, "</title>\n%s", STYLE);
     svg_rect(svg, 0, 0, width, height, "class=\"paper\"");
 }
 
 void svg_end(Svg *svg) {
-    append(&svg->text, "</svg>\n");
+    bytes_printf(&svg->text, "</svg>\n");
 }
 
 void svg_free(Svg *svg) {
