@@ -21,6 +21,7 @@
 #include "core/options.h"
 #include "core/pack.h"
 #include "core/progress.h"
+#include "core/report.h"
 #include "core/run.h"
 #include "core/schedule.h"
 #include "dataloader.h"
@@ -444,6 +445,10 @@ int main(int argc, char **argv) {
         case COMMAND_BENCH: ok = command_bench(&options, &error); break;
         case COMMAND_NIAH: ok = command_niah(&options, &error); break;
         case COMMAND_EXPORT: ok = export_model(&options, &error); break;
+        case COMMAND_REPORT:
+            ok = report_write(options.inputs, options.n_inputs, options.report_out, options.published, stdout,
+                              &error);
+            break;
         case COMMAND_INFO: ok = command_info(&options, &error); break;
         }
     }

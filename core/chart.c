@@ -37,6 +37,14 @@ Ticks ticks_nice(Range range, int most_ticks) {
     return ticks;
 }
 
+CurveStyle curve_style(int n) {
+    static const char *const colours[] = {"#3b82d6", "#d9730d", "#2b9a55", "#9a5fd9",
+                                          "#dc4a56", "#14949e", "#cf4f9f", "#8d7b64"};
+    static const char *const dashes[] = {"none", "7 3", "2 2"};
+    CurveStyle style = {colours[n % 8], dashes[n / 8 % 3]};
+    return style;
+}
+
 double panel_x(const Panel *panel, double value) {
     const Range *range = &panel->across.range;
     return panel->x + panel->width * (value - range->least) / (range->most - range->least);

@@ -32,6 +32,14 @@ typedef struct {
     char title[64];
 } Axis;
 
+// How the curves of one chart are told apart: values of stroke and stroke-dasharray. Eight colours that suit
+// light and dark pages, then the same dashed, then dotted.
+typedef struct {
+    const char *colour, *dashes;
+} CurveStyle;
+
+CurveStyle curve_style(int n);
+
 // A panel's frame in the picture (without the labels around it) and its axes.
 typedef struct {
     double x, y, width, height;

@@ -100,6 +100,15 @@ const CommandRow COMMANDS[COMMAND_COUNT] = {
      "the tokenizer alone, to hand on.\n"
      "\n"
      "  train_gpt_lighthouse export --model run --out model --bf16\n"},
+    {COMMAND_REPORT, "report", " RUN...", 1 << 20,
+     "draw runs: loss, throughput, the switch, and a table of figures",
+     "RUN is a run's folder or a log.jsonl. Draws training and validation loss by tokens and by time, "
+     "throughput, the\n"
+     "switch to dense attention and resumes of all runs together; a branch is shown with what it branched "
+     "off from. The\n"
+     "table goes to standard output too, as Markdown, and says how its figures are defined.\n"
+     "\n"
+     "  train_gpt_lighthouse report dense split --out report.svg\n"},
     {COMMAND_INFO, "info", " [PATH]", 1, "show this build, or what a shard, checkpoint or run holds",
      "Without PATH: version, libraries, devices. With one: a shard, a checkpoint or model folder, a run, or "
      "a folder of\n"

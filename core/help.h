@@ -18,7 +18,7 @@ typedef struct {
     const char *details; // what to know before using it, and an example
 } CommandRow;
 
-#define COMMAND_COUNT 8
+#define COMMAND_COUNT 9
 extern const CommandRow COMMANDS[COMMAND_COUNT];
 
 const CommandRow *command_row(Command command);

@@ -24,6 +24,7 @@ const OptionRow OPTION_TABLE[OPTION_COUNT] = {
 #define BENCH    COMMAND_BENCH
 #define NIAH     COMMAND_NIAH
 #define EXPORT   COMMAND_EXPORT
+#define REPORT   COMMAND_REPORT
 #define STEERS   OPTION_STEERS
 #define FIXED    OPTION_FIXED
 #define OPTION(type, field, name, commands, standard, lowest, highest, choices, flags, group, value, help) \
@@ -49,6 +50,7 @@ const OptionRow OPTION_TABLE[OPTION_COUNT] = {
 #undef BENCH
 #undef NIAH
 #undef EXPORT
+#undef REPORT
 #undef STEERS
 #undef FIXED
 };

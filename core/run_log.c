@@ -164,7 +164,8 @@ static bool read_parent(RunLog *log, const Source *source, const char *checkpoin
 
 static bool read_run(RunLog *log, const Source *source, Error *error) {
     char *path = path_join(source->folder, "run.json");
-    json_t *run = file_exists(path) ? json_file_read(path, error) : json_object();
+    bool own = strcmp(path_name(source->log), "log.jsonl") == 0; // any other log's run.json lies elsewhere
+    json_t *run = own && file_exists(path) ? json_file_read(path, error) : json_object();
     free(path);
     if (!run) return false;
     int64_t ranks;

@@ -1,0 +1,47 @@
+// The panels of a report: what each shows of all runs, and where its axes begin and end.
+#ifndef CORE_REPORT_PANELS_H
+#define CORE_REPORT_PANELS_H
+
+#include "chart.h"
+#include "run_stats.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// A run with what is drawn of it, an element for each step.
+typedef struct {
+    const RunLog *log;
+    CurveStyle style;
+    double *losses, *mean_losses, *mean_speeds;
+    int64_t first_dense; // place of the first step behind the switch; -1 where there is none
+} RunCurve;
+
+typedef struct {
+    Svg *svg;
+    RunCurve *curves;
+    int count;
+    int64_t window; // updates that means run over
+} Picture;
+
+// What a panel goes by: targets seen, seconds of the updates, or updates since the switch.
+typedef enum { BY_TOKENS, BY_TIME, BY_SWITCH } Across;
+
+RunCurve run_curve_create(const RunLog *log, CurveStyle style, int64_t window);
+void run_curve_free(RunCurve *curve);
+
+// Each draws one panel at the place that `panel` has; its axes are set here. The switch of a run is a dashed
+// upright line, a resume a short one on the axis.
+void panel_training(const Picture *picture, Panel panel, Across across);
+void panel_validation(const Picture *picture, Panel panel, Across across);
+void panel_throughput(const Picture *picture, Panel panel, Across across);
+// The training loss around the switch, which all runs have at the same place.
+void panel_switch(const Picture *picture, Panel panel);
+
+// The sign of a validation: a dot under dense attention, a ring under Lighthouse.
+void draw_validation(Svg *svg, double x, double y, const char *colour, Attention attention);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
