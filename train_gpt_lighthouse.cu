@@ -326,13 +326,14 @@ static bool due(int64_t step, int64_t every, int64_t last) {
 
 static bool train_loop(Trainer *t, Error *error) {
     const Options *o = t->options;
-    while (t->state.step < o->steps) {
+    int64_t last = o->stop_at > 0 && o->stop_at < o->steps ? o->stop_at : o->steps;
+    while (t->state.step < last) {
         if (!log_switch(t, error) || !train_step(t, error)) return false;
-        if (t->has_val && !stop_signal && due(t->state.step, o->val_every, o->steps) && !validate(t, error))
+        if (t->has_val && !stop_signal && due(t->state.step, o->val_every, last) && !validate(t, error))
             return false;
         bool stopping = stop_signal != 0; // a signal may have come during the validation
-        if ((stopping || due(t->state.step, o->checkpoint_every, o->steps)) && !save(t, error)) return false;
-        if (stopping && t->state.step < o->steps) {
+        if ((stopping || due(t->state.step, o->checkpoint_every, last)) && !save(t, error)) return false;
+        if (stopping && t->state.step < last) {
             progress_break(&t->progress);
             return error_set(error, STATUS_PREEMPTED,
                              "stopped by signal %d after step %lld, which is saved; go on with "

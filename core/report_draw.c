@@ -94,7 +94,7 @@ static double draw_legend(const Picture *picture, Svg *svg) {
         const RunLog *log = curve->log;
         for (int64_t v = 0; v < log->n_validations; v++) validated[log->validations[v].attention] = true;
         switches = switches || curve->first_dense >= 0;
-        resumes = resumes || log->n_resumes > 0;
+        for (int64_t r = 0; r < log->n_resumes; r++) resumes = resumes || run_curve_resume(curve, r) >= 0;
         legend_add(&legend, SIGN_CURVE, curve->style, log->name);
     }
     legend.x = MARGIN;

@@ -37,6 +37,11 @@ void run_curve_free(RunCurve *curve) {
     free(curve->losses);
 }
 
+int64_t run_curve_resume(const RunCurve *curve, int64_t resume) {
+    int64_t i = run_log_find(curve->log, curve->log->resumes[resume]);
+    return i == curve->first_dense - 1 ? -1 : i;
+}
+
 static double across_value(const RunCurve *curve, int64_t i, Across across) {
     const RunStep *step = &curve->log->steps[i];
     switch (across) {
@@ -150,8 +155,8 @@ static void draw_marks(const Picture *picture, const Panel *panel, Across across
                           attributes);
         }
         for (int64_t r = 0; r < log->n_resumes; r++) {
-            int64_t i = run_log_find(log, log->resumes[r]);
-            if (i < 0 || i == curve->first_dense - 1) continue;
+            int64_t i = run_curve_resume(curve, r);
+            if (i < 0) continue;
             double x = panel_x(panel, across_value(curve, i, across)), bottom = panel->y + panel->height;
             snprintf(attributes, sizeof attributes, "stroke=\"%s\" stroke-width=\"2\"", colour);
             svg_line(picture->svg, x, bottom, x, bottom - 9, attributes);

@@ -30,6 +30,10 @@ typedef enum { BY_TOKENS, BY_TIME, BY_SWITCH } Across;
 RunCurve run_curve_create(const RunLog *log, CurveStyle style, int64_t window);
 void run_curve_free(RunCurve *curve);
 
+// The place of the step that the n-th resume came after; -1 where none shows, as at the switch, whose own
+// mark is there.
+int64_t run_curve_resume(const RunCurve *curve, int64_t resume);
+
 // Each draws one panel at the place that `panel` has; its axes are set here. The switch of a run is a dashed
 // upright line, a resume a short one on the axis.
 void panel_training(const Picture *picture, Panel panel, Across across);

@@ -189,7 +189,7 @@ void table_markdown(const ReportTable *table, ByteBuffer *out) {
 }
 
 void table_html(const ReportTable *table, ByteBuffer *out) {
-    bytes_printf(out, "<table>\n<tr>");
+    bytes_printf(out, "<div><table>\n<tr>");
     for (int c = 0; c < TABLE_COLUMNS; c++) {
         bytes_printf(out, "<th>%s<br>%s</th>", COLUMNS[c].upper, COLUMNS[c].lower);
     }
@@ -212,7 +212,7 @@ void table_html(const ReportTable *table, ByteBuffer *out) {
         }
         bytes_printf(out, "</tr>\n");
     }
-    bytes_printf(out, "</table>\n");
+    bytes_printf(out, "</table></div>\n");
     for (int i = 0; i < table->n_notes; i++) {
         bytes_printf(out, "<p>");
         xml_append(out, table->notes[i]);

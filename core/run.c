@@ -178,6 +178,10 @@ static bool check_resume(Run *run, const Options *options, Error *error) {
         return error_set(error, STATUS_USAGE, "--steps %lld: the run to resume has done %lld already",
                          (long long)options->steps, (long long)run->state.step);
     }
+    if (options->stop_at > 0 && run->state.step > options->stop_at) {
+        return error_set(error, STATUS_USAGE, "--stop-at %lld: the run to resume has done %lld steps already",
+                         (long long)options->stop_at, (long long)run->state.step);
+    }
     options_describe_changes(options, settings, run->changes, sizeof run->changes);
     return true;
 }
