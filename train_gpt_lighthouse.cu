@@ -329,8 +329,9 @@ static bool train_loop(Trainer *t, Error *error) {
     int64_t last = o->stop_at > 0 && o->stop_at < o->steps ? o->stop_at : o->steps;
     while (t->state.step < last) {
         if (!log_switch(t, error) || !train_step(t, error)) return false;
-        if (t->has_val && !stop_signal && due(t->state.step, o->val_every, last) && !validate(t, error))
-            return false;
+        bool validates = t->has_val && due(t->state.step, o->val_every, last);
+        // A signal does not wait for a validation, but a run that is at its end is not gone on with.
+        if (validates && (!stop_signal || t->state.step == last) && !validate(t, error)) return false;
         bool stopping = stop_signal != 0; // a signal may have come during the validation
         if ((stopping || due(t->state.step, o->checkpoint_every, last)) && !save(t, error)) return false;
         if (stopping && t->state.step < last) {

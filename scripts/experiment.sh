@@ -1,0 +1,140 @@
+# shellcheck shell=bash
+# What the experiments share: their options, one at a time in a folder, runs that go on where they were. Sourced; the script
+# that does so has a comment above its commands, which is its help.
+set -euo pipefail
+experiment=$(basename "$0")
+
+fail() {
+    echo "$experiment: $*" >&2
+    exit 2
+}
+
+# FOLDER --preset P --data GLOB --val GLOB [--steps N] [--device D] [--program FILE] [-- OPTIONS OF train]
+# Sets out, program, preset, steps and common, the options of every run.
+experiment_begin() {
+    out='' preset='' steps='' program=$(dirname "$0")/../build/train_gpt_lighthouse common=()
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        --) shift; common+=("$@"); break ;;
+        --preset | --steps | --program | --data | --val | --device)
+            [ $# -ge 2 ] || fail "$1 needs a value"
+            case $1 in
+            --preset) preset=$2 ;;
+            --steps) steps=$2 ;;
+            --program) program=$2 ;;
+            *) common+=("$1" "$2") ;;
+            esac
+            shift 2 ;;
+        --*) fail "unknown option $1; options of train go behind --" ;;
+        *) [ -z "$out" ] || fail "'$1' is one folder too many; see --help"; out=$1; shift ;;
+        esac
+    done
+    [ -n "$out" ] || fail "no folder is given; see --help"
+    [ -x "$program" ] || fail "$program is not there: make it, or name it with --program"
+    [ -n "$preset" ] || fail "--preset is missing: tiny (a CPU), small (one GPU) or 530m (the paper's)"
+    steps=${steps:-$(preset_setting steps)}
+    [[ $steps =~ ^[1-9][0-9]*$ && $steps -ge 16 ]] || fail "--steps $steps: must be a whole number, at least 16"
+    common+=(--preset "$preset" --steps "$steps")
+    check_options
+    hold_folder
+}
+
+# What a setting is at: given behind --, of the preset, or the default, as train --help has them.
+preset_setting() {
+    local i
+    for ((i = 0; i < ${#common[@]}; i++)); do
+        case ${common[i]} in
+        --"$1") echo "${common[i + 1]}"; return ;;
+        --"$1"=*) echo "${common[i]#*=}"; return ;;
+        esac
+    done
+    "$program" train --help | awk -v preset="$preset" -v key="$1" '
+        $1 == "--" key { match($0, /\[[^]]*\]/); value = substr($0, RSTART + 1, RLENGTH - 2) }
+        $1 == preset && here { getline; for (i = 1; i <= NF; i++) if (split($i, part, "=") == 2 && part[1] == key) value = part[2] }
+        $1 == "Presets" { here = 1 }
+        END { print value }'
+}
+
+# Whether train takes the options at all: what it refuses now it would refuse at every run.
+check_options() {
+    local complaint
+    case " ${common[*]} " in *" --data "* | *" --data="*) ;; *) fail "--data is missing: the training shards, as --data 'data/train_*.bin'" ;; esac
+    case " ${common[*]} " in *" --val "* | *" --val="*) ;; *) fail "--val is missing: the table needs a validation loss" ;; esac
+    complaint=$("$program" train --dry-run "${common[@]}" --attention dense 2>&1 >/dev/null) || fail "$complaint"
+}
+
+# The folder is this script's alone until it ends, and belongs to the settings it was begun with. A run that outlived a killed
+# script holds the folder too.
+hold_folder() {
+    local settings
+    mkdir -p "$out"
+    exec 9>"$out/.lock"
+    flock -n 9 || { echo "$experiment: a run is still at work in $out; waiting for its end" >&2; flock 9; }
+    settings=$(printf '%s\n' "$experiment" "${common[@]}" | grep -vxE -e '--device|auto|cpu|cuda')
+    if [ -f "$out/experiment.txt" ]; then
+        [ "$settings" = "$(cat "$out/experiment.txt")" ] ||
+            fail "$out was begun with other settings ($out/experiment.txt); give those, or another folder"
+    else
+        echo "$settings" >"$out/experiment.tmp"
+        mv "$out/experiment.tmp" "$out/experiment.txt"
+    fi
+    trap stop HUP INT TERM USR1
+}
+
+# ---- runs
+
+child='' stopped='' told=''
+
+# A signal goes to the run, which saves first; then the script ends as the run does, with status 75. A second one goes to it too.
+stop() {
+    stopped=1
+    [ -n "$child" ] || return 0
+    told=1
+    kill -TERM "$child" 2>/dev/null || true
+}
+
+run_program() {
+    local status
+    [ -z "$stopped" ] || exit 75
+    set -m # a process group of its own: Ctrl-C reaches the run through `stop` alone, and once
+    "$program" "$@" </dev/null &
+    child=$!
+    set +m
+    [ -z "$stopped" ] || [ -n "$told" ] || stop # one that came while there was no child yet
+    while true; do # a signal ends `wait` before the run has ended
+        status=0
+        wait "$child" || status=$?
+        kill -0 "$child" 2>/dev/null || break
+    done
+    child=''
+    [ -z "$stopped" ] || exit 75
+    [ "$status" -eq 0 ] || exit "$status"
+}
+
+checkpoint() { printf '%s/%s/step_%08d' "$out" "$1" "$2"; }
+has_checkpoint() { compgen -G "$out/$1/step_*" >/dev/null; }
+
+# Run $1 begins as a branch of the checkpoint $2, under dense attention.
+branch() {
+    local i options=()
+    rm -rf "${out:?}/$1" # begun, and killed before its first checkpoint
+    for ((i = 0; i < ${#common[@]}; i++)); do # the weights are those of the checkpoint
+        case ${common[i]} in
+        --init) i=$((i + 1)) ;;
+        --init=*) ;;
+        *) options+=("${common[i]}") ;;
+        esac
+    done
+    printf '\n== %s, from %s\n' "$1" "$2"
+    run_program train "${options[@]}" --attention dense --resume "$2" --out "$out/$1"
+}
+
+# Run $1 has done $2 updates: it is started, gone on with, or left as it is. Further words are options of train.
+reach() {
+    local run=$1 step=$2
+    shift 2
+    [ ! -d "$(checkpoint "$run" "$step")" ] || return 0
+    printf '\n== %s, up to step %d\n' "$run" "$step"
+    run_program train "${common[@]}" --out "$out/$run" --resume auto --stop-at "$step" "$@"
+}
