@@ -47,19 +47,29 @@ static bool find_checkpoint(Run *run, const Options *options, Error *error) {
     return ok;
 }
 
-// --resume auto finds a run without a checkpoint: it is begun again, unless it was to branch off from
-// another.
-static bool check_restart(const char *folder, Error *error) {
+// The checkpoint that a run branched off from, as its run.json has it; NULL where it has none. Release with
+// free().
+static bool read_parent(const char *folder, char **parent, Error *error) {
     char *path = path_join(folder, "run.json");
     json_t *json = file_exists(path) ? json_file_read(path, error) : json_object();
     free(path);
-    const char *parent = json_string_value(json_object_get(json, "parent"));
-    bool ok =
-        json && (!parent || error_set(error, STATUS_USAGE,
-                                      "--resume auto: %s branched off from %s and was stopped before its "
-                                      "first checkpoint; remove it and branch off again with --resume %s",
-                                      folder, parent, parent));
+    const char *found = json_string_value(json_object_get(json, "parent"));
+    *parent = found ? strdup(found) : NULL;
+    bool ok = json != NULL;
     json_decref(json);
+    return ok;
+}
+
+// --resume auto finds a run without a checkpoint: it is begun again, unless it was to branch off from
+// another.
+static bool check_restart(const char *folder, Error *error) {
+    char *parent;
+    if (!read_parent(folder, &parent, error)) return false;
+    bool ok = !parent || error_set(error, STATUS_USAGE,
+                                   "--resume auto: %s branched off from %s and was stopped before its "
+                                   "first checkpoint; remove it and branch off again with --resume %s",
+                                   folder, parent, parent);
+    free(parent);
     return ok;
 }
 
@@ -276,13 +286,15 @@ static bool lock_folder(Run *run, Error *error) {
 
 bool run_begin(Run *run, const Options *options, Error *error) {
     if (!folders_make(run->folder, error) || !lock_folder(run, error)) return false;
+    char *parent = NULL; // what goes on keeps its parent
+    if (run->continues && !read_parent(run->folder, &parent, error)) return false;
+    if (run->checkpoint && !run->continues) parent = strdup(run->checkpoint);
     // Of a run that was stopped before its first checkpoint and is begun again, no line stays.
     bool ok = log_cut(run->folder, run->continues ? run->state.step : -1, error);
     json_t *json = json_pack("{s:s, s:s, s:o}", "program", "train_gpt_lighthouse", "version",
                              LIGHTHOUSE_VERSION, "settings", options_settings(options));
-    if (run->checkpoint && !run->continues) {
-        json_object_set_new(json, "parent", json_string(run->checkpoint));
-    }
+    if (parent) json_object_set_new(json, "parent", json_string(parent));
+    free(parent);
     char *text = json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
     char *path = path_join(run->folder, "run.json");
     ok = ok && file_write(path, text, strlen(text), error);

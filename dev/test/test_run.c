@@ -258,11 +258,31 @@ static void test_two_stages(void **state) {
     json_decref(log);
 }
 
+// A run that ends early, validated and saved, is the beginning of the whole one: the schedule is that of
+// --steps.
+static void test_stop_at(void **state) {
+    (void)state;
+#define DECAYING TINY_TRAIN "--steps 6 --schedule linear --warmup 0 --val-every 100 "
+    DONE(DECAYING "--out whole");
+    DONE(DECAYING "--out run --stop-at 4");
+    assert_false(folder_exists("run/step_00000006"));
+    json_t *log = tiny_log("run");
+    assert_int_equal(integer_of(tiny_event(log, "validation", 0), "step"), 4);
+    assert_int_equal(json_array_size(log), 4 + 3); // two validations in stage 1, and a checkpoint
+    json_decref(log);
+    program_expect(2, "--stop-at 3: the run to resume has done 4 steps already",
+                   DECAYING "--out run --resume auto --stop-at 3");
+    DONE(DECAYING "--out run --resume auto --stop-at 100");
+    expect_same_steps("whole", "run", 6);
+    expect_same_checkpoint("whole", "run", 6);
+}
+
 // ---- Branches and --resume auto
 
 static void test_branch(void **state) {
     (void)state;
     DONE(TINY_TRAIN "--out parent --steps 6 --checkpoint-every 3");
+    Error error;
     file_copy("parent/log.jsonl", "before.jsonl");
     file_copy("parent/run.json", "before.json");
     program_expect(2, "step_00000006", "train --resume parent/step_00000003");
@@ -271,13 +291,17 @@ static void test_branch(void **state) {
     assert_true(files_equal("parent/run.json", "before.json"));
     expect_same_checkpoint("parent", "child", 6);
     assert_false(folder_exists("child/step_00000003"));
-    Error error;
     json_t *log = tiny_log("child"), *run = json_load_file("child/run.json", 0, NULL);
     assert_int_equal(integer_of(tiny_event(log, "resume", 0), "step"), 3);
     assert_string_equal(text_of(run, "parent"), "parent/step_00000003");
     json_decref(log);
     json_decref(run);
     program_expect(2, "already holds a run", "train --resume parent/step_00000003 --out child");
+    DONE("train --resume child --steps 7"); // what goes on keeps its parent
+    run = json_load_file("child/run.json", 0, NULL);
+    assert_string_equal(text_of(run, "parent"), "parent/step_00000003");
+    json_decref(run);
+    assert_true(tree_remove("child/step_00000007", &error));
     // --out of the run itself is no branch.
     DONE("train --resume parent --out parent --steps 7");
     DONE("train --resume parent/step_00000007/ --steps 8");
@@ -489,6 +513,7 @@ int main(void) {
         RUN_TEST(test_signal_in_validation),
         RUN_TEST(test_second_program),
         RUN_TEST(test_two_stages),
+        RUN_TEST(test_stop_at),
         RUN_TEST(test_branch),
         RUN_TEST(test_auto),
         RUN_TEST(test_overrides),
