@@ -147,7 +147,8 @@ ReportTable report_table(const RunLog *logs, int count, int64_t window, bool pub
                  "these times the ranks. What branched off counts the stage it branched from.");
     note(&table,
          "Jump: the loss of the first dense update less the mean of the last %lld before the switch. To "
-         "recover: dense updates until the mean of the last %lld of them is down at that mean.",
+         "recover: dense updates until the mean of the last %lld of them (of all, while fewer) is down at "
+         "that mean.",
          (long long)window, (long long)window);
     note(&table,
          "Training loss at the end: the mean of the last %lld updates, in nats a target. * under Lighthouse "

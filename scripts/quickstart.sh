@@ -29,6 +29,9 @@ $lighthouse eval --model "$out/run" --data "$out/data/val_*.bin" --val-batches 6
 step "a sample"
 $lighthouse generate --model "$out/run" --prompt 'Permission is hereby' --max-bytes 300
 
+step "a picture of the run"
+$lighthouse report "$out/run" --out "$out/loss.svg"
+
 step "what there is now"
 $lighthouse info "$out/run/step_00000400"
-echo "an ordinary Llama in $out/run/step_00000400, its log in $out/run/log.jsonl"
+echo "an ordinary Llama in $out/run/step_00000400, its log in $out/run/log.jsonl, drawn in $out/loss.svg"
