@@ -33,11 +33,12 @@ for ((start = 1; status != 0; start++)); do
     script=$!
     pause=$((RANDOM % longest))
     sleep "$((pause / 1000)).$(printf %03d $((pause % 1000)))"
-    run=$(pgrep -P $script train_gpt || true)
+    run=() # what the script has started
+    read -ra run 2>/dev/null <"/proc/$script/task/$script/children" || true
     case $((RANDOM % 3)) in
     0) signal=TERM; kill -TERM $script 2>/dev/null || true ;;
     1) signal=KILL; kill -KILL $script 2>/dev/null || true ;; # the run goes on without its script
-    2) signal=KILL; kill -KILL $script ${run:+"$run"} 2>/dev/null || true ;;
+    2) signal=KILL; kill -KILL $script "${run[@]}" 2>/dev/null || true ;;
     esac
     status=0
     wait $script 2>/dev/null || status=$?
