@@ -448,8 +448,8 @@ int main(int argc, char **argv) {
         case COMMAND_NIAH: ok = command_niah(&options, &error); break;
         case COMMAND_EXPORT: ok = export_model(&options, &error); break;
         case COMMAND_REPORT:
-            ok = report_write(options.inputs, options.n_inputs, options.report_out, options.published, stdout,
-                              &error);
+            ok = report_write((const char *const *)options.inputs, options.n_inputs, options.report_out,
+                              options.published, stdout, &error);
             break;
         case COMMAND_INFO: ok = command_info(&options, &error); break;
         }

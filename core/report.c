@@ -13,7 +13,7 @@ static bool has_ending(const char *path, const char *ending) {
 }
 
 // Runs of one name are told apart by their paths.
-static void tell_apart(RunLog *logs, char *const *runs, int count) {
+static void tell_apart(RunLog *logs, const char *const *runs, int count) {
     for (int i = 0; i < count; i++) {
         bool same = false;
         for (int j = 0; j < count; j++) same = same || (j != i && strcmp(logs[j].name, logs[i].name) == 0);
@@ -74,7 +74,7 @@ static bool write_report(const RunLog *logs, int count, const char *out, bool pu
     return ok;
 }
 
-bool report_write(char *const *runs, int count, const char *out, bool published, FILE *console,
+bool report_write(const char *const *runs, int count, const char *out, bool published, FILE *console,
                   Error *error) {
     if (count == 0) {
         return error_set(error, STATUS_USAGE, "report needs runs: their folders, or their log.jsonl");

@@ -14,7 +14,8 @@ extern "C" {
 // page where it ends in .html. Both show training and validation loss by tokens and by time, throughput, the
 // switch, resumes, and a table of figures, which goes to `console` as Markdown too. `published` adds the
 // paper's figures to the table. Status 2 for names, 3 for files.
-bool report_write(char *const *runs, int count, const char *out, bool published, FILE *console, Error *error);
+bool report_write(const char *const *runs, int count, const char *out, bool published, FILE *console,
+                  Error *error);
 
 #ifdef __cplusplus
 }

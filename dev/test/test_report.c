@@ -257,7 +257,7 @@ static void test_smooth(void **state) {
 // ---- The whole
 
 // Writes a report and returns its table; release with free().
-static char *report_of(char **runs, int count, const char *out, bool published) {
+static char *report_of(const char *const *runs, int count, const char *out, bool published) {
     Error error;
     FILE *console = fopen("console", "w");
     if (!report_write(runs, count, out, published, console, &error)) fail_msg("%s", error.message);
@@ -275,7 +275,7 @@ static void test_table(void **state) {
     write_run("two/split", 1, 2000, 0, NULL);
     write_run("short", 1, 30, 30, NULL);
     write_run("a|b<c", 1, 30, 28, NULL);
-    char *runs[] = {"one/split", "two/split", "short", "a|b<c"};
+    const char *runs[] = {"one/split", "two/split", "short", "a|b<c"};
     char *table = report_of(runs, 4, "loss.svg", true);
     expect_part(
         table,
@@ -300,7 +300,7 @@ static void test_picture(void **state) {
     (void)state;
     write_run("split", 1, 400, 250, NULL);
     write_run("a|b<c", 1, 300, 0, NULL);
-    char *runs[] = {"split", "a|b<c"};
+    const char *runs[] = {"split", "a|b<c"};
     free(report_of(runs, 2, "loss.svg", false));
     char *svg = scratch_read(".", "loss.svg", NULL);
     const char *parts[] = {"Training loss by tokens",
@@ -342,7 +342,7 @@ static void test_smallest(void **state) {
     write_run("constant", 1, 9, 9, NULL);
     scratch_write("lost", "log.jsonl",
                   "{\"step\":1,\"tokens\":5,\"loss\":null,\"attention\":\"dense\",\"seconds\":0}\n", -1);
-    char *runs[] = {"one", "constant", "lost"};
+    const char *runs[] = {"one", "constant", "lost"};
     for (int i = 0; i < 3; i++) {
         char *table = report_of(runs + i, 1, "loss.svg", false), *svg = scratch_read(".", "loss.svg", NULL);
         assert_null(strstr(svg, "nan"));
@@ -364,7 +364,7 @@ static void test_long(void **state) {
             add_step(&text, s, s <= steps / 2 ? "lighthouse" : "dense", 2 + 0.1 * (s * 7919 % 97), 1);
         }
         write_log("run", &text, NULL);
-        char *runs[] = {"run"};
+        const char *runs[] = {"run"};
         free(report_of(runs, 1, "loss.svg", false));
         free(scratch_read(".", "loss.svg", &sizes[round]));
     }
@@ -375,7 +375,7 @@ static void test_refused(void **state) {
     (void)state;
     Error error;
     write_run("run", 1, 3, 0, NULL);
-    char *runs[] = {"run", "missing"};
+    const char *runs[] = {"run", "missing"};
     assert_false(report_write(runs, 0, "loss.svg", false, stdout, &error));
     assert_int_equal(error.status, STATUS_USAGE);
     assert_false(report_write(runs, 1, "loss.pdf", false, stdout, &error));
