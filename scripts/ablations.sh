@@ -11,6 +11,7 @@
 # words, it goes on where it was; SIGTERM saves first (exit status 75).
 # FOLDER receives a run for every point, table.md (with what was skipped), report.svg and report.html of all runs, and a picture
 # of each part of the grid: by_topk.svg, by_pool.svg, by_levels.svg, by_scorer.svg.
+
 # shellcheck source=scripts/experiment.sh
 source "$(dirname "$0")/experiment.sh"
 experiment_begin "$@"

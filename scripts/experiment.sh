@@ -15,7 +15,7 @@ experiment_begin() {
     out='' preset='' steps='' program=$(dirname "$0")/../build/train_gpt_lighthouse common=()
     while [ $# -gt 0 ]; do
         case $1 in
-        --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
         --) shift; common+=("$@"); break ;;
         --preset | --steps | --program | --data | --val | --device)
             [ $# -ge 2 ] || fail "$1 needs a value"

@@ -10,6 +10,7 @@
 # and started again with the same words, it goes on where it was; SIGTERM saves first (exit status 75).
 # FOLDER receives the runs dense, lighthouse and split_10_16 ... split_12_16, table.md with the paper's figures beside,
 # report.svg and report.html.
+
 # shellcheck source=scripts/experiment.sh
 source "$(dirname "$0")/experiment.sh"
 experiment_begin "$@"
