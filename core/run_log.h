@@ -34,7 +34,8 @@ typedef struct {
     int64_t n_steps, n_validations, n_resumes;
 } RunLog;
 
-// Reads RUN/log.jsonl with RUN/run.json beside it, or a log by its own path. Lines that are torn or no
+// Reads RUN/log.jsonl, or a log by its own path; RUN/run.json beside it says the parent and, as "ranks", how
+// many ranks there were (1 where it does not). Lines that are torn or no
 // JSON are left out, with a warning where others follow; so is, with a warning, a parent that is not there.
 // False (status 3) where there is no log, or no step in it.
 bool run_log_read(const char *path, RunLog *log, Error *error);

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What the experiments share: their options, one at a time in a folder, runs that go on where they were. Sourced; the script
-# that does so has a comment above its commands, which is its help.
+# What the experiments share: their options, one at a time in a folder, runs that go on where they were. Sourced; the comment
+# at the head of the script that does so is its help.
 set -euo pipefail
 experiment=$(basename "$0")
 
