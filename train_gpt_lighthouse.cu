@@ -326,7 +326,7 @@ static bool due(int64_t step, int64_t every, int64_t last) {
 
 static bool train_loop(Trainer *t, Error *error) {
     const Options *o = t->options;
-    int64_t last = o->stop_at > 0 && o->stop_at < o->steps ? o->stop_at : o->steps;
+    int64_t last = schedule_end(o);
     while (t->state.step < last) {
         if (!log_switch(t, error) || !train_step(t, error)) return false;
         bool validates = t->has_val && due(t->state.step, o->val_every, last);

@@ -252,7 +252,7 @@ static bool configure_engine(Run *run, const Options *options, Error *error) {
     engine->batch = options->batch;
     engine->context = options->seq_len;
     engine->use_lighthouse = schedule_attention(options, run->state.step) == ATTENTION_LIGHTHOUSE;
-    engine->one_stage = schedule_attention(options, options->steps - 1) == ATTENTION_LIGHTHOUSE;
+    engine->one_stage = schedule_attention(options, schedule_end(options) - 1) == ATTENTION_LIGHTHOUSE;
     if (!model_config_check(&engine->model, error)) return false;
     if (!options_dense_layers(options->dense_layers, options->layers, engine->dense_layer, error))
         return false;

@@ -28,3 +28,7 @@ Attention schedule_attention(const Options *options, int64_t step) {
     bool switched = options->switch_at > 0 && step >= options->switch_at;
     return options->attention == ATTENTION_DENSE || switched ? ATTENTION_DENSE : ATTENTION_LIGHTHOUSE;
 }
+
+int64_t schedule_end(const Options *options) {
+    return options->stop_at > 0 && options->stop_at < options->steps ? options->stop_at : options->steps;
+}

@@ -15,6 +15,9 @@ double schedule_lr(const Options *options, int64_t step);
 // Lighthouse or dense: --attention, and --switch-at.
 Attention schedule_attention(const Options *options, int64_t step);
 
+// Updates that the run will have made at its end: --steps, or --stop-at.
+int64_t schedule_end(const Options *options);
+
 #ifdef __cplusplus
 }
 #endif

@@ -99,10 +99,21 @@ static void test_attention(void **state) {
     assert_int_equal(schedule_attention(&options, 0), ATTENTION_DENSE);
 }
 
+static void test_end(void **state) {
+    (void)state;
+    Options options = make(SCHEDULE_CONSTANT);
+    assert_int_equal(schedule_end(&options), 100);
+    options.stop_at = 40;
+    assert_int_equal(schedule_end(&options), 40);
+    options.stop_at = 101;
+    assert_int_equal(schedule_end(&options), 100);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_warmup), cmocka_unit_test(test_constant), cmocka_unit_test(test_linear),
         cmocka_unit_test(test_cosine), cmocka_unit_test(test_wsd),      cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
