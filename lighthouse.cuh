@@ -81,9 +81,10 @@ static inline void cuda_lighthouse_plan_scratch(MemoryPlan *plan, CudaLighthouse
 // ---------------------------------------------------------------------------------------------------------------
 // Between tokens and gathered rows. D / 8 neighbouring lanes hold a row, 8 elements each.
 
-#define SPAN_THREADS 256
-#define SPAN_LOADS   4 // rows of a long span whose loads are under way at once
-#define COVER_TOKENS 4 // neighbouring tokens a lane makes at once
+#define SPAN_THREADS  128
+#define SPAN_LOADS    4 // rows of a long span whose loads are under way at once
+#define COVER_THREADS 256
+#define COVER_LEVELS  2 // levels whose rows are looked up and loaded at once
 
 // One tensor as tokens and as gathered rows; a launch treats up to three, one after the other along
 // blockIdx.x. Heads come first there, then tiles of rows or tokens; blockIdx.y is the sequence: blocks that
@@ -105,6 +106,29 @@ static inline Exchange exchange(CudaRows tokens, bf16 *rows, const LighthouseSha
 static inline __device__ void add(float (&sum)[8], const Bf16x8 &x, float scale) {
 #pragma unroll
     for (int i = 0; i < 8; i++) sum[i] += scale * __bfloat162float(x.x[i]);
+}
+
+// The same of 8 elements in the words that are loaded: a Bf16x8 loaded under a condition takes twice the
+// registers.
+static inline __device__ void add(float (&sum)[8], uint4 x, float scale) {
+    unsigned words[4] = {x.x, x.y, x.z, x.w};
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        sum[2 * i] += scale * __uint_as_float(words[i] << 16);
+        sum[2 * i + 1] += scale * __uint_as_float(words[i] & 0xffff0000u);
+    }
+}
+
+static inline __device__ uint4 pack_words(const float (&from)[8]) {
+    Bf16x8 x = pack(from);
+    uint4 words;
+    memcpy(&words, &x, sizeof words);
+    return words;
+}
+
+// 1 / 2^n, without a division
+static inline __device__ float inverse_power(int n) {
+    return __int_as_float((127 - n) << 23);
 }
 
 // rows[s] = sum over the span of entry s of tokens, or SHIFTED by the span - 1 (only so far as there are
@@ -139,59 +163,94 @@ static __global__ void __launch_bounds__(SPAN_THREADS)
         Bf16x8 x = *token;
         add(sum, x, 1);
     }
-    float scale = SHIFTED ? 1.0f : 1.0f / span;
+    float scale = SHIFTED ? 1.0f : inverse_power(levels.log_pool * level);
 #pragma unroll
     for (int i = 0; i < 8; i++) sum[i] *= scale;
     ((Bf16x8 *)(job.rows + row * D))[lane] = pack(sum);
 }
 
-// tokens[t] = sum over the levels, coarsest first, of the row that covers t, or SHIFTED that which covers
-// t - (span - 1); divided by the span where not SHIFTED; over all query heads that share the token's head.
-// The lanes of a row look up what covers its COVER_TOKENS tokens on as many levels as they have hands for,
-// then pass it around.
-template <int D, bool SHIFTED>
-static __global__ void __launch_bounds__(SPAN_THREADS, 3)
-    sum_covers_kernel(const __grid_constant__ Exchanges exchanges, const int32_t *positions /* (B, H, E) */,
+// On every level but the finest: adds the row that covers the neighbours from `unit` on, if there is one, to
+// the sum of each; the coarsest level first.   position: (E), rows: (S, D) of one head
+template <int D, bool SHIFTED, int SUMS>
+static inline __device__ void add_coarse_covers(float (&sum)[SUMS][8], int unit, const int32_t *position,
+                                                const uint4 *rows, const Levels &levels) {
+#pragma unroll 1
+    for (int top = levels.levels - 1; top > 0; top -= COVER_LEVELS) {
+        int s[COVER_LEVELS];
+        uint4 x[COVER_LEVELS];
+#pragma unroll
+        for (int i = 0; i < COVER_LEVELS; i++) {
+            int level = top - i, entry = (unit >> levels.log_pool * level) - SHIFTED;
+            s[i] = level > 0 && entry >= 0 ? position[levels.offset[level] + entry] : -1;
+        }
+#pragma unroll
+        for (int i = 0; i < COVER_LEVELS; i++)
+            if (s[i] >= 0) x[i] = rows[(int64_t)s[i] * (D / 8)];
+#pragma unroll
+        for (int i = 0; i < COVER_LEVELS; i++) {
+            if (s[i] < 0) continue;
+            float scale = SHIFTED ? 1.0f : inverse_power(levels.log_pool * (top - i));
+#pragma unroll
+            for (int j = 0; j < SUMS; j++) add(sum[j], x[i], scale);
+        }
+    }
+}
+
+// tokens[t] = sum of the rows that cover t, at most one a level, or SHIFTED of those that cover t - (span -
+// 1); divided by the span where not SHIFTED. It adds from the coarsest level to the finest; GROUPED, it does
+// so for each of the query heads that share the token's head, one after the other.
+//
+// What covers t on a level is entry (t + SHIFTED) / span - SHIFTED, or nothing if that is negative. So TOKENS
+// neighbours, TOKENS a divisor of p, have the same rows on all levels but the finest, if the first of them
+// has t + SHIFTED = `unit`, a multiple of TOKENS. D / 8 lanes take them together and read these rows once; of
+// one head alone the sum of these rows, too, is the same for all.
+template <int D, bool SHIFTED, bool GROUPED, int TOKENS>
+static __global__ void __launch_bounds__(COVER_THREADS, GROUPED ? 5 : 6)
+    sum_covers_kernel(const __grid_constant__ Exchanges exchanges,
+                      const int32_t *__restrict__ positions /* (B, H, E) */,
                       const __grid_constant__ Levels levels, int H, unsigned heads /* of all jobs */) {
-    const int LANES = D / 8, LEVELS = LANES / COVER_TOKENS;
+    const int LANES = D / 8, SUMS = GROUPED ? TOKENS : 1;
     int index = 0, token_head = (int)(blockIdx.x % heads), b = blockIdx.y, lane = threadIdx.x % LANES;
     while (token_head >= exchanges.job[index].heads) token_head -= exchanges.job[index++].heads;
     const Exchange &job = exchanges.job[index];
-    int share = job.tokens.share, first_head = token_head * share;
-    int t = (int)(blockIdx.x / heads * (SPAN_THREADS / LANES) + threadIdx.x / LANES) * COVER_TOKENS;
-    int own = t + lane % COVER_TOKENS; // the token this lane looks up
-    float sum[COVER_TOKENS][8] = {};
-    for (int64_t head = (int64_t)b * H + first_head; head < (int64_t)b * H + first_head + share; head++) {
-        const int32_t *position = positions + head * levels.entries;
-        const Bf16x8 *rows = (const Bf16x8 *)(job.rows + head * levels.selected * D) + lane;
-        for (int top = levels.levels - 1; top >= 0; top -= LEVELS) {
-            int level = top - lane / COVER_TOKENS, found = -1;
-            if (level >= 0) {
-                int shift = levels.log_pool * level, reach = SHIFTED ? own + 1 - (1 << shift) : own;
-                if (reach >= 0 && own < levels.n) found = position[levels.offset[level] + (reach >> shift)];
-            }
+    int unit = (int)(blockIdx.x / heads * (COVER_THREADS / LANES) + threadIdx.x / LANES) * TOKENS;
+    int t = unit - SHIFTED, share = GROUPED ? job.tokens.share : 1;
+    if (t >= levels.n) return;
+    int64_t head = (int64_t)b * H + token_head * share;
+    const int32_t *position = positions + head * levels.entries;
+    const uint4 *rows = (const uint4 *)(job.rows + head * levels.selected * D) + lane;
+    float sum[SUMS][8] = {};
+    uint4 x[TOKENS]; // rows of the finest level; zero where there is none
 #pragma unroll 1
-            for (int down = 0; down < LEVELS && down <= top; down++) {
-                float scale = SHIFTED ? 1.0f : 1.0f / (1 << levels.log_pool * (top - down));
-                Bf16x8 x[COVER_TOKENS];
-                int s[COVER_TOKENS];
+    for (int reader = 0; reader < share; reader++) {
+        int s[TOKENS];
 #pragma unroll
-                for (int u = 0; u < COVER_TOKENS; u++) {
-                    s[u] = __shfl_sync(0xffffffffu, found, down * COVER_TOKENS + u, LANES);
-                    if (s[u] >= 0) x[u] = rows[(int64_t)s[u] * LANES];
-                }
+        for (int i = 0; i < TOKENS; i++) s[i] = (unsigned)(t + i) < (unsigned)levels.n ? position[t + i] : -1;
+        auto load = [&] {
 #pragma unroll
-                for (int u = 0; u < COVER_TOKENS; u++)
-                    if (s[u] >= 0) add(sum[u], x[u], scale);
-            }
-        }
+            for (int i = 0; i < TOKENS; i++)
+                x[i] = s[i] >= 0 ? rows[(int64_t)s[i] * LANES] : make_uint4(0, 0, 0, 0);
+        };
+        if (GROUPED) load(); // at once with the coarser rows, for which one head alone lacks the registers
+        add_coarse_covers<D, SHIFTED>(sum, unit, position, rows, levels);
+        if (!GROUPED) load();
+#pragma unroll
+        for (int i = 0; i < TOKENS; i++)
+            if (GROUPED && s[i] >= 0) add(sum[i % SUMS], x[i], 1);
+        position += levels.entries, rows += (int64_t)levels.selected * LANES;
     }
     int64_t step = job.tokens.row / 8;
-    Bf16x8 *token =
-        (Bf16x8 *)(job.tokens.data + b * job.tokens.batch + token_head * job.tokens.head) + t * step + lane;
+    uint4 *token =
+        (uint4 *)(job.tokens.data + b * job.tokens.batch + token_head * job.tokens.head) + t * step + lane;
 #pragma unroll
-    for (int u = 0; u < COVER_TOKENS; u++)
-        if (t + u < levels.n) token[u * step] = pack(sum[u]);
+    for (int i = 0; i < TOKENS; i++, token += step) {
+        float whole[8];
+#pragma unroll
+        for (int e = 0; e < 8; e++) whole[e] = sum[i % SUMS][e];
+        if (!GROUPED) add(whole, x[i], 1);
+        // Nobody reads tokens again soon: the cache is left to the rows.
+        if ((unsigned)(t + i) < (unsigned)levels.n) __stcs(token, pack_words(whole));
+    }
 }
 
 static inline void sum_spans(CudaContext *context, const Exchanges *exchanges, int count, bool shifted,
@@ -207,18 +266,35 @@ static inline void sum_spans(CudaContext *context, const Exchanges *exchanges, i
     CUDA_CHECK(cudaGetLastError());
 }
 
+template <int D, bool SHIFTED, bool GROUPED>
+static inline void sum_covers_of(CudaContext *context, const Exchanges *exchanges, unsigned heads,
+                                 const int32_t *positions, const LighthouseShape *shape) {
+    Levels levels = levels_of(&shape->hierarchy);
+    // GROUPED, each token has a sum of its own: more than two of them would take too many registers.
+    const int MOST = GROUPED ? 2 : 4;
+    int tokens = levels.log_pool == 1 ? 2 : MOST;
+    auto kernel = tokens == 2 ? sum_covers_kernel<D, SHIFTED, GROUPED, 2>
+                              : sum_covers_kernel<D, SHIFTED, GROUPED, MOST>;
+    int64_t tiles = ceil_div(levels.n + SHIFTED, tokens * COVER_THREADS / (D / 8));
+    kernel<<<dim3(heads * (unsigned)tiles, (unsigned)shape->B), COVER_THREADS, 0, context->stream>>>(
+        *exchanges, positions, levels, (int)shape->H, heads);
+    CUDA_CHECK(cudaGetLastError());
+}
+
 static inline void sum_covers(CudaContext *context, const Exchanges *exchanges, int count, bool shifted,
                               const int32_t *positions, const LighthouseShape *shape) {
-    Levels levels = levels_of(&shape->hierarchy);
-    int64_t D = shape->D, tiles = ceil_div(levels.n, COVER_TOKENS * SPAN_THREADS / (D / 8));
-    assert(D == 64 || D == 128);
-    auto kernel = D == 64 ? (shifted ? sum_covers_kernel<64, true> : sum_covers_kernel<64, false>)
-                          : (shifted ? sum_covers_kernel<128, true> : sum_covers_kernel<128, false>);
     unsigned heads = 0;
-    for (int i = 0; i < count; i++) heads += (unsigned)exchanges->job[i].heads;
-    dim3 grid(heads * (unsigned)tiles, (unsigned)shape->B);
-    kernel<<<grid, SPAN_THREADS, 0, context->stream>>>(*exchanges, positions, levels, (int)shape->H, heads);
-    CUDA_CHECK(cudaGetLastError());
+    bool grouped = false;
+    for (int i = 0; i < count; i++) {
+        heads += (unsigned)exchanges->job[i].heads;
+        grouped = grouped || exchanges->job[i].tokens.share > 1;
+    }
+    assert((shape->D == 64 || shape->D == 128) && !(shifted && grouped));
+    bool wide = shape->D == 128;
+    auto launch = shifted   ? (wide ? sum_covers_of<128, true, false> : sum_covers_of<64, true, false>)
+                  : grouped ? (wide ? sum_covers_of<128, false, true> : sum_covers_of<64, false, true>)
+                            : (wide ? sum_covers_of<128, false, false> : sum_covers_of<64, false, false>);
+    launch(context, exchanges, heads, positions, shape);
 }
 
 // ---------------------------------------------------------------------------------------------------------------

@@ -219,6 +219,9 @@ static void check_kernels(GpuChecks *checks, CudaContext *context, Sdpa *sdpa) {
         {"wide pool, three levels", {SCORER_NORM, 3, 8, 128, 4}, 1, 2, 1, 64, 8256},
         {"S = N and more", {SCORER_NORM, 3, 2, 256, 4}, 1, 2, 1, 64, 1024},
         {"one large chunk", {SCORER_NORM, 2, 2, 128, 4}, 1, 2, 2, 64, 18002},
+        {"groups of four", {SCORER_NORM, 3, 4, 128, 4}, 2, 8, 2, 128, 2064},
+        {"wider pool", {SCORER_NORM, 2, 16, 128, 4}, 2, 3, 3, 128, 2064},
+        {"eight levels, grouped", {SCORER_NORM, 8, 2, 128, 4}, 1, 4, 2, 64, 16512},
     };
     static const LighthouseSetting others[] = {
         {"dilated", {SCORER_DILATED, 3, 2, 128, 4}, 1, 2, 2, 64, 1024},
