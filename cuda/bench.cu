@@ -204,7 +204,7 @@ static bool make_rates(CudaBench *b, MemoryPlan *plan, Error *error) {
     b->base.copies = 1;
     TRY(take_memory(b, plan->total, engine_cuda()->memory_available(), error));
     plan_bind(plan, b->arena);
-    b->matmul = matmul_create(b->context.cublas, b->context.stream, b->matmul_workspace);
+    b->matmul = matmul_create(&b->context, b->matmul_workspace);
     fill(b, (bf16 *)b->from, (int64_t)(COPY_BYTES / sizeof(bf16)), 1);
     fill(b, b->left, square, 2);
     fill(b, b->right, square, 3);

@@ -102,7 +102,7 @@ static Engine *cuda_create(const EngineConfig *config, Error *error) {
     }
     e->scratch.lighthouse.sdpa = e->scratch.sdpa;
     e->scratch.lighthouse.sdpa_bytes = e->scratch.sdpa_bytes;
-    e->tools.matmul = matmul_create(e->context.cublas, e->context.stream, e->matmul_workspace);
+    e->tools.matmul = matmul_create(&e->context, e->matmul_workspace);
     rope_table(e->scratch.cosines, e->scratch.sines,
                config->context > config->cache ? config->context : config->cache, config->model.head_dim,
                config->model.rope_theta, e->context.stream);

@@ -1,28 +1,22 @@
 // Linear layers on the GPU: the one face of cuBLASLt; the twin is cpu/matmul.c.
 //
 // bf16 operands, float32 sums; activations leave as bf16, weight gradients are float32 and added to what is
-// there. The algorithm for a shape is chosen once, by cuBLASLt's heuristics, and kept: the same one on every
-// run of the same library on the same card.
+// there. The algorithm for a shape is chosen once, from those that cuBLASLt's heuristics list and by a rule
+// without a clock, and kept: the same one on every run of the same library on the same card.
 #ifndef CUDA_MATMUL_CUH
 #define CUDA_MATMUL_CUH
 
-#include "core/error.h"
-
-#include <cublasLt.h>
-#include <cuda_bf16.h>
-#include <cuda_runtime.h>
+#include "cuda/common.cuh"
 
 #include <stddef.h>
-#include <stdint.h>
-
-typedef __nv_bfloat16 bf16;
 
 #define MATMUL_WORKSPACE_BYTES ((size_t)64 << 20)
 
 typedef struct Matmul Matmul;
 
-// All work goes to `stream`.   workspace: MATMUL_WORKSPACE_BYTES of device memory, aligned to 256 bytes
-Matmul *matmul_create(cublasLtHandle_t cublas, cudaStream_t stream, void *workspace);
+// All work goes to the context's stream.   workspace: MATMUL_WORKSPACE_BYTES of device memory, aligned to 256
+// bytes
+Matmul *matmul_create(const CudaContext *context, void *workspace);
 void matmul_destroy(Matmul *matmul);
 
 // Widths n_in, n_out are multiples of 8, pointers aligned to 16 bytes. False with *error filled when cuBLASLt

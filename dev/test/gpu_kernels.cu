@@ -537,7 +537,7 @@ static void time_products(void) {
     Products products;
     must(cuda_context_create(&products.context, 0, &error), &error);
     CUDA_CHECK(cudaMalloc(&products.workspace, MATMUL_WORKSPACE_BYTES));
-    products.matmul = matmul_create(products.context.cublas, products.context.stream, products.workspace);
+    products.matmul = matmul_create(&products.context, products.workspace);
     bf16 *in = filled(rows * widest, 1), *out = filled(4096 * 128256, 2), *weight = filled(128256 * 1024, 3);
     bf16 *residual = filled(rows * 1024, 4);
     float *dweight = room<float>(128256 * 1024);
@@ -661,9 +661,11 @@ static void check_small(GpuChecks *checks) {
     Products products;
     must(cuda_context_create(&products.context, 0, &error), &error);
     CUDA_CHECK(cudaMalloc(&products.workspace, MATMUL_WORKSPACE_BYTES));
-    products.matmul = matmul_create(products.context.cublas, products.context.stream, products.workspace);
-    const int64_t products_shapes[][3] = {
-        {1, 64, 8}, {1, 1024, 320}, {7, 72, 40}, {513, 320, 200}, {1000, 1024, 328}};
+    products.matmul = matmul_create(&products.context, products.workspace);
+    // The last three have tiles for more than two waves forward, backward to the input, and to the weight.
+    const int64_t products_shapes[][3] = {{1, 64, 8},        {1, 1024, 320},    {7, 72, 40},
+                                          {513, 320, 200},   {1000, 1024, 328}, {4104, 264, 2056},
+                                          {4104, 2056, 264}, {264, 4104, 2056}};
     for (const int64_t *shape : products_shapes)
         check_matmul(checks, &products, shape[0], shape[1], shape[2]);
     matmul_destroy(products.matmul);
