@@ -26,8 +26,26 @@ static inline __device__ float block_max(float x) {
     return x;
 }
 
+#define LOG2_E 1.442695041f
+
+// 2^x in one instruction; below 2^-126 it is 0.
+static inline __device__ float power_of_2(float x) {
+    float power;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+    return power;
+}
+
+static inline __device__ float vector_max(const Bf16x8 &x) {
+    const __nv_bfloat162 *pairs = (const __nv_bfloat162 *)&x;
+    __nv_bfloat162 top = __hmax2(__hmax2(pairs[0], pairs[1]), __hmax2(pairs[2], pairs[3]));
+    return fmaxf(__low2float(top), __high2float(top));
+}
+
 // One row a thread block. The first pass keeps a running maximum and the sum of exponentials relative to it;
-// the second reads the row again, which is still in the L2 cache, and leaves the gradient.
+// the second reads the row again, which is still in the L2 cache, and leaves the gradient. It is stored as
+// what will not be read soon (st.cs), or it would push the rows of others out of that cache. Powers are of 2,
+// and the factor scale / sum is part of the exponent: a multiplication and addition an element, and the
+// power.
 static __global__ void cross_entropy_kernel(bf16 *logits,           // (rows, V); gradients on return
                                             double *nats,           // (rows)
                                             const int32_t *targets, // of row (b, n): targets[b * stride + n]
@@ -41,32 +59,35 @@ static __global__ void cross_entropy_kernel(bf16 *logits,           // (rows, V)
     float highest = -INFINITY, sum[1] = {0}, x[8];
 #pragma unroll 4
     for (int i = threadIdx.x; i < V / 8; i += blockDim.x) {
-        unpack(x, vectors[i]);
-        float top = x[0];
-#pragma unroll
-        for (int j = 1; j < 8; j++) top = fmaxf(top, x[j]);
+        Bf16x8 vector = vectors[i];
+        float top = vector_max(vector);
         if (top > highest) {
-            sum[0] *= __expf(highest - top);
+            sum[0] *= power_of_2((highest - top) * LOG2_E);
             highest = top;
         }
+        unpack(x, vector);
 #pragma unroll
-        for (int j = 0; j < 8; j++) sum[0] += __expf(x[j] - highest);
+        for (int j = 0; j < 8; j++) sum[0] += power_of_2(x[j] * LOG2_E - highest * LOG2_E);
     }
     float row_highest = block_max(highest);
-    if (highest > -INFINITY) sum[0] *= __expf(highest - row_highest); // else this thread had no vector
+    // A thread without a vector has no highest.
+    if (highest > -INFINITY) sum[0] *= power_of_2((highest - row_highest) * LOG2_E);
     block_sum(sum);
     // The double lets the logarithm and the sum over rows keep what the float32 sum has.
     if (threadIdx.x == 0) nats[row] = (double)row_highest + log((double)sum[0]) - (double)target_logit;
     if (!gradient) return;
-    float factor = scale / sum[0];
+    float shift = log2f(scale / sum[0]) - row_highest * LOG2_E;
 #pragma unroll 4
     for (int i = threadIdx.x; i < V / 8; i += blockDim.x) {
         unpack(x, vectors[i]);
 #pragma unroll
-        for (int j = 0; j < 8; j++) {
-            x[j] = factor * __expf(x[j] - row_highest) - (i * 8 + j == target ? scale : 0);
+        for (int j = 0; j < 8; j++) x[j] = power_of_2(x[j] * LOG2_E + shift);
+        if (i == target / 8) {
+#pragma unroll
+            for (int j = 0; j < 8; j++) x[j] -= j == target % 8 ? scale : 0;
         }
-        vectors[i] = pack(x);
+        Bf16x8 vector = pack(x);
+        __stcs((uint4 *)(vectors + i), *(uint4 *)&vector);
     }
 }
 
@@ -99,8 +120,8 @@ static inline int64_t cross_entropy_chunk(int64_t rows, int64_t V) {
 }
 
 // nats[first_row + i] = -log softmax(logits of row i)[target], i < rows; with `gradient` the logits become
-// scale * (softmax - one_hot(target)).   logits: (rows, V), V a multiple of 8; target of row (b, n) of the
-// whole: targets[b * target_stride + n]
+// scale * (softmax - one_hot(target)), scale > 0.   logits: (rows, V), V a multiple of 8; target of row (b,
+// n) of the whole: targets[b * target_stride + n]
 static inline void cross_entropy(bf16 *logits, double *nats, const int32_t *targets, int64_t target_stride,
                                  int64_t N, int64_t first_row, int64_t rows, int64_t V, double scale,
                                  bool gradient, cudaStream_t stream) {
