@@ -104,8 +104,10 @@ static inline Exchange exchange(CudaRows tokens, bf16 *rows, const LighthouseSha
 }
 
 static inline __device__ void add(float (&sum)[8], const Bf16x8 &x, float scale) {
+    float elements[8];
+    unpack(elements, x);
 #pragma unroll
-    for (int i = 0; i < 8; i++) sum[i] += scale * __bfloat162float(x.x[i]);
+    for (int i = 0; i < 8; i++) sum[i] += scale * elements[i];
 }
 
 // The same of 8 elements in the words that are loaded: a Bf16x8 loaded under a condition takes twice the

@@ -135,21 +135,29 @@ static inline __host__ __device__ int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
-// Eight neighbouring bf16 values: what a thread reads or writes at once (16 bytes).
+// Eight neighbouring bf16 values: what a thread reads or writes at once (16 bytes). In words of two, the
+// first in the low half: of 16-bit members the compiler keeps each in a register of its own.
 typedef struct alignas(16) {
-    bf16 x[8];
+    uint32_t pairs[4];
 } Bf16x8;
 
 #ifdef __CUDACC__
+// A bf16 is the high half of the float32 of the same value.
 static inline __device__ void unpack(float (&to)[8], Bf16x8 from) {
 #pragma unroll
-    for (int i = 0; i < 8; i++) to[i] = __bfloat162float(from.x[i]);
+    for (int i = 0; i < 4; i++) {
+        to[2 * i] = __uint_as_float(from.pairs[i] << 16);
+        to[2 * i + 1] = __uint_as_float(from.pairs[i] & 0xffff0000u);
+    }
 }
 
 static inline __device__ Bf16x8 pack(const float (&from)[8]) {
     Bf16x8 to;
 #pragma unroll
-    for (int i = 0; i < 8; i++) to.x[i] = __float2bfloat16(from[i]);
+    for (int i = 0; i < 4; i++) {
+        __nv_bfloat162 pair = __floats2bfloat162_rn(from[2 * i], from[2 * i + 1]);
+        to.pairs[i] = *(uint32_t *)&pair;
+    }
     return to;
 }
 

@@ -32,12 +32,11 @@ static inline Levels levels_of(const Hierarchy *h) {
 // them up in whatever order gets the same score, and the CPU engine's.
 
 static inline __device__ double square_sum(Bf16x8 x) {
+    float elements[8];
     double sum = 0;
+    unpack(elements, x);
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
-        double element = __bfloat162float(x.x[i]);
-        sum += element * element;
-    }
+    for (int i = 0; i < 8; i++) sum += (double)elements[i] * elements[i];
     return sum;
 }
 
