@@ -635,6 +635,8 @@ static void check_small(GpuChecks *checks) {
     check_rope(checks, 1, 1, 1, 1, 64, 0);
     check_rope(checks, 2, 77, 3, 1, 128, 0);
     check_rope(checks, 3, 33, 6, 2, 64, 0);
+    check_rope(checks, 2, 45, 2, 1, 128, 0);
+    check_rope(checks, 2, 45, 2, 1, 64, 0);
     check_rope(checks, 1, 130, 8, 8, 128, 0);
     check_rope(checks, 1, 19, 40, 8, 128, 1000);
     const int64_t swiglu_shapes[][2] = {{1, 8}, {7, 24}, {65, 768}, {33, 1536}, {5, 14336}};
