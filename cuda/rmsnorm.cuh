@@ -132,21 +132,26 @@ static __global__ void rmsnorm_backward_kernel(bf16 *dx,            // (rows, C)
     }
 }
 
-// dweight += the slices' sums, in order: lane y of a column takes slices y, y + 16, ..., then the lanes are
-// added up.
+#define DWEIGHT_COLUMNS 8   // of a thread block: as many as the 32 bytes hold that memory gives at once
+#define DWEIGHT_LANES   128 // of a column
+
+// dweight += the slices' sums, in a fixed order: lane y of a column takes slices y, y + 128, ..., then the
+// lanes are added up pairwise.
 static __global__ void rmsnorm_dweight_kernel(float *dweight,       // (C)
                                               const float *partial, // (slices, C)
                                               int slices, int C) {
-    __shared__ float sums[16][32];
-    int c = blockIdx.x * 32 + threadIdx.x;
+    __shared__ float sums[DWEIGHT_LANES][DWEIGHT_COLUMNS];
+    int c = blockIdx.x * DWEIGHT_COLUMNS + threadIdx.x;
     float sum = 0;
-    for (int slice = threadIdx.y; c < C && slice < slices; slice += 16)
+#pragma unroll 8
+    for (int slice = threadIdx.y; slice < slices; slice += DWEIGHT_LANES)
         sum += partial[slice * (int64_t)C + c];
     sums[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
-    if (threadIdx.y > 0 || c >= C) return;
-    for (int y = 1; y < 16; y++) sum += sums[y][threadIdx.x];
-    dweight[c] += sum;
+    for (int half = DWEIGHT_LANES / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.y < half) sums[threadIdx.y][threadIdx.x] += sums[threadIdx.y + half][threadIdx.x];
+    }
+    if (threadIdx.y == 0) dweight[c] += sums[0][threadIdx.x];
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -196,8 +201,8 @@ static inline void rmsnorm_backward(bf16 *dx, float *dweight, bf16 *normed, floa
     kernel<<<slices, shape.threads, 0, stream>>>(dx, normed, partial, dout, x, weight, rows, (int)C,
                                                  (float)eps);
     CUDA_CHECK(cudaGetLastError());
-    rmsnorm_dweight_kernel<<<(unsigned)ceil_div(C, 32), dim3(32, 16), 0, stream>>>(dweight, partial, slices,
-                                                                                   (int)C);
+    rmsnorm_dweight_kernel<<<(unsigned)(C / DWEIGHT_COLUMNS), dim3(DWEIGHT_COLUMNS, DWEIGHT_LANES), 0,
+                             stream>>>(dweight, partial, slices, (int)C);
     CUDA_CHECK(cudaGetLastError());
 }
 
