@@ -3,7 +3,9 @@
 // A part must move some bytes, each once, and do some floating-point operations; its floor is the longer of
 // both times. Causal attention of n rows counts the products of the n^2/2 pairs: two forward, five backward
 // (the scores are made again). What recomputation and buffers between kernels add is not in the floor: it
-// shows in the ratio.
+// shows in the ratio. The largest such buffer are the logits of the language-model head: written by one
+// product, read and overwritten with their gradient by the loss, read by two products more. A kernel that did
+// all of it would never move them.
 #ifndef CORE_FLOORS_H
 #define CORE_FLOORS_H
 
