@@ -144,18 +144,25 @@ static void check_golden(GpuChecks *checks, const char *path) {
         const char *name;
         int switch_at;
     } schedules[] = {{"dense", 0}, {"lighthouse", 10}, {"lighthouse5_dense5", 5}};
+    // The CPU goes the same ten steps and gives the GPU its selections: by the tenth, weights differ enough
+    // for entries to be taken or not, and losses with them by up to 1 %.
     for (auto schedule : schedules) {
         double worst = 0, norm;
         gpu = golden_model_engine(&model, engine_cuda());
+        cpu = golden_model_engine(&model, engine_cpu());
         for (int step = 0; step < 10; step++) {
+            Attention attention = step < schedule.switch_at ? ATTENTION_LIGHTHOUSE : ATTENTION_DENSE;
             AdamW adamw = golden_model_adamw(&model, step);
-            double loss =
-                pass(gpu, model.tokens, step < schedule.switch_at ? ATTENTION_LIGHTHOUSE : ATTENTION_DENSE);
+            pass(cpu, model.tokens, attention);
+            if (attention == ATTENTION_LIGHTHOUSE) impose(gpu, cpu);
+            double loss = pass(gpu, model.tokens, attention);
             double expected = golden_model_step_loss(&model, schedule.name, step);
             worst = fmax(worst, fabs(loss - expected) / expected);
+            must(engine_update(cpu, &adamw, &norm, &error), &error);
             must(engine_update(gpu, &adamw, &norm, &error), &error);
         }
-        gpu_check(checks, worst, 1e-2, "%s: ten steps, %s", path, schedule.name);
+        gpu_check(checks, worst, 5e-3, "%s: ten steps, %s", path, schedule.name);
+        engine_destroy(cpu);
         engine_destroy(gpu);
     }
     golden_model_close(&model);
