@@ -256,13 +256,14 @@ sampled() {
 
 # ---- Under compute-sanitizer
 
-# Matrix products of cuBLAS (nvjet) and attention of cuDNN are not ours; racecheck reports the former.
+# Matrix products of cuBLAS and attention of cuDNN are not ours; racecheck reports the former. All of ours are named
+# thing_kernel.
 sanitizer_options() {
     local option
     echo --tool "$tool" --error-exitcode 9
     [ "$tool" = racecheck ] || return 0
     option=$(compute-sanitizer --help | grep -oE -e '--kernel-(name|regex)-exclude' | head -n 1)
-    [ -z "$option" ] || echo "$option" kns=nvjet,kns=cudnn
+    [ -z "$option" ] || echo "$option" kns=nvjet,kns=cudnn,kns=cutlass,kns=cublas,kns=gemm,kns=splitK
 }
 
 sanitized() { # NAME COMMAND...: passes with a summary of no error
@@ -273,8 +274,9 @@ sanitized() { # NAME COMMAND...: passes with a summary of no error
     summary=$(grep -E '(ERROR|RACECHECK) SUMMARY' "$log" | sed 's/^=* *//')
     echo "${summary:-no summary}, status $status"
     [ $status -eq 0 ] && grep -qE 'SUMMARY: 0 (errors|hazards)' <<<"$summary" && return 0
-    grep '^==' "$log" | grep -oE '[A-Za-z_0-9]*(kernel|nvjet|cudnn)[A-Za-z_0-9]*' | sort | uniq -c | sort -rn | head -n 8 |
+    grep '^==' "$log" | grep -oE '[A-Za-z_0-9]*(kernel|Kernel|nvjet|cudnn)[A-Za-z_0-9]*' | sort | uniq -c | sort -rn | head -n 8 |
         awk '{ printf "%s %s (%d lines)", (NR > 1 ? "," : ""), $2, $1 }'
+    grep -m 3 -iE '^=+ .*(error|race|hazard).* at ' "$log" | cut -c 1-300
     return 1
 }
 
