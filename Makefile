@@ -10,6 +10,16 @@ MARCH ?= native
 WARNINGS := -Wall -Wextra -Wshadow -Wvla -Werror
 CFLAGS := -D_GNU_SOURCE -march=$(MARCH) -O3 -g -fno-math-errno -fopenmp $(WARNINGS)
 LDLIBS := -lopenblas -ljansson -lxxhash -lz -lpthread -lm
+
+# Open MPI: by pkg-config, or by its compiler's own word. Its headers count as a system's, free of our warnings.
+MPI_NAME := $(firstword $(foreach name,ompi-c ompi,$(shell pkg-config --exists $(name) 2>/dev/null && echo $(name))))
+MPI_FLAGS := $(if $(MPI_NAME),$(shell pkg-config --cflags $(MPI_NAME)),$(shell mpicc --showme:compile 2>/dev/null))
+MPI_LIBS := $(if $(MPI_NAME),$(shell pkg-config --libs $(MPI_NAME)),$(shell mpicc --showme:link 2>/dev/null))
+MPI_INCLUDES := $(patsubst -I%,-isystem %,$(MPI_FLAGS))
+LDLIBS += $(MPI_LIBS)
+ifeq ($(MPI_LIBS)$(filter clean format check-format,$(MAKECMDGOALS)),)
+$(error Open MPI is missing, which connects ranks: run scripts/setup.sh, or install libopenmpi-dev and openmpi-bin)
+endif
 ifdef SAN
 CFLAGS += -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 endif
@@ -47,6 +57,8 @@ endif
 # The weights drawn from a seed are the same on every machine: no fused multiply-add in their arithmetic.
 $(BUILD)/core/random.o: CFLAGS += -ffp-contract=off
 
+$(BUILD)/core/ranks.o $(BUILD)/core/ranks_watch.o $(BUILD)/core/collectives_mpi.o: CFLAGS += $(MPI_INCLUDES)
+
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CSTD) $(CFLAGS) -I. -MMD -MP -c -o $@ $<
@@ -82,7 +94,7 @@ coverage:
 HOST_SOURCES := $(LIBRARY) $(wildcard dev/test/*.c dev/test/support/*.c)
 check-cxx:
 	@for f in $(HOST_SOURCES); do echo "c++17 $$f"; \
-	  g++ -x c++ -std=c++17 -D_GNU_SOURCE -fopenmp $(WARNINGS) -I. -fsyntax-only $$f || exit 1; done
+	  g++ -x c++ -std=c++17 -D_GNU_SOURCE -fopenmp $(WARNINGS) -I. $(MPI_INCLUDES) -fsyntax-only $$f || exit 1; done
 	g++ -x c++ -std=c++17 -D_GNU_SOURCE -fopenmp $(WARNINGS) -I. -fsyntax-only train_gpt_lighthouse.cu
 
 FORMATTED = $(shell git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.def')

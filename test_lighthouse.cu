@@ -103,7 +103,7 @@ static void check_exchanges(GpuChecks *checks, LighthouseCase *c) {
     case_random(c->rows.out, c->cpu_rows.out, rows, 80);
     gpu_poison(c->out.data, (size_t)tokens * sizeof(bf16));
     cuda_lighthouse_scatter(&c->context, c->out, &c->rows, shape);
-    lighthouse_scatter(c->cpu.out, c->cpu_rows.out, c->cpu_rows.positions, shape);
+    lighthouse_scatter(c->cpu.out, c->cpu_rows.out, c->cpu_rows.positions, NULL, shape);
     check_rows(checks, c, "scatter", c->out.data, c->cpu.out.data, tokens, BF16_ERROR);
 
     gpu_poison(c->scratch.dout, (size_t)rows * sizeof(bf16));

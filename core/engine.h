@@ -3,6 +3,11 @@
 // An engine owns weights (master copies), gradients, moments and activations of one model, and nothing else:
 // data, schedule, checkpoints and logs are the program's. All tensors cross this interface as float32 host
 // memory.
+//
+// With several ranks (config.ranks) every rank has an engine, and creates it, updates and destroys it
+// together with the others. All hold the weights; of the master weights and moments, and of gradients once
+// they are summed, a rank keeps its share (param_share). Where P ranks share each sequence, they are given
+// the same tokens, call forward_backward and evaluate together, and each works on its slice.
 #ifndef CORE_ENGINE_H
 #define CORE_ENGINE_H
 
@@ -12,6 +17,7 @@
 #include "model.h"
 #include "parts.h"
 #include "plan.h"
+#include "ranks.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -34,6 +40,9 @@ typedef struct {
     int64_t batch;       // B, sequences a call at most
     int64_t context;     // N, tokens a sequence at most
     int64_t cache;       // tokens of key/value cache for engine_decode; 0 for none
+    Ranks *ranks;        // split for their sequences; NULL: alone
+    int64_t micro_steps; // calls of forward_backward an update: in the last one's backward the gradients' sum
+                         // over the ranks begins; 0: not known, it begins with the update
 } EngineConfig;
 
 // One AdamW update as torch.optim.AdamW does it (decay first), behind clipping to a global norm.
@@ -93,20 +102,22 @@ static inline void engine_destroy(Engine *engine) {
 }
 
 // Adds the gradient of (sum of nats over the batch) / total_targets to the gradients, and gives the sum of
-// nats. tokens: (B, N+1), B and N those of the configuration; the last of each row is only a target.
+// nats, with several ranks that over this rank's slices. tokens: (B, N+1), B and N those of the
+// configuration; the last of each row is only a target.
 static inline bool engine_forward_backward(Engine *engine, const int32_t *tokens, Attention attention,
                                            int64_t total_targets, double *nats, Error *error) {
     return engine->api->forward_backward(engine, tokens, attention, total_targets, nats, error);
 }
 
-// Sum of nats over batch x context targets, any size up to the configuration's. tokens: (batch, context+1)
+// Sum of nats over batch x context targets (this rank's slices of them), any size up to the configuration's.
+// tokens: (batch, context+1)
 static inline bool engine_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context,
                                    Attention attention, double *nats, Error *error) {
     return engine->api->evaluate(engine, tokens, batch, context, attention, nats, error);
 }
 
 // Clips, updates the weights, zeroes the gradients; gives the norm before clipping. A norm that is not finite
-// changes nothing but the gradients and is an error (status 5).
+// changes nothing but the gradients and is an error (status 5). Norm and error are the same on all ranks.
 static inline bool engine_update(Engine *engine, const AdamW *adamw, double *grad_norm, Error *error) {
     return engine->api->update(engine, adamw, grad_norm, error);
 }
@@ -126,7 +137,8 @@ static inline bool engine_predict(Engine *engine, const int32_t *tokens, int64_t
     return engine->api->predict(engine, tokens, batch, context, logits, error);
 }
 
-// Elements [start, start + count) of a parameter, its gradient or a moment.
+// Elements [start, start + count) of a parameter, its gradient or a moment. With several ranks, those read,
+// and moments and gradients written, lie within this rank's share; weights are written whole on every rank.
 static inline void engine_read(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count,
                                float *out) {
     engine->api->read(engine, kind, param, start, count, out);
@@ -140,7 +152,8 @@ static inline void engine_write(Engine *engine, TensorKind kind, int param, int6
 void engine_draw_weights(Engine *engine, uint64_t seed, bool frozen);
 
 // For tests: the entries a layer gathered in the last forward pass, in order, and the means to impose them on
-// later passes (NULL sets the layer free again). entries: (B, H, S), absolute entry indices
+// later passes (NULL sets the layer free again). entries: (B, H, S), absolute entry indices; S and entries of
+// the slice's hierarchy where ranks share sequences
 static inline void engine_read_selection(Engine *engine, int layer, int32_t *entries) {
     engine->api->read_selection(engine, layer, entries);
 }

@@ -19,6 +19,7 @@ enum {
     STATUS_DATA = 3,       // bad data or checkpoint, or a file that cannot be read or written
     STATUS_MEMORY = 4,     // the plan does not fit
     STATUS_NONFINITE = 5,  // the loss or a gradient is not finite
+    STATUS_RANKS = 6,      // another rank of the job is gone, hangs, or cannot be reached
     STATUS_PREEMPTED = 75, // a signal came; the run was saved first
 };
 

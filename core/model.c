@@ -61,17 +61,61 @@ static void table_add(ParamTable *table, ParamRole role, int layer, const char *
     param->init_std = init.std;
     param->init_cut = init.cut;
     param->trained = role != PARAM_GLA_WEIGHT && role != PARAM_GLA_BIAS;
-
-    int64_t *size = param->trained ? &table->trained_size : &table->frozen_size;
-    param->offset = *size;
-    *size += (rows * cols + PARAM_ALIGNMENT - 1) / PARAM_ALIGNMENT * PARAM_ALIGNMENT;
     if (param->trained) table->n_trained += rows * cols;
+}
+
+// The embedding is bucket 0, layer i is i + 1, and what the backward has first is the last.
+static int bucket_of(const Param *param, int n_buckets) {
+    if (!param->trained) return -1;
+    if (param->layer >= 0) return param->layer + 1;
+    return param->role == PARAM_EMBEDDING ? 0 : n_buckets - 1;
+}
+
+static int64_t round_up(int64_t size, int64_t unit) {
+    return (size + unit - 1) / unit * unit;
+}
+
+void param_table_shard(ParamTable *table, int ranks) {
+    int open = -1;
+    table->ranks = ranks;
+    table->trained_size = table->frozen_size = 0;
+    for (int i = 0; i < table->count; i++) {
+        Param *param = &table->params[i];
+        param->bucket = bucket_of(param, table->n_buckets);
+        int64_t *size = param->trained ? &table->trained_size : &table->frozen_size;
+        if (param->trained && param->bucket != open) {
+            open = param->bucket;
+            *size = round_up(*size, PARAM_ALIGNMENT * (int64_t)ranks);
+            table->buckets[open].offset = *size;
+        }
+        param->offset = *size;
+        *size += round_up(param_size(param), PARAM_ALIGNMENT);
+    }
+    table->trained_size = round_up(table->trained_size, PARAM_ALIGNMENT * (int64_t)ranks);
+    for (int b = 0; b < table->n_buckets; b++) {
+        int64_t end = b + 1 < table->n_buckets ? table->buckets[b + 1].offset : table->trained_size;
+        table->buckets[b].share = (end - table->buckets[b].offset) / ranks;
+    }
+}
+
+void param_share(const ParamTable *table, const Param *param, int rank, int64_t *start, int64_t *count) {
+    int64_t size = param_size(param), first = 0, end = size;
+    if (param->trained) {
+        const ParamBucket *bucket = &table->buckets[param->bucket];
+        first = bucket->offset + rank * bucket->share - param->offset;
+        end = first + bucket->share;
+    }
+    *start = first < 0 ? 0 : first > size ? size : first;
+    *count = (end > size ? size : end) - *start;
+    if (*count < 0) *count = 0;
 }
 
 ParamTable param_table_create(const ModelConfig *config, bool gla_gates) {
     ParamTable table;
     memset(&table, 0, sizeof table);
     table.params = (Param *)alloc_or_exit((size_t)(3 + 11 * config->n_layers), sizeof(Param));
+    table.n_buckets = (int)config->n_layers + 2;
+    table.buckets = (ParamBucket *)alloc_or_exit((size_t)table.n_buckets, sizeof(ParamBucket));
 
     int64_t C = config->dim, F = config->ffn_dim, V = config->vocab_size;
     int64_t Q = config->n_heads * config->head_dim, KV = config->n_kv_heads * config->head_dim;
@@ -100,11 +144,13 @@ ParamTable param_table_create(const ModelConfig *config, bool gla_gates) {
         table_add(&table, PARAM_GLA_WEIGHT, i, "self_attn.gate.weight", 2, config->n_heads, C, inner);
         table_add(&table, PARAM_GLA_BIAS, i, "self_attn.gate.bias", 1, 1, config->n_heads, zeros);
     }
+    param_table_shard(&table, 1);
     return table;
 }
 
 void param_table_free(ParamTable *table) {
     free(table->params);
+    free(table->buckets);
     memset(table, 0, sizeof *table);
 }
 

@@ -54,6 +54,7 @@ typedef struct {
     int64_t rows, cols; // a vector is one row
     int64_t offset; // of the first element in the flat array of all trained parameters, or of all frozen ones
     bool trained;   // frozen parameters have no gradient, no moments, no decay
+    int bucket; // sharding: which bucket of the table it belongs to; -1 for frozen ones, whole on every rank
     double init_mean;
     double init_std; // 0: constant init_mean
     double init_cut; // |value - mean| <= init_cut
@@ -62,10 +63,21 @@ typedef struct {
 // Every tensor starts at a multiple of this many elements in the flat arrays; the gaps stay zero.
 #define PARAM_ALIGNMENT 64
 
+// Neighbours in the flat array whose gradients are summed over the ranks together, as soon as the backward
+// has them: the embedding, each layer, final norm and head. Rank r keeps and updates elements [offset + r
+// share, offset + (r + 1) share): their master weights and their moments.
+typedef struct {
+    int64_t offset;
+    int64_t share; // elements a rank, a multiple of PARAM_ALIGNMENT
+} ParamBucket;
+
 typedef struct {
     Param *params; // embedding, layers in order, final norm, head, then the frozen ones
     int count;
-    int64_t trained_size; // elements of the flat array of trained parameters, gaps included
+    ParamBucket *buckets; // in the order of the flat array; the backward ends them from the last to the first
+    int n_buckets;
+    int ranks;            // that share the buckets
+    int64_t trained_size; // elements of the flat array of trained parameters, gaps included; ranks divides it
     int64_t frozen_size;  // likewise of frozen ones
     int64_t n_trained;    // trained parameters, gaps not counted: the model's size
 } ParamTable;
@@ -76,6 +88,18 @@ bool model_config_check(const ModelConfig *config, Error *error);
 // The table for a checked shape. `gla_gates` adds the gate of the gla scorer to every layer.
 ParamTable param_table_create(const ModelConfig *config, bool gla_gates);
 void param_table_free(ParamTable *table);
+
+// Lays the flat array out for this many ranks (the table is created for one).
+void param_table_shard(ParamTable *table, int ranks);
+
+// Place of a bucket's share in a flat array of what one rank keeps (trained_size / ranks elements).
+static inline int64_t param_share_offset(const ParamTable *table, int bucket) {
+    return table->buckets[bucket].offset / table->ranks;
+}
+
+// The elements [*start, *start + *count) of a parameter that a rank keeps; count may be 0. Of a frozen one:
+// all.
+void param_share(const ParamTable *table, const Param *param, int rank, int64_t *start, int64_t *count);
 
 // Index of the parameter with this role in this layer (-1 outside layers); -1 when the table has none.
 int param_find(const ParamTable *table, ParamRole role, int layer);

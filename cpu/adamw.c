@@ -5,7 +5,7 @@
 
 #define BLOCK 16384 // elements a task
 
-double gradient_norm(const real *gradient, int64_t count) {
+double gradient_squares(const real *gradient, int64_t count) {
     int64_t blocks = (count + BLOCK - 1) / BLOCK;
     double *sums = (double *)alloc_or_exit((size_t)blocks, sizeof *sums);
 #pragma omp parallel for
@@ -19,7 +19,7 @@ double gradient_norm(const real *gradient, int64_t count) {
     double total = 0;
     for (int64_t block = 0; block < blocks; block++) total += sums[block];
     free(sums);
-    return sqrt(total);
+    return total;
 }
 
 void adamw_update(real *weight, real *gradient, real *moment1, real *moment2, int64_t count,

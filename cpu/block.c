@@ -34,10 +34,61 @@ static void cached_attention(BlockActivations *acts, const BlockPass *pass, cons
                  key_rows(pass->cache_k, pass), key_rows(pass->cache_v, pass), 1, s->H, pass->N, n_k, s->D);
 }
 
+// q, k and v as the projections write them: kept as they are, or traded before they are kept.
+static real *fresh_q(const BlockActivations *acts, const BlockScratch *scratch, const BlockPass *pass) {
+    return pass->split ? scratch->trade_q : acts->q;
+}
+static real *fresh_k(const BlockActivations *acts, const BlockScratch *scratch, const BlockPass *pass) {
+    return pass->split ? scratch->trade_k : acts->k;
+}
+static real *fresh_v(const BlockActivations *acts, const BlockScratch *scratch, const BlockPass *pass) {
+    return pass->split ? scratch->trade_v : acts->v;
+}
+
+// This rank's heads of all tokens: of queries, and of keys or values.
+static Rows traded_queries(real *data, const BlockPass *pass) {
+    const ModelConfig *m = pass->model;
+    return rows_token_major(data, pass->N * pass->split->size, m->n_heads / pass->split->size, m->head_dim,
+                            1);
+}
+static Rows traded_keys(real *data, const BlockPass *pass) {
+    const ModelConfig *m = pass->model;
+    return rows_token_major(data, pass->N * pass->split->size, m->n_kv_heads / pass->split->size, m->head_dim,
+                            m->n_heads / m->n_kv_heads);
+}
+
+// Dense attention of sequences that ranks share.
+static void shared_attention(BlockActivations *acts, Rows out, Rows q, Rows k, Rows v, const BlockPass *pass,
+                             const Sizes *s) {
+    const ContextSplit *split = pass->split;
+    int64_t all = pass->N * split->size;
+    context_trade(split, acts->q, q, pass->B, pass->N, s->H, s->D);
+    context_trade(split, acts->k, k, pass->B, pass->N, s->KV, s->D);
+    context_trade(split, acts->v, v, pass->B, pass->N, s->KV, s->D);
+    sdpa_forward(traded_queries(acts->traded_out, pass), acts->lse, traded_queries(acts->q, pass),
+                 traded_keys(acts->k, pass), traded_keys(acts->v, pass), pass->B, s->H / split->size, all,
+                 all, s->D);
+    context_return(split, out, acts->traded_out, pass->B, pass->N, s->H, s->D);
+}
+
+static void shared_attention_backward(BlockActivations *acts, BlockScratch *scratch, Rows dq, Rows dk,
+                                      Rows dv, Rows dout, const BlockPass *pass, const Sizes *s) {
+    const ContextSplit *split = pass->split;
+    context_trade(split, scratch->trade_out, dout, pass->B, pass->N, s->H, s->D);
+    sdpa_backward(traded_queries(scratch->trade_q, pass), traded_keys(scratch->trade_k, pass),
+                  traded_keys(scratch->trade_v, pass), traded_queries(scratch->trade_out, pass),
+                  traded_queries(acts->traded_out, pass), acts->lse, traded_queries(acts->q, pass),
+                  traded_keys(acts->k, pass), traded_keys(acts->v, pass), scratch->sdpa, pass->B,
+                  s->H / split->size, pass->N * split->size, s->D);
+    context_return(split, dq, scratch->trade_q, pass->B, pass->N, s->H, s->D);
+    context_return(split, dk, scratch->trade_k, pass->B, pass->N, s->KV, s->D);
+    context_return(split, dv, scratch->trade_v, pass->B, pass->N, s->KV, s->D);
+}
+
 static void attention_forward(BlockActivations *acts, BlockScratch *scratch, const BlockWeights *weights,
                               const BlockPass *pass, const Sizes *s) {
-    Rows out = query_rows(acts->attention, pass), q = query_rows(acts->q, pass);
-    Rows k = key_rows(acts->k, pass), v = key_rows(acts->v, pass);
+    Rows out = query_rows(acts->attention, pass), q = query_rows(fresh_q(acts, scratch, pass), pass);
+    Rows k = key_rows(fresh_k(acts, scratch, pass), pass), v = key_rows(fresh_v(acts, scratch, pass), pass);
     if (pass->cache_k) {
         cached_attention(acts, pass, s);
     } else if (pass->lighthouse) {
@@ -47,6 +98,8 @@ static void attention_forward(BlockActivations *acts, BlockScratch *scratch, con
         }
         lighthouse_forward(out, &acts->lighthouse, &scratch->lighthouse, q, k, v, scratch->gla_gate,
                            pass->imposed, pass->lighthouse);
+    } else if (pass->split) {
+        shared_attention(acts, out, q, k, v, pass, s);
     } else {
         sdpa_forward(out, acts->lse, q, k, v, pass->B, s->H, pass->N, pass->N, s->D);
     }
@@ -63,6 +116,8 @@ static void attention_backward(BlockActivations *acts, BlockScratch *scratch, co
     Rows dout = query_rows(scratch->dattention, pass);
     if (pass->lighthouse) {
         lighthouse_backward(dq, dk, dv, dout, &acts->lighthouse, &scratch->lighthouse, pass->lighthouse);
+    } else if (pass->split) {
+        shared_attention_backward(acts, scratch, dq, dk, dv, dout, pass, s);
     } else {
         sdpa_backward(dq, dk, dv, dout, query_rows(acts->attention, pass), acts->lse,
                       query_rows(acts->q, pass), key_rows(acts->k, pass), key_rows(acts->v, pass),
@@ -78,13 +133,15 @@ void block_forward(real *x_out, const real *x, const BlockWeights *weights, Bloc
     part_begin(clock, PART_ELEMENTWISE);
     rmsnorm_forward(acts->attention_normed, acts->attention_rstd, x, weights->attention_norm, s.rows, s.C,
                     eps);
+    real *q = fresh_q(acts, scratch, pass), *k = fresh_k(acts, scratch, pass),
+         *v = fresh_v(acts, scratch, pass);
     part_begin(clock, PART_PRODUCTS);
-    matmul_forward(acts->q, acts->attention_normed, weights->q, s.rows, s.C, s.H * s.D);
-    matmul_forward(acts->k, acts->attention_normed, weights->k, s.rows, s.C, s.KV * s.D);
-    matmul_forward(acts->v, acts->attention_normed, weights->v, s.rows, s.C, s.KV * s.D);
+    matmul_forward(q, acts->attention_normed, weights->q, s.rows, s.C, s.H * s.D);
+    matmul_forward(k, acts->attention_normed, weights->k, s.rows, s.C, s.KV * s.D);
+    matmul_forward(v, acts->attention_normed, weights->v, s.rows, s.C, s.KV * s.D);
     part_begin(clock, PART_ELEMENTWISE);
-    rope_forward(acts->q, scratch->cosines, scratch->sines, pass->B, pass->N, s.H, s.D, pass->position);
-    rope_forward(acts->k, scratch->cosines, scratch->sines, pass->B, pass->N, s.KV, s.D, pass->position);
+    rope_forward(q, scratch->cosines, scratch->sines, pass->B, pass->N, s.H, s.D, pass->position);
+    rope_forward(k, scratch->cosines, scratch->sines, pass->B, pass->N, s.KV, s.D, pass->position);
     part_begin(clock, attention_part(pass));
     attention_forward(acts, scratch, weights, pass, &s);
     part_begin(clock, PART_PRODUCTS);
@@ -128,8 +185,8 @@ void block_backward(real *dx, const real *x, const BlockWeights *weights, BlockW
     part_begin(clock, attention_part(pass));
     attention_backward(acts, scratch, pass, &s);
     part_begin(clock, PART_ELEMENTWISE);
-    rope_backward(scratch->dq, scratch->cosines, scratch->sines, pass->B, pass->N, s.H, s.D);
-    rope_backward(scratch->dk, scratch->cosines, scratch->sines, pass->B, pass->N, s.KV, s.D);
+    rope_backward(scratch->dq, scratch->cosines, scratch->sines, pass->B, pass->N, s.H, s.D, pass->position);
+    rope_backward(scratch->dk, scratch->cosines, scratch->sines, pass->B, pass->N, s.KV, s.D, pass->position);
     part_begin(clock, PART_PRODUCTS);
     matmul_backward_weight(gradients->q, scratch->dq, acts->attention_normed, s.rows, s.C, s.H * s.D);
     matmul_backward_weight(gradients->k, scratch->dk, acts->attention_normed, s.rows, s.C, s.KV * s.D);

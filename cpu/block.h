@@ -15,7 +15,9 @@ typedef struct {
     real *gla_weight, *gla_bias; // NULL without the gla scorer; never a gradient
 } BlockWeights;
 
-// What one layer's forward keeps for its backward.   rows = B N
+// What one layer's forward keeps for its backward.   rows = B N, N tokens of each sequence that lie here.
+// Where P ranks share the sequences, q, k, v and lse of a dense layer are traded (cpu/context.h): all N P
+// tokens of H / P heads.
 typedef struct {
     real *attention_normed; // (rows, C)
     real *attention_rstd;   // (rows)
@@ -23,6 +25,7 @@ typedef struct {
     real *k, *v;            // (B, N, KV, D), k after RoPE
     real *attention;        // (B, N, H, D)
     real *lse;              // (B, H, N), dense only
+    real *traded_out;       // (B, N P, H / P, D), dense only, where ranks share the sequences
     real *mid;              // (rows, C) after the attention's residual addition
     real *ffn_normed;       // (rows, C)
     real *ffn_rstd;         // (rows)
@@ -42,6 +45,9 @@ typedef struct {
     real *dact, *dgate, *dup; // (rows, F)
     real *sdpa;               // workspace of sdpa_backward
     double *norm;             // partial sums of rmsnorm_backward
+    // Only where ranks share the sequences; sizes of q and k. Forward: q, k, v of the tokens here. Backward:
+    // gradients of all tokens, H / P heads.
+    real *trade_q, *trade_k, *trade_v, *trade_out;
 } BlockScratch;
 
 // One pass over B sequences of N tokens, and how this layer attends in it.
@@ -51,7 +57,8 @@ typedef struct {
     const LighthouseShape *lighthouse; // NULL: dense
     const int32_t *imposed;            // (B, H, S) or NULL
     PartClock *clock;
-    int64_t position;        // of the first token
+    int64_t position;          // of the first token
+    const ContextSplit *split; // NULL: whole sequences are here
     real *cache_k, *cache_v; // (cache, KV, D) or NULL; dense, B = 1, keys of positions 0 … position + N - 1
 } BlockPass;
 

@@ -7,7 +7,9 @@
 #ifndef CPU_CPU_H
 #define CPU_CPU_H
 
+#include "cpu/context.h"
 #include "cpu/real.h"
+#include "cpu/rows.h"
 
 #include "core/hierarchy.h"
 #include "core/plan.h"
@@ -45,7 +47,7 @@ void rope_table(real *cosines, real *sines, int64_t N, int64_t D, double theta);
 void rope_forward(real *x, const real *cosines, const real *sines, int64_t B, int64_t N, int64_t heads,
                   int64_t D, int64_t first);
 void rope_backward(real *dx, const real *cosines, const real *sines, int64_t B, int64_t N, int64_t heads,
-                   int64_t D);
+                   int64_t D, int64_t first);
 
 // ---- swiglu.c
 
@@ -73,34 +75,6 @@ double cross_entropy(real *dx, real *dhead, real *logits, const real *x, const r
 
 // ---- sdpa.c: causal softmax attention without an N x N buffer (Dao, "FlashAttention-2", 2023)
 
-// How the rows of a tensor (b, h, n) lie: strides in elements; `share` query heads read one key/value head.
-typedef struct {
-    real *data;
-    int64_t batch, head, row, share;
-} Rows;
-
-static inline Rows rows_make(real *data, int64_t batch, int64_t head, int64_t row, int64_t share) {
-    Rows rows;
-    rows.data = data;
-    rows.batch = batch;
-    rows.head = head;
-    rows.row = row;
-    rows.share = share;
-    return rows;
-}
-// (B, N, heads, D), each head shared by `share` query heads
-static inline Rows rows_token_major(real *data, int64_t N, int64_t heads, int64_t D, int64_t share) {
-    return rows_make(data, N * heads * D, D, heads * D, share);
-}
-// (B, H, S, D)
-static inline Rows rows_head_major(real *data, int64_t H, int64_t S, int64_t D) {
-    return rows_make(data, H * S * D, S * D, D, 1);
-}
-// h is always a query head.
-static inline real *rows_at(Rows rows, int64_t b, int64_t h, int64_t n) {
-    return rows.data + b * rows.batch + h / rows.share * rows.head + n * rows.row;
-}
-
 // out = softmax(q k^T / sqrt(D)) v; query n sees keys 0 … n_k - n_q + n. lse (B, H, n_q), the log of each
 // row's sum of exponentials, is kept for the backward where not NULL. D <= 128.
 void sdpa_forward(Rows out, real *lse, Rows q, Rows k, Rows v, int64_t B, int64_t H, int64_t n_q, int64_t n_k,
@@ -116,20 +90,22 @@ int64_t sdpa_backward_workspace(int64_t B, int64_t H, int64_t share, int64_t n, 
 void gla_gate(real *gate, const real *x, const real *weight, const real *bias, int64_t rows, int64_t C,
               int64_t H);
 // score[b, h, t] = |o_t|, o_t = q_t^T S_t / sqrt(D), S_t = exp(g_t) S_(t-1) + k_t v_t^T, within each of the
-// `dilation` subsequences. score: (B, H, score_stride), the first N of each written; gate: (B, N, H)
-void gla_score(real *score, int64_t score_stride, Rows q, Rows k, Rows v, const real *gate, int64_t B,
-               int64_t H, int64_t N, int64_t D, int64_t dilation);
+// `dilation` subsequences. score: (B, H, score_stride), the first N of each written; gate: (B, N, H). states
+// (B, H, dilation, D, D), where given, holds the S before the first token, and then that after the last.
+void gla_score(real *score, int64_t score_stride, Rows q, Rows k, Rows v, const real *gate, double *states,
+               int64_t B, int64_t H, int64_t N, int64_t D, int64_t dilation);
 
 // ---- lighthouse.c: the Lighthouse layer
 
 // What a layer keeps from its forward pass to its backward. E entries, S of them selected; see
-// core/hierarchy.h.
+// core/hierarchy.h. Where P ranks share the sequences, these are the slice's, and what attention reads and
+// writes is traded: rows of all slices, heads of this rank.
 typedef struct {
     int32_t *entries;   // (B, H, S) absolute entry index of each gathered row, in post-order
     int32_t *positions; // (B, H, E) row of each entry, -1 where it is not selected
-    real *q, *k, *v;    // (B, H, S, D) gathered rows
-    real *out;          // (B, H, S, D) their attention
-    real *lse;          // (B, H, S)
+    real *q, *k, *v;    // (B, H, S, D) gathered rows; traded: (B, S P, H / P, D)
+    real *out;          // likewise their attention
+    real *lse;          // (B, H, S); traded: (B, H / P, S P)
 } LighthouseRows;
 
 // What is free again when the call returns, shared by all layers.
@@ -139,12 +115,21 @@ typedef struct {
     real *dilated;             // (B, N, H, D), dilated scorer only: attention of the subsequences
     real *dout, *dq, *dk, *dv; // (B, H, S, D), backward only
     real *sdpa;                // workspace of sdpa_backward on S rows
+    // Only where ranks share the sequences:
+    const ContextSplit *split;         // else NULL
+    real *trade_q, *trade_k, *trade_v; // forward: (B, H, S, D); backward: gradients (B, S P, H / P, D)
+    real *trade_out;                   // likewise
+    real *border, *border_out;         // (B, H, L-1, D) rows that reach past a slice's end
+    real *whole_q, *whole_k, *whole_v; // (B, N P, H / P, D), (B, N P, KV / P, D), dilated scorer only
+    real *whole_score;                 // (B, N P, H / P), dilated scorer only
+    double *gla_states;                // (2, B, H, dilation, D, D), gla scorer only
 } LighthouseScratch;
 
 void lighthouse_plan_rows(MemoryPlan *plan, LighthouseRows *rows, const LighthouseShape *shape,
                           int64_t layers);
+// `split`: where ranks share the sequences, of which `shape` is then a slice; else NULL.
 void lighthouse_plan_scratch(MemoryPlan *plan, LighthouseScratch *scratch, const LighthouseShape *shape,
-                             bool training);
+                             bool training, const ContextSplit *split);
 
 // out (B, N, H, D) = the Lighthouse layer of q, k, v (token-major, after RoPE). gate (B, N, H): gla only.
 // Where `imposed` (B, H, S) is given, these entries are gathered and nothing is scored.
@@ -160,7 +145,9 @@ void lighthouse_score(LighthouseScratch *scratch, Rows q, Rows k, Rows v, const 
 void lighthouse_select(LighthouseScratch *scratch, const LighthouseShape *shape);
 void lighthouse_order(LighthouseRows *rows, const LighthouseScratch *scratch, const LighthouseShape *shape);
 void lighthouse_gather(real *gathered, Rows x, const int32_t *entries, const LighthouseShape *shape);
-void lighthouse_scatter(Rows out, const real *gathered, const int32_t *positions,
+// border (B, H, L-1, D), NULL at the beginning of a sequence: for levels 1 to L-1 the row of the last entry
+// of the slice before, zero where it is not selected.
+void lighthouse_scatter(Rows out, const real *gathered, const int32_t *positions, const real *border,
                         const LighthouseShape *shape);
 void lighthouse_scatter_backward(real *dgathered, Rows dout, const int32_t *entries,
                                  const LighthouseShape *shape);
@@ -168,10 +155,36 @@ void lighthouse_scatter_backward(real *dgathered, Rows dout, const int32_t *entr
 void lighthouse_gather_backward(Rows dx, const real *dgathered, const int32_t *positions,
                                 const LighthouseShape *shape);
 
+// ---- lighthouse_split.c: what is different where P ranks share the sequences, each with a slice of them
+
+void lighthouse_plan_split(MemoryPlan *plan, LighthouseScratch *scratch, const LighthouseShape *shape,
+                           const ContextSplit *split);
+// The scores of the scorers that look along the whole sequence. Score rows: (B, H, E), the first n of each
+void lighthouse_split_dilated(Rows score, LighthouseScratch *scratch, Rows q, Rows k, Rows v,
+                              const LighthouseShape *shape);
+void lighthouse_split_gla(LighthouseScratch *scratch, Rows q, Rows k, Rows v, const real *gate,
+                          const LighthouseShape *shape);
+// Attention of the gathered rows in scratch->trade_q, _k, _v; the result is in scratch->trade_out. Back: from
+// scratch->dout to scratch->dq, dk, dv.
+void lighthouse_split_attend(LighthouseRows *rows, LighthouseScratch *scratch, const LighthouseShape *shape);
+void lighthouse_split_attend_backward(const LighthouseRows *rows, LighthouseScratch *scratch,
+                                      const LighthouseShape *shape);
+// The rows that reach into this slice from the one before, NULL for the first slice; and their gradient back:
+// what the next slice saw of this one's last entries is added to scratch->dout.
+const real *lighthouse_split_border(LighthouseScratch *scratch, const real *gathered,
+                                    const int32_t *positions, const LighthouseShape *shape);
+void lighthouse_split_border_backward(LighthouseScratch *scratch, Rows dout, const int32_t *positions,
+                                      const LighthouseShape *shape);
+// Norms of rows x (b, h, t).   score: the same with rows of one
+void lighthouse_row_norms(Rows score, Rows x, int64_t B, int64_t H, int64_t N, int64_t D);
+// Norms of causal attention of q over (k, v) within each dilated subsequence.   attention: (B, N, H, D)
+void lighthouse_dilated_score(Rows score, real *attention, Rows q, Rows k, Rows v, int64_t B, int64_t H,
+                              int64_t N, int64_t D, int64_t dilation);
+
 // ---- adamw.c
 
-// Euclidean norm of all gradients; sums in float64.
-double gradient_norm(const real *gradient, int64_t count);
+// Sum of the squares of gradients, in float64.
+double gradient_squares(const real *gradient, int64_t count);
 // One step over the flat arrays; gradients are multiplied by gradient_scale first and are zero afterwards.
 void adamw_update(real *weight, real *gradient, real *moment1, real *moment2, int64_t count,
                   double gradient_scale, int64_t step, double lr, double beta1, double beta2, double eps,

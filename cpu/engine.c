@@ -1,8 +1,10 @@
 // The CPU engine: the whole decoder in one allocation, behind the interface of core/engine.h.
 #include "cpu/engine.h"
 
+#include "core/context.h"
 #include "core/host_memory.h"
 #include "cpu/block.h"
+#include "cpu/optimizer.h"
 
 #include <assert.h>
 #include <omp.h>
@@ -11,11 +13,13 @@
 
 typedef struct {
     Engine base;
-    LighthouseShape lighthouse; // at the configured batch and context
+    LighthouseShape lighthouse; // at the configured batch and context; of a slice where ranks share sequences
     void *arena;
 
-    real *weights, *gradients, *moment1, *moment2; // flat, laid out by the parameter table
+    Optimizer optimizer; // weights, gradients, moments
     real *frozen;
+    ContextSplit split;    // size 1: whole sequences are here
+    int64_t calls;         // of forward_backward since the last update
     BlockActivations acts; // of the first of kept_layers layers
     int64_t kept_layers;   // layers whose activations are kept: all, or one that all share
     int64_t kept_inputs;   // block inputs that are kept; layer i reads x[i % kept_inputs]
@@ -31,10 +35,19 @@ typedef struct {
 
 // ---- the memory plan
 
+// Rows of activations: the tokens of all sequences that lie here.
+static int64_t local_rows(const EngineConfig *config) {
+    return config->batch * context_tokens(config);
+}
+
+static const ContextSplit *split_of(const CpuEngine *e) {
+    return e->split.size > 1 ? &e->split : NULL;
+}
+
 static void plan_activations(CpuEngine *e, MemoryPlan *plan) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
-    int64_t rows = config->batch * config->context, kept = e->kept_layers * rows;
+    int64_t rows = local_rows(config), kept = e->kept_layers * rows, traded = split_of(e) ? kept : 0;
     int64_t HD = m->n_heads * m->head_dim, KVD = m->n_kv_heads * m->head_dim;
     const char *purpose = "activations";
     BlockActivations *a = &e->acts;
@@ -46,6 +59,7 @@ static void plan_activations(CpuEngine *e, MemoryPlan *plan) {
     plan_add(plan, (void **)&a->v, purpose, "v", kept * KVD, sizeof(real));
     plan_add(plan, (void **)&a->attention, purpose, "attention", kept * HD, sizeof(real));
     plan_add(plan, (void **)&a->lse, purpose, "log-sum-exp", kept * m->n_heads, sizeof(real));
+    plan_add(plan, (void **)&a->traded_out, purpose, "traded attention", traded * HD, sizeof(real));
     plan_add(plan, (void **)&a->mid, purpose, "after attention", kept * m->dim, sizeof(real));
     plan_add(plan, (void **)&a->ffn_normed, purpose, "ffn norm", kept * m->dim, sizeof(real));
     plan_add(plan, (void **)&a->ffn_rstd, purpose, "ffn rstd", kept, sizeof(real));
@@ -57,15 +71,27 @@ static void plan_activations(CpuEngine *e, MemoryPlan *plan) {
     if (config->use_lighthouse) lighthouse_plan_rows(plan, &a->lighthouse, &e->lighthouse, e->kept_layers);
 }
 
+// What is traded of one sequence at a time: tokens or gathered rows that lie here, of all heads.
+static void plan_packed(CpuEngine *e, MemoryPlan *plan) {
+    const EngineConfig *config = &e->base.config;
+    int64_t rows = context_tokens(config);
+    if (config->use_lighthouse && e->lighthouse.hierarchy.n_selected > rows) {
+        rows = e->lighthouse.hierarchy.n_selected;
+    }
+    if (!split_of(e)) return;
+    plan_add(plan, (void **)&e->split.packed, "workspace", "packed rows",
+             rows * config->model.n_heads * config->model.head_dim, sizeof(real));
+}
+
 static void plan_scratch(CpuEngine *e, MemoryPlan *plan) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
-    int64_t rows = config->batch * config->context, back = config->training ? rows : 0;
+    int64_t rows = local_rows(config), back = config->training ? rows : 0, traded = split_of(e) ? rows : 0;
     int64_t HD = m->n_heads * m->head_dim, KVD = m->n_kv_heads * m->head_dim;
     int64_t positions = config->context > config->cache ? config->context : config->cache;
     int64_t gla_rows = config->use_lighthouse && config->lighthouse.scorer == SCORER_GLA ? rows : 0;
-    int64_t sdpa = sdpa_backward_workspace(config->batch, m->n_heads, m->n_heads / m->n_kv_heads,
-                                           config->context, m->head_dim);
+    int64_t sdpa = sdpa_backward_workspace(config->batch, m->n_heads / e->split.size,
+                                           m->n_heads / m->n_kv_heads, config->context, m->head_dim);
     const char *purpose = "workspace";
     BlockScratch *s = &e->scratch;
     plan_add(plan, (void **)&s->cosines, purpose, "cosines", positions * m->head_dim / 2, sizeof(real));
@@ -84,9 +110,14 @@ static void plan_scratch(CpuEngine *e, MemoryPlan *plan) {
     plan_add(plan, (void **)&s->sdpa, purpose, "dq partial", back ? sdpa : 0, sizeof(real));
     plan_add(plan, (void **)&s->norm, purpose, "dnorm partial", back ? RMSNORM_SLICES * m->dim : 0,
              sizeof(double));
+    plan_add(plan, (void **)&s->trade_q, purpose, "traded q", traded * HD, sizeof(real));
+    plan_add(plan, (void **)&s->trade_k, purpose, "traded k", traded * KVD, sizeof(real));
+    plan_add(plan, (void **)&s->trade_v, purpose, "traded v", traded * KVD, sizeof(real));
+    plan_add(plan, (void **)&s->trade_out, purpose, "traded out", traded * HD, sizeof(real));
     if (config->use_lighthouse) {
-        lighthouse_plan_scratch(plan, &s->lighthouse, &e->lighthouse, config->training);
+        lighthouse_plan_scratch(plan, &s->lighthouse, &e->lighthouse, config->training, split_of(e));
     }
+    plan_packed(e, plan);
 }
 
 // Everything the engine holds, by purpose; pointers in `e` are set when the plan is bound.
@@ -97,22 +128,26 @@ static bool plan_engine(CpuEngine *e, MemoryPlan *plan, Error *error) {
     memset(plan, 0, sizeof *plan);
     e->kept_layers = config->training && !config->recompute ? m->n_layers : 1;
     e->kept_inputs = config->training ? m->n_layers + 1 : 2;
+    e->split.size = ranks_context(config->ranks);
+    if (!context_check(config, e->split.size, error)) return false;
     if (config->use_lighthouse) {
         LighthouseShape *shape = &e->lighthouse;
-        if (!hierarchy_create(&config->lighthouse, config->context, &shape->hierarchy, error)) return false;
+        if (!context_hierarchy(&config->lighthouse, config->context, e->split.size, &shape->hierarchy, error))
+            return false;
         shape->config = config->lighthouse;
         shape->B = config->batch;
         shape->H = m->n_heads;
         shape->D = m->head_dim;
         shape->share = m->n_heads / m->n_kv_heads;
     }
-    int64_t trained = config->training ? table->trained_size : 0;
+    int64_t trained = config->training ? table->trained_size : 0, share = trained / table->ranks;
     int64_t cache = m->n_layers * config->cache * m->n_kv_heads * m->head_dim;
-    plan_add(plan, (void **)&e->weights, "weights", "parameters", table->trained_size, sizeof(real));
+    plan_add(plan, (void **)&e->optimizer.weights, "weights", "parameters", table->trained_size,
+             sizeof(real));
     plan_add(plan, (void **)&e->frozen, "weights", "gla gates", table->frozen_size, sizeof(real));
-    plan_add(plan, (void **)&e->moment1, "optimizer", "first moments", trained, sizeof(real));
-    plan_add(plan, (void **)&e->moment2, "optimizer", "second moments", trained, sizeof(real));
-    plan_add(plan, (void **)&e->gradients, "gradients", "gradients", trained, sizeof(real));
+    plan_add(plan, (void **)&e->optimizer.moment1, "optimizer", "first moments", share, sizeof(real));
+    plan_add(plan, (void **)&e->optimizer.moment2, "optimizer", "second moments", share, sizeof(real));
+    plan_add(plan, (void **)&e->optimizer.gradients, "gradients", "gradients", trained, sizeof(real));
     plan_activations(e, plan);
     plan_scratch(e, plan);
     plan_add(plan, (void **)&e->cache_k, "cache", "keys", cache, sizeof(real));
@@ -126,11 +161,14 @@ static CpuEngine *engine_new(const EngineConfig *config) {
     e->base.config = *config;
     e->base.table =
         param_table_create(&config->model, config->use_lighthouse && config->lighthouse.scorer == SCORER_GLA);
+    param_table_shard(&e->base.table, ranks_count(config->ranks));
     return e;
 }
 
 static void cpu_destroy(Engine *engine) {
     CpuEngine *e = (CpuEngine *)engine;
+    collectives_destroy(e->split.queue);
+    collectives_destroy(e->optimizer.queue);
     param_table_free(&e->base.table);
     free(e->arena);
     free(e);
@@ -153,6 +191,17 @@ static double cpu_describe_device(char *name, size_t size) {
     return 0;
 }
 
+// One queue for what the passes wait for, another for the sums that go on beside them.
+static void connect_engine(CpuEngine *e) {
+    Ranks *ranks = e->base.config.ranks;
+    e->optimizer.table = &e->base.table;
+    e->optimizer.ranks = ranks;
+    if (!ranks_many(ranks)) return;
+    e->optimizer.queue = collectives_mpi(ranks);
+    e->split.index = ranks->context_rank;
+    if (split_of(e)) e->split.queue = collectives_mpi(ranks);
+}
+
 static Engine *cpu_create(const EngineConfig *config, Error *error) {
     CpuEngine *e = engine_new(config);
     MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
@@ -173,6 +222,7 @@ static Engine *cpu_create(const EngineConfig *config, Error *error) {
     const ModelConfig *m = &config->model;
     rope_table(e->scratch.cosines, e->scratch.sines,
                config->context > config->cache ? config->context : config->cache, m->head_dim, m->rope_theta);
+    connect_engine(e);
     openblas_set_num_threads(1); // the kernels spread tiles over the cores themselves
     return &e->base;
 }
@@ -206,7 +256,7 @@ static BlockWeights block_weights(CpuEngine *e, real *flat, int layer) {
 static BlockActivations block_activations(const CpuEngine *e, int layer) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
-    int64_t skip = layer % e->kept_layers, rows = skip * config->batch * config->context;
+    int64_t skip = layer % e->kept_layers, rows = skip * local_rows(config);
     BlockActivations a = e->acts;
     a.attention_normed += rows * m->dim;
     a.attention_rstd += rows;
@@ -215,6 +265,7 @@ static BlockActivations block_activations(const CpuEngine *e, int layer) {
     a.v += rows * m->n_kv_heads * m->head_dim;
     a.attention += rows * m->n_heads * m->head_dim;
     a.lse += rows * m->n_heads;
+    if (a.traded_out) a.traded_out += rows * m->n_heads * m->head_dim;
     a.mid += rows * m->dim;
     a.ffn_normed += rows * m->dim;
     a.ffn_rstd += rows;
@@ -237,7 +288,7 @@ static BlockActivations block_activations(const CpuEngine *e, int layer) {
 
 static real *block_input(const CpuEngine *e, int64_t layer) {
     const EngineConfig *config = &e->base.config;
-    return e->x + layer % e->kept_inputs * config->batch * config->context * config->model.dim;
+    return e->x + layer % e->kept_inputs * local_rows(config) * config->model.dim;
 }
 
 // The pass as layer `layer` sees it: dense, Lighthouse, or over the cache.
@@ -255,7 +306,7 @@ static BlockPass layer_pass(const CpuEngine *e, const BlockPass *pass, int layer
 }
 
 static void layer_forward(CpuEngine *e, const BlockPass *pass, int layer) {
-    BlockWeights weights = block_weights(e, e->weights, layer);
+    BlockWeights weights = block_weights(e, e->optimizer.weights, layer);
     BlockActivations acts = block_activations(e, layer);
     BlockPass own = layer_pass(e, pass, layer);
     block_forward(block_input(e, layer + 1), block_input(e, layer), &weights, &acts, &e->scratch, &own);
@@ -265,61 +316,78 @@ static void layer_forward(CpuEngine *e, const BlockPass *pass, int layer) {
 static void forward(CpuEngine *e, const BlockPass *pass, const int32_t *tokens, int64_t stride) {
     const ModelConfig *m = &e->base.config.model;
     part_begin(&e->clock, PART_EMBEDDING);
-    embedding_forward(block_input(e, 0), tokens, stride, tensor(e, e->weights, PARAM_EMBEDDING, -1), pass->B,
-                      pass->N, m->dim);
+    embedding_forward(block_input(e, 0), tokens, stride, tensor(e, e->optimizer.weights, PARAM_EMBEDDING, -1),
+                      pass->B, pass->N, m->dim);
     for (int layer = 0; layer < m->n_layers; layer++) layer_forward(e, pass, layer);
     part_begin(&e->clock, PART_ELEMENTWISE);
     rmsnorm_forward(e->final_normed, e->final_rstd, block_input(e, m->n_layers),
-                    tensor(e, e->weights, PARAM_FINAL_NORM, -1), pass->B * pass->N, m->dim, m->norm_eps);
+                    tensor(e, e->optimizer.weights, PARAM_FINAL_NORM, -1), pass->B * pass->N, m->dim,
+                    m->norm_eps);
 }
 
-// From the gradient of the final norm's output, in scratch.dnormed, to all the others.
-static void backward(CpuEngine *e, const BlockPass *pass, const int32_t *tokens, int64_t stride) {
+// A bucket's gradients are complete: its sum over the ranks begins, and others go on.
+static void bucket_done(CpuEngine *e, bool last, int bucket) {
+    if (last) optimizer_begin_sum(&e->optimizer, bucket);
+    if (e->optimizer.queue) collectives_progress(e->optimizer.queue);
+}
+
+// From the gradient of the final norm's output, in scratch.dnormed, to all the others. `last`: no other pass
+// adds to them before the update.
+static void backward(CpuEngine *e, const BlockPass *pass, const int32_t *tokens, int64_t stride, bool last) {
     const ModelConfig *m = &e->base.config.model;
     int64_t rows = pass->B * pass->N;
     part_begin(&e->clock, PART_ELEMENTWISE);
     memset(e->dx, 0, (size_t)(rows * m->dim) * sizeof *e->dx);
-    rmsnorm_backward(e->dx, tensor(e, e->gradients, PARAM_FINAL_NORM, -1), e->scratch.norm,
+    rmsnorm_backward(e->dx, tensor(e, e->optimizer.gradients, PARAM_FINAL_NORM, -1), e->scratch.norm,
                      e->scratch.dnormed, block_input(e, m->n_layers),
-                     tensor(e, e->weights, PARAM_FINAL_NORM, -1), e->final_rstd, rows, m->dim);
+                     tensor(e, e->optimizer.weights, PARAM_FINAL_NORM, -1), e->final_rstd, rows, m->dim);
+    bucket_done(e, last, (int)m->n_layers + 1);
     for (int layer = (int)m->n_layers - 1; layer >= 0; layer--) {
         if (e->base.config.recompute && layer < m->n_layers - 1) layer_forward(e, pass, layer);
-        BlockWeights weights = block_weights(e, e->weights, layer);
-        BlockWeights gradients = block_weights(e, e->gradients, layer);
+        BlockWeights weights = block_weights(e, e->optimizer.weights, layer);
+        BlockWeights gradients = block_weights(e, e->optimizer.gradients, layer);
         BlockActivations acts = block_activations(e, layer);
         BlockPass own = layer_pass(e, pass, layer);
         block_backward(e->dx, block_input(e, layer), &weights, &gradients, &acts, &e->scratch, &own);
+        bucket_done(e, last, layer + 1);
     }
     part_begin(&e->clock, PART_EMBEDDING);
-    embedding_backward(tensor(e, e->gradients, PARAM_EMBEDDING, -1), e->dx, tokens, stride, pass->B, pass->N,
-                       m->dim);
+    embedding_backward(tensor(e, e->optimizer.gradients, PARAM_EMBEDDING, -1), e->dx, tokens, stride, pass->B,
+                       pass->N, m->dim);
+    bucket_done(e, last, 0);
 }
 
-// Describes a pass; `shape` is filled and used where the attention is Lighthouse.
+// Describes a pass over B sequences of N tokens; `shape` is filled and used where the attention is
+// Lighthouse.
 static bool make_pass(CpuEngine *e, BlockPass *pass, LighthouseShape *shape, int64_t B, int64_t N,
                       Attention attention, Error *error) {
     memset(pass, 0, sizeof *pass);
     pass->model = &e->base.config.model;
     pass->clock = &e->clock;
     pass->B = B;
-    pass->N = N;
+    pass->N = N / e->split.size;
+    pass->split = split_of(e);
+    pass->position = e->split.index * pass->N;
+    assert(N % e->split.size == 0);
     if (attention == ATTENTION_LIGHTHOUSE) {
         assert(e->base.config.use_lighthouse);
         *shape = e->lighthouse;
         shape->B = B;
-        if (!hierarchy_create(&shape->config, N, &shape->hierarchy, error)) return false;
+        if (!context_hierarchy(&shape->config, N, e->split.size, &shape->hierarchy, error)) return false;
         pass->lighthouse = shape;
     }
     return true;
 }
 
 // Loss of the pass behind `forward`, with its gradient in dx and the head's where dx is given.
-static double loss(CpuEngine *e, real *dx, const int32_t *tokens, int64_t B, int64_t N, double scale) {
+// tokens: the first that lies here, of rows of `stride`
+static double loss(CpuEngine *e, real *dx, const BlockPass *pass, const int32_t *tokens, int64_t stride,
+                   double scale) {
     const ModelConfig *m = &e->base.config.model;
     part_begin(&e->clock, PART_HEAD);
-    double nats = cross_entropy(dx, dx ? tensor(e, e->gradients, PARAM_HEAD, -1) : NULL, e->logits,
-                                e->final_normed, tensor(e, e->weights, PARAM_HEAD, -1), tokens + 1, N + 1, B,
-                                N, m->dim, m->vocab_size, scale);
+    double nats = cross_entropy(dx, dx ? tensor(e, e->optimizer.gradients, PARAM_HEAD, -1) : NULL, e->logits,
+                                e->final_normed, tensor(e, e->optimizer.weights, PARAM_HEAD, -1), tokens + 1,
+                                stride, pass->B, pass->N, m->dim, m->vocab_size, scale);
     part_end(&e->clock);
     return nats;
 }
@@ -327,22 +395,24 @@ static double loss(CpuEngine *e, real *dx, const int32_t *tokens, int64_t B, int
 // Logits of one row of the pass behind `forward`.   logits: (V)
 static void logits_of_row(CpuEngine *e, int64_t row, float *logits) {
     const ModelConfig *m = &e->base.config.model;
-    matmul_forward(e->logits, e->final_normed + row * m->dim, tensor(e, e->weights, PARAM_HEAD, -1), 1,
-                   m->dim, m->vocab_size);
+    matmul_forward(e->logits, e->final_normed + row * m->dim, tensor(e, e->optimizer.weights, PARAM_HEAD, -1),
+                   1, m->dim, m->vocab_size);
     for (int64_t i = 0; i < m->vocab_size; i++) logits[i] = (float)e->logits[i];
 }
 
 static bool cpu_forward_backward(Engine *engine, const int32_t *tokens, Attention attention,
                                  int64_t total_targets, double *nats, Error *error) {
     CpuEngine *e = (CpuEngine *)engine;
-    int64_t B = engine->config.batch, N = engine->config.context;
+    int64_t stride = engine->config.context + 1;
     BlockPass pass;
     LighthouseShape shape;
-    assert(engine->config.training);
-    if (!make_pass(e, &pass, &shape, B, N, attention, error)) return false;
-    forward(e, &pass, tokens, N + 1);
-    *nats = loss(e, e->scratch.dnormed, tokens, B, N, 1.0 / (double)total_targets);
-    backward(e, &pass, tokens, N + 1);
+    assert(engine->config.training && e->optimizer.sums_begun == 0);
+    if (!make_pass(e, &pass, &shape, engine->config.batch, engine->config.context, attention, error))
+        return false;
+    const int32_t *own = tokens + pass.position;
+    forward(e, &pass, own, stride);
+    *nats = loss(e, e->scratch.dnormed, &pass, own, stride, 1.0 / (double)total_targets);
+    backward(e, &pass, own, stride, ++e->calls == engine->config.micro_steps);
     part_end(&e->clock);
     return true;
 }
@@ -354,8 +424,9 @@ static bool cpu_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, i
     LighthouseShape shape;
     assert(batch <= engine->config.batch && context <= engine->config.context);
     if (!make_pass(e, &pass, &shape, batch, context, attention, error)) return false;
-    forward(e, &pass, tokens, context + 1);
-    *nats = loss(e, NULL, tokens, batch, context, 0);
+    const int32_t *own = tokens + pass.position;
+    forward(e, &pass, own, context + 1);
+    *nats = loss(e, NULL, &pass, own, context + 1, 0);
     return true;
 }
 
@@ -395,40 +466,40 @@ static bool cpu_predict(Engine *engine, const int32_t *tokens, int64_t batch, in
     return true;
 }
 
-static bool cpu_update(Engine *engine, const AdamW *a, double *grad_norm, Error *error) {
+static bool cpu_update(Engine *engine, const AdamW *adamw, double *grad_norm, Error *error) {
     CpuEngine *e = (CpuEngine *)engine;
-    int64_t size = engine->table.trained_size;
+    e->calls = 0;
     part_begin(&e->clock, PART_OPTIMIZER);
-    *grad_norm = gradient_norm(e->gradients, size);
-    if (!isfinite(*grad_norm)) {
-        memset(e->gradients, 0, (size_t)size * sizeof *e->gradients);
-        return error_set(error, STATUS_NONFINITE, "the gradient's norm is %f", *grad_norm);
-    }
-    double scale = a->clip > 0 ? fmin(1, a->clip / (*grad_norm + 1e-6)) : 1;
-    adamw_update(e->weights, e->gradients, e->moment1, e->moment2, size, scale, a->step, a->lr, a->beta1,
-                 a->beta2, a->eps, a->weight_decay);
+    bool ok = optimizer_update(&e->optimizer, adamw, grad_norm, error);
     part_end(&e->clock);
-    return true;
+    return ok;
 }
 
 // ---- tensors in and out
 
-real *cpu_engine_tensor(Engine *engine, TensorKind kind, int param) {
+// Where element `start` of a tensor lies on this rank.
+static real *place(Engine *engine, TensorKind kind, int param, int64_t start) {
     CpuEngine *e = (CpuEngine *)engine;
     const Param *p = &engine->table.params[param];
     assert(p->trained || kind == TENSOR_WEIGHT);
-    real *flats[] = {e->weights, e->gradients, e->moment1, e->moment2}; // in the order of TensorKind
-    return (p->trained ? flats[kind] : e->frozen) + p->offset;
+    if (!p->trained) return e->frozen + p->offset + start;
+    if (kind == TENSOR_WEIGHT) return e->optimizer.weights + p->offset + start;
+    if (kind == TENSOR_GRADIENT) return optimizer_gradient(&e->optimizer, p, start);
+    return optimizer_moment(&e->optimizer, kind, p, start);
+}
+
+real *cpu_engine_tensor(Engine *engine, TensorKind kind, int param) {
+    return place(engine, kind, param, 0);
 }
 
 static void cpu_read(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count, float *out) {
-    const real *values = cpu_engine_tensor(engine, kind, param) + start;
+    const real *values = place(engine, kind, param, start);
     for (int64_t i = 0; i < count; i++) out[i] = (float)values[i];
 }
 
 static void cpu_write(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count,
                       const float *in) {
-    real *values = cpu_engine_tensor(engine, kind, param) + start;
+    real *values = place(engine, kind, param, start);
     for (int64_t i = 0; i < count; i++) values[i] = in[i];
 }
 

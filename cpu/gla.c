@@ -34,18 +34,20 @@ static double recurrence_step(double *state, const real *q, const real *k, const
     return sqrt(squares);
 }
 
-void gla_score(real *score, int64_t score_stride, Rows q, Rows k, Rows v, const real *gate, int64_t B,
-               int64_t H, int64_t N, int64_t D, int64_t dilation) {
+void gla_score(real *score, int64_t score_stride, Rows q, Rows k, Rows v, const real *gate, double *states,
+               int64_t B, int64_t H, int64_t N, int64_t D, int64_t dilation) {
     double scale = 1 / sqrt((double)D);
 #pragma omp parallel for schedule(dynamic)
     for (int64_t task = 0; task < B * H * dilation; task++) {
         int64_t b = task / (H * dilation), h = task / dilation % H;
         double state[MAX_D * MAX_D] = {0};
+        if (states) memcpy(state, states + task * D * D, (size_t)(D * D) * sizeof *state);
         for (int64_t t = task % dilation; t < N; t += dilation) {
             double decay = exp((double)gate[(b * N + t) * H + h]);
             score[(b * H + h) * score_stride + t] =
                 (real)(scale * recurrence_step(state, rows_at(q, b, h, t), rows_at(k, b, h, t),
                                                rows_at(v, b, h, t), decay, D));
         }
+        if (states) memcpy(states + task * D * D, state, (size_t)(D * D) * sizeof *state);
     }
 }

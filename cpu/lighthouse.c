@@ -22,7 +22,7 @@ void lighthouse_plan_rows(MemoryPlan *plan, LighthouseRows *rows, const Lighthou
 }
 
 void lighthouse_plan_scratch(MemoryPlan *plan, LighthouseScratch *scratch, const LighthouseShape *shape,
-                             bool training) {
+                             bool training, const ContextSplit *split) {
     int64_t heads = shape->B * shape->H, S = shape->hierarchy.n_selected, D = shape->D;
     int64_t entries = heads * shape->hierarchy.n_entries, rows = training ? heads * S * D : 0;
     bool dilated = shape->config.scorer == SCORER_DILATED;
@@ -36,23 +36,31 @@ void lighthouse_plan_scratch(MemoryPlan *plan, LighthouseScratch *scratch, const
     plan_add(plan, (void **)&scratch->dq, purpose, "gathered dq", rows, sizeof(real));
     plan_add(plan, (void **)&scratch->dk, purpose, "gathered dk", rows, sizeof(real));
     plan_add(plan, (void **)&scratch->dv, purpose, "gathered dv", rows, sizeof(real));
-    plan_add(plan, (void **)&scratch->sdpa, purpose, "gathered dq partial",
-             training ? sdpa_backward_workspace(shape->B, shape->H, 1, S, D) : 0, sizeof(real));
+    int64_t ranks = split ? split->size : 1,
+            sdpa = sdpa_backward_workspace(shape->B, shape->H / ranks, 1, S * ranks, D);
+    plan_add(plan, (void **)&scratch->sdpa, purpose, "gathered dq partial", training ? sdpa : 0,
+             sizeof(real));
+    scratch->split = split;
+    if (split) lighthouse_plan_split(plan, scratch, shape, split);
 }
 
 // ---- 1. score
 
-// Base scores of one side: the norm of every row of x.   score: (B, H, E), the first N of each
-static void row_norms(real *score, Rows x, const LighthouseShape *shape) {
-    int64_t N = shape->hierarchy.n, E = shape->hierarchy.n_entries, H = shape->H, D = shape->D;
+// The base scores among those of all entries.   score: (B, H, E)
+static Rows base_scores(real *score, const LighthouseShape *shape) {
+    int64_t E = shape->hierarchy.n_entries;
+    return rows_make(score, shape->H * E, E, 1, 1);
+}
+
+void lighthouse_row_norms(Rows score, Rows x, int64_t B, int64_t H, int64_t N, int64_t D) {
 #pragma omp parallel for
-    for (int64_t row = 0; row < shape->B * H * N; row++) {
-        int64_t head = row / N, t = row % N;
-        const real *x_row = rows_at(x, head / H, head % H, t);
+    for (int64_t row = 0; row < B * H * N; row++) {
+        int64_t b = row / (H * N), head = row / N % H, t = row % N;
+        const real *x_row = rows_at(x, b, head, t);
         double squares = 0;
 #pragma omp simd reduction(+ : squares)
         for (int64_t d = 0; d < D; d++) squares += (double)x_row[d] * x_row[d];
-        score[head * E + t] = (real)sqrt(squares);
+        *rows_at(score, b, head, t) = (real)sqrt(squares);
     }
 }
 
@@ -61,17 +69,25 @@ static Rows subsequences(Rows x, int64_t b, int64_t dilation) {
     return rows_make(x.data + b * x.batch, x.row, x.head, x.row * dilation, x.share);
 }
 
-// Norms of causal attention of q over (k, v) within each dilated subsequence.
-static void dilated_score(real *score, real *attention, Rows q, Rows k, Rows v,
-                          const LighthouseShape *shape) {
-    int64_t N = shape->hierarchy.n, dilation = shape->config.dilation;
-    Rows out = rows_token_major(attention, N, shape->H, shape->D, 1);
-    for (int64_t b = 0; b < shape->B; b++) {
+void lighthouse_dilated_score(Rows score, real *attention, Rows q, Rows k, Rows v, int64_t B, int64_t H,
+                              int64_t N, int64_t D, int64_t dilation) {
+    Rows out = rows_token_major(attention, N, H, D, 1);
+    for (int64_t b = 0; b < B; b++) {
         sdpa_forward(subsequences(out, b, dilation), NULL, subsequences(q, b, dilation),
-                     subsequences(k, b, dilation), subsequences(v, b, dilation), dilation, shape->H,
-                     N / dilation, N / dilation, shape->D);
+                     subsequences(k, b, dilation), subsequences(v, b, dilation), dilation, H, N / dilation,
+                     N / dilation, D);
     }
-    row_norms(score, out, shape);
+    lighthouse_row_norms(score, out, B, H, N, D);
+}
+
+static void dilated_score(real *score, LighthouseScratch *scratch, Rows q, Rows k, Rows v,
+                          const LighthouseShape *shape) {
+    if (scratch->split) {
+        lighthouse_split_dilated(base_scores(score, shape), scratch, q, k, v, shape);
+        return;
+    }
+    lighthouse_dilated_score(base_scores(score, shape), scratch->dilated, q, k, v, shape->B, shape->H,
+                             shape->hierarchy.n, shape->D, shape->config.dilation);
 }
 
 // A coarser entry scores the maximum over its children.   score: (B, H, E)
@@ -96,17 +112,21 @@ void lighthouse_score(LighthouseScratch *scratch, Rows q, Rows k, Rows v, const 
     const Hierarchy *h = &shape->hierarchy;
     switch (shape->config.scorer) {
     case SCORER_NORM:
-        row_norms(scratch->score_q, q, shape);
-        row_norms(scratch->score_k, k, shape);
+        lighthouse_row_norms(base_scores(scratch->score_q, shape), q, shape->B, shape->H, h->n, shape->D);
+        lighthouse_row_norms(base_scores(scratch->score_k, shape), k, shape->B, shape->H, h->n, shape->D);
         break;
     case SCORER_DILATED: // the key score is attention with queries and keys exchanged
-        dilated_score(scratch->score_q, scratch->dilated, q, k, v, shape);
-        dilated_score(scratch->score_k, scratch->dilated, k, q, v, shape);
+        dilated_score(scratch->score_q, scratch, q, k, v, shape);
+        dilated_score(scratch->score_k, scratch, k, q, v, shape);
         break;
     case SCORER_GLA:
-        gla_score(scratch->score_q, h->n_entries, q, k, v, gate, shape->B, shape->H, h->n, shape->D,
+        if (scratch->split) {
+            lighthouse_split_gla(scratch, q, k, v, gate, shape);
+            break;
+        }
+        gla_score(scratch->score_q, h->n_entries, q, k, v, gate, NULL, shape->B, shape->H, h->n, shape->D,
                   shape->config.dilation);
-        gla_score(scratch->score_k, h->n_entries, k, q, v, gate, shape->B, shape->H, h->n, shape->D,
+        gla_score(scratch->score_k, h->n_entries, k, q, v, gate, NULL, shape->B, shape->H, h->n, shape->D,
                   shape->config.dilation);
         break;
     }
@@ -234,7 +254,7 @@ void lighthouse_gather(real *gathered, Rows x, const int32_t *entries, const Lig
 
 // Entry (l, i) holds nothing of positions from (i + 1) p^l on; position t may read it when t >= (i + 1) p^l
 // - 1.
-void lighthouse_scatter(Rows out, const real *gathered, const int32_t *positions,
+void lighthouse_scatter(Rows out, const real *gathered, const int32_t *positions, const real *border,
                         const LighthouseShape *shape) {
     const Hierarchy *h = &shape->hierarchy;
     int64_t N = h->n, S = h->n_selected, E = h->n_entries, H = shape->H, D = shape->D;
@@ -245,10 +265,15 @@ void lighthouse_scatter(Rows out, const real *gathered, const int32_t *positions
         memset(out_row, 0, (size_t)D * sizeof *out_row);
         for (int l = h->levels - 1; l >= 0; l--) {
             int64_t reach = t - (h->level_span[l] - 1);
-            if (reach < 0) continue;
-            int64_t s = positions[head * E + h->level_offset[l] + reach / h->level_span[l]];
-            if (s < 0) continue;
-            const real *source = gathered + (head * S + s) * D;
+            if (reach < 0 && !border) continue;
+            const real *source;
+            if (reach < 0) {
+                source = border + (head * (h->levels - 1) + l - 1) * D;
+            } else {
+                int64_t s = positions[head * E + h->level_offset[l] + reach / h->level_span[l]];
+                if (s < 0) continue;
+                source = gathered + (head * S + s) * D;
+            }
             for (int64_t d = 0; d < D; d++) out_row[d] += source[d];
         }
     }
@@ -310,23 +335,35 @@ void lighthouse_forward(Rows out, LighthouseRows *rows, LighthouseScratch *scrat
         lighthouse_select(scratch, shape);
         lighthouse_order(rows, scratch, shape);
     }
-    lighthouse_gather(rows->q, q, rows->entries, shape);
-    lighthouse_gather(rows->k, k, rows->entries, shape);
-    lighthouse_gather(rows->v, v, rows->entries, shape);
+    bool split = scratch->split != NULL;
+    lighthouse_gather(split ? scratch->trade_q : rows->q, q, rows->entries, shape);
+    lighthouse_gather(split ? scratch->trade_k : rows->k, k, rows->entries, shape);
+    lighthouse_gather(split ? scratch->trade_v : rows->v, v, rows->entries, shape);
+    if (split) {
+        lighthouse_split_attend(rows, scratch, shape);
+        const real *border = lighthouse_split_border(scratch, scratch->trade_out, rows->positions, shape);
+        lighthouse_scatter(out, scratch->trade_out, rows->positions, border, shape);
+        return;
+    }
     sdpa_forward(rows_head_major(rows->out, H, S, D), rows->lse, rows_head_major(rows->q, H, S, D),
                  rows_head_major(rows->k, H, S, D), rows_head_major(rows->v, H, S, D), B, H, S, S, D);
-    lighthouse_scatter(out, rows->out, rows->positions, shape);
+    lighthouse_scatter(out, rows->out, rows->positions, NULL, shape);
 }
 
 void lighthouse_backward(Rows dq, Rows dk, Rows dv, Rows dout, const LighthouseRows *rows,
                          LighthouseScratch *scratch, const LighthouseShape *shape) {
     int64_t B = shape->B, H = shape->H, S = shape->hierarchy.n_selected, D = shape->D;
     lighthouse_scatter_backward(scratch->dout, dout, rows->entries, shape);
-    sdpa_backward(rows_head_major(scratch->dq, H, S, D), rows_head_major(scratch->dk, H, S, D),
-                  rows_head_major(scratch->dv, H, S, D), rows_head_major(scratch->dout, H, S, D),
-                  rows_head_major(rows->out, H, S, D), rows->lse, rows_head_major(rows->q, H, S, D),
-                  rows_head_major(rows->k, H, S, D), rows_head_major(rows->v, H, S, D), scratch->sdpa, B, H,
-                  S, D);
+    if (scratch->split) {
+        lighthouse_split_border_backward(scratch, dout, rows->positions, shape);
+        lighthouse_split_attend_backward(rows, scratch, shape);
+    } else {
+        sdpa_backward(rows_head_major(scratch->dq, H, S, D), rows_head_major(scratch->dk, H, S, D),
+                      rows_head_major(scratch->dv, H, S, D), rows_head_major(scratch->dout, H, S, D),
+                      rows_head_major(rows->out, H, S, D), rows->lse, rows_head_major(rows->q, H, S, D),
+                      rows_head_major(rows->k, H, S, D), rows_head_major(rows->v, H, S, D), scratch->sdpa, B,
+                      H, S, D);
+    }
     lighthouse_gather_backward(dq, scratch->dq, rows->positions, shape);
     lighthouse_gather_backward(dk, scratch->dk, rows->positions, shape);
     lighthouse_gather_backward(dv, scratch->dv, rows->positions, shape);

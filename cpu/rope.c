@@ -38,6 +38,6 @@ void rope_forward(real *x, const real *cosines, const real *sines, int64_t B, in
 }
 
 void rope_backward(real *dx, const real *cosines, const real *sines, int64_t B, int64_t N, int64_t heads,
-                   int64_t D) {
-    rotate(dx, cosines, sines, B, N, heads, D, 0, -1);
+                   int64_t D, int64_t first) {
+    rotate(dx, cosines, sines, B, N, heads, D, first, -1);
 }

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(gcc make pkg-config libopenblas-dev libjansson-dev libxxhash-dev zlib1g-dev libcmocka-dev curl python3)
+packages=(gcc make pkg-config libopenblas-dev libjansson-dev libxxhash-dev zlib1g-dev libcmocka-dev libopenmpi-dev openmpi-bin curl python3)
 # The CUDA engine: where nvcc is, a C++ compiler and pip, which fetches the headers of cudnn-frontend.
 if command -v nvcc >/dev/null; then
     packages+=(g++)

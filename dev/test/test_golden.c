@@ -29,7 +29,7 @@ static void test_layer(void **state) {
     LighthouseScratch scratch;
     MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
     lighthouse_plan_rows(plan, &rows, &shape, 1);
-    lighthouse_plan_scratch(plan, &scratch, &shape, true);
+    lighthouse_plan_scratch(plan, &scratch, &shape, true, NULL);
     real *out, *dq, *dk, *dv;
     plan_add(plan, (void **)&out, "test", "out", N * H * D, sizeof(real));
     plan_add(plan, (void **)&dq, "test", "dq", N * H * D, sizeof(real));

@@ -239,7 +239,7 @@ static void test_scatter_is_adjoint(void **state) {
     LOOP_CASES(c, state) {
         int64_t D = c->shape.D, rows = c->heads * c->S * D, size = c->heads * c->N * D;
         float *x = numbers_new(rows, 1, 1), *dx = numbers_new(rows, 2, 1), *out = numbers_new(size, 3, 1);
-        lighthouse_scatter(layer_case_queries(c, out), x, c->rows.positions, &c->shape);
+        lighthouse_scatter(layer_case_queries(c, out), x, c->rows.positions, NULL, &c->shape);
         lighthouse_scatter_backward(dx, layer_case_queries(c, c->dout), c->entries, &c->shape);
         double forward = numbers_dot(out, c->dout, size), backward = numbers_dot(x, dx, rows);
         CHECK(c, fabs(forward - backward) <

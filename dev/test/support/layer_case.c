@@ -84,7 +84,7 @@ static void make_buffers(LayerCase *c, int index) {
 
     MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
     lighthouse_plan_rows(plan, &c->rows, &c->shape, 1);
-    lighthouse_plan_scratch(plan, &c->scratch, &c->shape, true);
+    lighthouse_plan_scratch(plan, &c->scratch, &c->shape, true, NULL);
     c->arena = alloc_or_exit(plan->total, 1);
     plan_bind(plan, c->arena);
     free(plan);

@@ -101,7 +101,7 @@ static inline void case_plan_cpu(LighthouseCase *c, MemoryPlan *plan) {
     real *packed, *dpacked, *out, *dout;
     memset(plan, 0, sizeof *plan);
     lighthouse_plan_rows(plan, &c->cpu_rows, s, 1);
-    lighthouse_plan_scratch(plan, &c->cpu_scratch, s, true);
+    lighthouse_plan_scratch(plan, &c->cpu_scratch, s, true, NULL);
     plan_add(plan, (void **)&packed, "test", "qkv", c->packed_count, sizeof(real));
     plan_add(plan, (void **)&dpacked, "test", "dqkv", c->packed_count, sizeof(real));
     plan_add(plan, (void **)&out, "test", "out", c->token_count, sizeof(real));

@@ -1,0 +1,32 @@
+// Context parallelism: P ranks hold one sequence, each a contiguous slice of N / P tokens (--cp).
+//
+// Scoring, selection and gathering see the slice alone: the hierarchy of a slice is that of N / P tokens with
+// k / P entries a level, and its chunks are those of the whole sequence. Around causal attention, ranks trade
+// the sequence for heads: each attends over all rows with H / P heads.
+#ifndef CORE_CONTEXT_H
+#define CORE_CONTEXT_H
+
+#include "engine.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Whether `context_size` ranks can share the sequences of this configuration; the error (status 2) names the
+// valid values.
+bool context_check(const EngineConfig *config, int64_t context_size, Error *error);
+
+// The hierarchy of one of `context_size` slices of n tokens in all. Error (status 2) where the layer cannot
+// have this context, or cannot be sliced so.
+bool context_hierarchy(const LighthouseConfig *config, int64_t n, int64_t context_size, Hierarchy *hierarchy,
+                       Error *error);
+
+// Tokens of a sequence that lie on this rank.
+static inline int64_t context_tokens(const EngineConfig *config) {
+    return config->context / ranks_context(config->ranks);
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,262 @@
+// The processes of one run; see ranks.h.
+#include "ranks_mpi.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+// ---- Beginning and end
+
+static void alone(Ranks *ranks) {
+    memset(ranks, 0, sizeof *ranks);
+    ranks->size = ranks->context_size = ranks->data_size = 1;
+    ranks->patience = RANKS_PATIENCE;
+}
+
+// The number of tasks that srun started, 0 where it did not.
+static int srun_tasks(void) {
+    const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
+    return getenv("SLURM_PROCID") && tasks ? atoi(tasks) : 0;
+}
+
+// Open MPI's mpirun, whatever speaks PMIx or PMI, or srun started this process.
+static bool launched(void) {
+    return getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMIX_RANK") || getenv("PMI_RANK") || srun_tasks() > 1;
+}
+
+static RankIdentity identity(void) {
+    RankIdentity own;
+    char name[256] = "";
+    struct stat names;
+    memset(&own, 0, sizeof own);
+    gethostname(name, sizeof name - 1);
+    snprintf(own.host, sizeof own.host, "%.*s", RANK_HOST_SIZE - 1, name);
+    own.process = getpid();
+    own.process_set = XXH3_64bits(name, strlen(name));
+    if (stat("/proc/self/ns/pid", &names) == 0) own.process_set += (uint64_t)names.st_ino;
+    return own;
+}
+
+static void connect_ranks(Ranks *ranks) {
+    RankConnection *c = (RankConnection *)alloc_or_exit(1, sizeof *c);
+    MPI_Comm host;
+    ranks->connection = c;
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    ranks_mpi_check(ranks, MPI_Comm_dup(MPI_COMM_WORLD, &c->all), "connecting");
+    ranks_mpi_check(ranks, MPI_Comm_dup(MPI_COMM_WORLD, &c->watch), "connecting");
+    ranks_mpi_check(ranks, MPI_Comm_dup(MPI_COMM_SELF, &c->context), "connecting");
+    ranks_mpi_check(ranks, MPI_Comm_split_type(c->all, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host),
+                    "finding the ranks of this host");
+    MPI_Comm_rank(host, &ranks->local_rank);
+    MPI_Comm_free(&host);
+    c->identities = (RankIdentity *)alloc_or_exit((size_t)ranks->size, sizeof *c->identities);
+    c->answered = (int64_t *)alloc_or_exit((size_t)ranks->size, sizeof *c->answered);
+    c->echoes = (int64_t *)alloc_or_exit((size_t)ranks->size, sizeof *c->echoes);
+    RankIdentity own = identity();
+    ranks_gather(ranks, &own, sizeof own, c->identities);
+}
+
+bool ranks_open(Ranks *ranks, Error *error) {
+    alone(ranks);
+    if (!launched()) return true;
+    int provided;
+    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) {
+        return error_set(error, STATUS_USAGE, "MPI cannot be started under this launcher");
+    }
+    MPI_Comm_rank(MPI_COMM_WORLD, &ranks->rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks->size);
+    ranks->data_rank = ranks->rank;
+    ranks->data_size = ranks->size;
+    if (srun_tasks() > 1 && ranks->size == 1) {
+        return error_set(
+            error, STATUS_USAGE,
+            "srun started %d tasks, but MPI sees each of them alone; use srun --mpi=pmix, or mpirun",
+            srun_tasks());
+    }
+    connect_ranks(ranks);
+    return true;
+}
+
+bool ranks_split(Ranks *ranks, int64_t context_size, Error *error) {
+    if (context_size < 1 || ranks->size % context_size != 0) {
+        int64_t below = context_size < ranks->size ? context_size : ranks->size;
+        while (below > 1 && ranks->size % below != 0) below--;
+        int64_t above = context_size < ranks->size ? context_size : ranks->size;
+        while (above < ranks->size && ranks->size % above != 0) above++;
+        return error_set(
+            error, STATUS_USAGE,
+            "--cp %lld does not divide the %d ranks of this job; nearest: --cp %lld or --cp %lld",
+            (long long)context_size, ranks->size, (long long)below, (long long)above);
+    }
+    ranks->context_size = (int)context_size;
+    ranks->context_rank = ranks->rank % ranks->context_size;
+    ranks->data_size = ranks->size / ranks->context_size;
+    ranks->data_rank = ranks->rank / ranks->context_size;
+    RankConnection *c = ranks->connection;
+    if (!c) return true;
+    MPI_Comm_free(&c->context);
+    ranks_mpi_check(ranks, MPI_Comm_split(c->all, ranks->data_rank, ranks->rank, &c->context),
+                    "grouping the ranks of a sequence");
+    return true;
+}
+
+void ranks_imagine(Ranks *ranks, int64_t size) {
+    alone(ranks);
+    ranks->size = ranks->data_size = (int)size;
+}
+
+void ranks_close(Ranks *ranks) {
+    RankConnection *c = ranks->connection;
+    int initialized;
+    MPI_Initialized(&initialized);
+    if (c) {
+        ranks_agree(ranks, true, NULL); // under the watch, as MPI_Finalize is not
+        MPI_Comm_free(&c->all);
+        MPI_Comm_free(&c->context);
+        MPI_Comm_free(&c->watch);
+        free(c->identities);
+        free(c->answered);
+        free(c->echoes);
+        free(c);
+    }
+    alone(ranks);
+    if (initialized) MPI_Finalize();
+}
+
+void ranks_fail(const Ranks *ranks, const Error *error) {
+    if (!ranks->connection) error_exit(error);
+    char step[32] = "";
+    if (ranks->step > 0) snprintf(step, sizeof step, ", step %lld", (long long)ranks->step);
+    fflush(stdout);
+    fprintf(stderr, "train_gpt_lighthouse: error: rank %d on %s%s: %s\n", ranks->rank,
+            ranks_host(ranks, ranks->rank), step, error->message);
+    fflush(stderr);
+    MPI_Abort(MPI_COMM_WORLD, error->status);
+    exit(error->status);
+}
+
+void ranks_exit(Ranks *ranks, const Error *error) {
+    if (ranks->connection && !ranks->agreed) ranks_fail(ranks, error);
+    bool speaks = ranks->rank == 0;
+    fflush(stdout);
+    if (speaks) fprintf(stderr, "train_gpt_lighthouse: error: %s\n", error->message);
+    fflush(stderr);
+    ranks_close(ranks); // a launcher may stop all ranks when the first leaves with a status
+    exit(error->status);
+}
+
+// ---- Together
+
+void ranks_mpi_check(const Ranks *ranks, int code, const char *what) {
+    if (code == MPI_SUCCESS) return;
+    Error error;
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length;
+    MPI_Error_string(code, text, &length);
+    error_set(&error, STATUS_RANKS, "%s failed: %.400s", what, text);
+    ranks_fail(ranks, &error);
+}
+
+void ranks_mpi_wait(Ranks *ranks, MPI_Request *requests, int count, const char *what) {
+    RanksWait wait = ranks_wait_begin(what);
+    for (;;) {
+        int done;
+        ranks_mpi_check(ranks, MPI_Testall(count, requests, &done, MPI_STATUSES_IGNORE), what);
+        if (done) return;
+        ranks_wait_tick(ranks, &wait);
+    }
+}
+
+void ranks_gather(Ranks *ranks, const void *mine, size_t size, void *all) {
+    if (!ranks->connection) {
+        memcpy(all, mine, size);
+        return;
+    }
+    const char *what = "an exchange of the ranks";
+    MPI_Request request;
+    ranks_mpi_check(
+        ranks,
+        MPI_Iallgather(mine, (int)size, MPI_BYTE, all, (int)size, MPI_BYTE, ranks->connection->all, &request),
+        what);
+    ranks_mpi_wait(ranks, &request, 1, what);
+}
+
+static void broadcast_from(Ranks *ranks, int root, void *bytes, size_t size) {
+    if (!ranks->connection) return;
+    const char *what = "a broadcast";
+    MPI_Request request;
+    ranks_mpi_check(ranks, MPI_Ibcast(bytes, (int)size, MPI_BYTE, root, ranks->connection->all, &request),
+                    what);
+    ranks_mpi_wait(ranks, &request, 1, what);
+}
+
+void ranks_broadcast(Ranks *ranks, void *bytes, size_t size) {
+    broadcast_from(ranks, 0, bytes, size);
+}
+
+bool ranks_agree(Ranks *ranks, bool ok, Error *error) {
+    if (!ranks->connection) return ok;
+    char *well = (char *)alloc_or_exit((size_t)ranks->size, 1);
+    char own = ok;
+    ranks_gather(ranks, &own, 1, well);
+    int first = 0, ill = 0;
+    for (int r = ranks->size - 1; r >= 0; r--) {
+        if (well[r]) continue;
+        first = r;
+        ill++;
+    }
+    free(well);
+    if (ill == 0) return true;
+    Error told;
+    if (ranks->rank == first) told = *error;
+    broadcast_from(ranks, first, &told, sizeof told);
+    *error = told;
+    if (ill < ranks->size) error_prefix(error, "rank %d on %s", first, ranks_host(ranks, first));
+    ranks->agreed = true;
+    return false;
+}
+
+void ranks_sum(Ranks *ranks, double *values, int count) {
+    if (!ranks_many(ranks)) return;
+    size_t size = (size_t)count * sizeof *values;
+    double *all = (double *)alloc_or_exit((size_t)ranks->size, size);
+    ranks_gather(ranks, values, size, all);
+    for (int i = 0; i < count; i++) {
+        values[i] = 0;
+        for (int r = 0; r < ranks->size; r++) values[i] += all[r * count + i];
+    }
+    free(all);
+}
+
+bool ranks_compare(Ranks *ranks, const char *what, uint64_t hash, Error *error) {
+    if (!ranks_many(ranks)) return true;
+    uint64_t *all = (uint64_t *)alloc_or_exit((size_t)ranks->size, sizeof *all);
+    ranks_gather(ranks, &hash, sizeof hash, all);
+    int other = 1;
+    while (other < ranks->size && all[other] == all[0]) other++;
+    free(all);
+    if (other == ranks->size) return true;
+    ranks->agreed = true;
+    return error_set(error, STATUS_USAGE,
+                     "%s of rank %d on %s differs from that of rank 0 on %s; all ranks need the same", what,
+                     other, ranks_host(ranks, other), ranks_host(ranks, 0));
+}
+
+// ---- Helpers
+
+bool ranks_device(const Ranks *ranks, int devices, int *device, Error *error) {
+    *device = devices == 1 ? 0 : ranks->local_rank; // a launcher may show each rank its own GPU alone
+    if (*device < devices) return true;
+    return error_set(error, STATUS_USAGE,
+                     "this host has %d GPUs and a rank %d on it; start at most %d ranks a host", devices,
+                     ranks->local_rank, devices);
+}
+
+const char *ranks_host(const Ranks *ranks, int rank) {
+    return ranks->connection && ranks->connection->identities ? ranks->connection->identities[rank].host
+                                                              : "this host";
+}

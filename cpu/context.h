@@ -1,0 +1,38 @@
+// Context parallelism in the CPU engine: rows of a sequence that lie on P ranks, traded for heads; see
+// core/context.h.
+#ifndef CPU_CONTEXT_H
+#define CPU_CONTEXT_H
+
+#include "core/collectives.h"
+#include "cpu/real.h"
+#include "cpu/rows.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifdef LIGHTHOUSE_DOUBLE
+#define ELEMENT_REAL ELEMENT_F64
+#else
+#define ELEMENT_REAL ELEMENT_F32
+#endif
+
+// This rank's place among those that share its sequences.
+typedef struct {
+    Collectives *queue;
+    int64_t size, index; // P, and which slice lies here
+    real *packed;        // room for one sequence's slice of all heads
+} ContextSplit;
+
+// whole (B, n P, heads / P, D) = rows of the whole sequences for this rank's share of the heads. slice: n
+// rows here of `heads` heads, counted as they are stored.
+void context_trade(const ContextSplit *split, real *whole, Rows slice, int64_t B, int64_t n, int64_t heads,
+                   int64_t D);
+// The way back: slice = this rank's rows of all heads.
+void context_return(const ContextSplit *split, Rows slice, const real *whole, int64_t B, int64_t n,
+                    int64_t heads, int64_t D);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

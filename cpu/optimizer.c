@@ -1,0 +1,72 @@
+// Sums of gradients, AdamW on this rank's share, and the weights to all; see optimizer.h.
+#include "cpu/optimizer.h"
+
+#include "cpu/cpu.h"
+
+#include <assert.h>
+
+static int rank_of(const Optimizer *o) {
+    return o->ranks ? o->ranks->rank : 0;
+}
+
+// This rank's share of a bucket, in the flat array.
+static int64_t share_begin(const Optimizer *o, int bucket) {
+    return o->table->buckets[bucket].offset + rank_of(o) * o->table->buckets[bucket].share;
+}
+
+void optimizer_begin_sum(Optimizer *o, int bucket) {
+    assert(bucket == o->table->n_buckets - 1 - o->sums_begun);
+    o->sums_begun++;
+    if (!ranks_many(o->ranks)) return;
+    const ParamBucket *b = &o->table->buckets[bucket];
+    collectives_reduce_scatter(o->queue, RANKS_ALL, o->gradients + b->offset, b->share, ELEMENT_REAL);
+}
+
+void optimizer_finish_sums(Optimizer *o) {
+    while (o->sums_begun < o->table->n_buckets)
+        optimizer_begin_sum(o, o->table->n_buckets - 1 - o->sums_begun);
+    if (ranks_many(o->ranks)) collectives_wait(o->queue, "the sum of the gradients");
+}
+
+static double global_norm(Optimizer *o) {
+    double squares = 0;
+    for (int b = 0; b < o->table->n_buckets; b++) {
+        squares += gradient_squares(o->gradients + share_begin(o, b), o->table->buckets[b].share);
+    }
+    if (ranks_many(o->ranks)) ranks_sum(o->ranks, &squares, 1);
+    return sqrt(squares);
+}
+
+bool optimizer_update(Optimizer *o, const AdamW *a, double *grad_norm, Error *error) {
+    optimizer_finish_sums(o);
+    *grad_norm = global_norm(o);
+    bool finite = isfinite(*grad_norm);
+    double scale = a->clip > 0 ? fmin(1, a->clip / (*grad_norm + 1e-6)) : 1;
+    for (int b = 0; finite && b < o->table->n_buckets; b++) {
+        const ParamBucket *bucket = &o->table->buckets[b];
+        int64_t flat = share_begin(o, b), kept = param_share_offset(o->table, b);
+        adamw_update(o->weights + flat, o->gradients + flat, o->moment1 + kept, o->moment2 + kept,
+                     bucket->share, scale, a->step, a->lr, a->beta1, a->beta2, a->eps, a->weight_decay);
+        if (ranks_many(o->ranks)) {
+            collectives_all_gather(o->queue, RANKS_ALL, o->weights + bucket->offset, bucket->share,
+                                   ELEMENT_REAL);
+        }
+    }
+    memset(o->gradients, 0, (size_t)o->table->trained_size * sizeof *o->gradients);
+    o->sums_begun = 0;
+    if (ranks_many(o->ranks)) collectives_wait(o->queue, "the updated weights");
+    return finite || error_set(error, STATUS_NONFINITE, "the gradient's norm is %f", *grad_norm);
+}
+
+real *optimizer_gradient(Optimizer *o, const Param *param, int64_t start) {
+    if (o->sums_begun > 0) optimizer_finish_sums(o);
+    return o->gradients + param->offset + start;
+}
+
+real *optimizer_moment(Optimizer *o, TensorKind kind, const Param *param, int64_t start) {
+    const ParamBucket *bucket = &o->table->buckets[param->bucket];
+    int64_t within = param->offset + start - bucket->offset - rank_of(o) * bucket->share;
+    assert(within >= 0 && within <= bucket->share);
+    return (kind == TENSOR_MOMENT1 ? o->moment1 : o->moment2) + param_share_offset(o->table, param->bucket) +
+           within;
+}

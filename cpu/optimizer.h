@@ -1,0 +1,42 @@
+// The flat arrays of the CPU engine, and what the ranks do with them at an update (ZeRO stage 1): gradients
+// are summed bucket by bucket, each rank updates its share of every bucket, and all gather the weights.
+#ifndef CPU_OPTIMIZER_H
+#define CPU_OPTIMIZER_H
+
+#include "core/collectives.h"
+#include "core/engine.h"
+#include "cpu/real.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    const ParamTable *table;
+    Ranks *ranks;              // NULL or one: all of it is this rank's
+    Collectives *queue;        // NULL when alone
+    real *weights, *gradients; // (trained_size)
+    real *moment1, *moment2;   // (trained_size / ranks), bucket by bucket
+    int sums_begun;            // buckets whose sum over the ranks has begun, from the last bucket on
+} Optimizer;
+
+// Begins to sum a bucket's gradients over the ranks; each bucket once before an update, from the last to the
+// first. Its gradients must not be touched until then.
+void optimizer_begin_sum(Optimizer *optimizer, int bucket);
+
+// Ends the sums, and begins and ends those that have not begun: this rank's share of the gradients is then
+// the sum.
+void optimizer_finish_sums(Optimizer *optimizer);
+
+// engine_update.
+bool optimizer_update(Optimizer *optimizer, const AdamW *adamw, double *grad_norm, Error *error);
+
+// Where a rank keeps element `start` of a parameter's gradient (this rank's share begins there or before) or
+// moment.
+real *optimizer_gradient(Optimizer *optimizer, const Param *param, int64_t start);
+real *optimizer_moment(Optimizer *optimizer, TensorKind kind, const Param *param, int64_t start);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
