@@ -73,6 +73,10 @@ $(DOUBLE_TESTS): $(BUILD)/test_%: $(BUILD)/double/dev/test/test_%.o $(TEST_SUPPO
 $(BUILD)/test_%: $(BUILD)/dev/test/test_%.o $(TEST_SUPPORT) $(OBJECTS)
 	$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
+# One rank of test_ranks, which starts several under mpirun.
+$(BUILD)/rank_worker: $(patsubst %.c,$(BUILD)/%.o,$(wildcard dev/test/ranks/*.c)) $(BUILD)/dev/test/support/numbers.o $(OBJECTS)
+	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
 tests: $(TESTS)
 test: $(BUILD)/train_gpt_lighthouse $(TESTS)
 	@BUILD=$(BUILD) dev/test/run.sh $(TESTS) $(SHELL_TESTS)

@@ -1,0 +1,232 @@
+// Engines of several ranks against one engine that does all the work alone, on rank 0; see worker.h.
+#include "core/context.h"
+#include "dev/test/support/numbers.h"
+#include "worker.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define VOCABULARY 264
+#define STEPS      10
+
+static EngineConfig small_config(int64_t context, int64_t topk) {
+    const ModelConfig model = {2, 72, 8, 4, 64, 88, VOCABULARY, 10000, 1e-5};
+    const LighthouseConfig lighthouse = {SCORER_NORM, 3, 2, topk, 4};
+    EngineConfig config;
+    memset(&config, 0, sizeof config);
+    config.model = model;
+    config.lighthouse = lighthouse;
+    config.use_lighthouse = true;
+    config.training = true;
+    config.batch = 1;
+    config.context = context;
+    return config;
+}
+
+// With the weights that runs begin with, or with ones spread more, so that every layer matters.
+static Engine *create(Ranks *ranks, const EngineConfig *config, bool initial) {
+    Error error;
+    Engine *engine = engine_cpu()->create(config, &error);
+    expect(ranks, engine != NULL, "%s", error.message);
+    for (int p = 0; p < engine->table.count; p++) {
+        const Param *param = &engine->table.params[p];
+        int64_t size = param_size(param);
+        float *values = numbers_new(size, 50 + (uint64_t)p, param->n_dims == 1 ? 0.1 : 0.08);
+        for (int64_t i = 0; i < size && param->n_dims == 1; i++) values[i] += 1;
+        if (initial) param_init(param, 1, 0, size, values);
+        engine_write(engine, TENSOR_WEIGHT, p, 0, size, values);
+        free(values);
+    }
+    return engine;
+}
+
+static int32_t *new_tokens(int64_t rows, int64_t context, uint64_t stream) {
+    int32_t *tokens = (int32_t *)alloc_or_exit((size_t)(rows * (context + 1)), sizeof *tokens);
+    for (int64_t i = 0; i < rows * (context + 1); i++) {
+        tokens[i] = (int32_t)numbers_between(stream, (uint64_t)i, 0, VOCABULARY - 1);
+    }
+    return tokens;
+}
+
+// The two sides of a comparison: engine `all` is only on rank 0.
+typedef struct {
+    Ranks *ranks;
+    Engine *own, *all;
+    int64_t rows; // sequences an update
+} Sides;
+
+static Sides open_sides(Ranks *ranks, const EngineConfig *config, int64_t rows, bool initial) {
+    EngineConfig shared = *config;
+    shared.ranks = ranks;
+    shared.micro_steps = rows / ranks->data_size;
+    Sides sides = {ranks, create(ranks, &shared, initial), NULL, rows};
+    if (ranks->rank == 0) sides.all = create(ranks, config, initial);
+    return sides;
+}
+
+static void close_sides(Sides *sides) {
+    engine_destroy(sides->own);
+    engine_destroy(sides->all);
+}
+
+// Gradients of all rows on both sides; gives the sums of nats.
+static void both_backward(Sides *s, const int32_t *tokens, Attention attention, double *nats, double *want) {
+    const EngineConfig *config = &s->own->config;
+    int64_t row_size = config->context + 1, targets = s->rows * config->context,
+            each = s->rows / s->ranks->data_size;
+    Error error;
+    double one;
+    *nats = *want = 0;
+    for (int64_t i = 0; i < each; i++) {
+        const int32_t *row = tokens + (s->ranks->data_rank * each + i) * row_size;
+        expect(s->ranks, engine_forward_backward(s->own, row, attention, targets, &one, &error), "backward");
+        *nats += one;
+    }
+    ranks_sum(s->ranks, nats, 1);
+    for (int64_t i = 0; s->all && i < s->rows; i++) {
+        expect(s->ranks,
+               engine_forward_backward(s->all, tokens + i * row_size, attention, targets, &one, &error),
+               "backward");
+        *want += one;
+    }
+    ranks_broadcast(s->ranks, want, sizeof *want);
+}
+
+// ||own - all|| / ||all|| of one tensor, over the shares of all ranks.
+static double tensor_error(Sides *s, TensorKind kind, int p) {
+    const Param *param = &s->own->table.params[p];
+    int64_t size = param_size(param), start, count;
+    float *want = (float *)alloc_or_exit((size_t)size, sizeof *want);
+    float *got = (float *)alloc_or_exit((size_t)size, sizeof *got);
+    if (s->all) engine_read(s->all, kind, p, 0, size, want);
+    ranks_broadcast(s->ranks, want, (size_t)size * sizeof *want);
+    param_share(&s->own->table, param, s->ranks->rank, &start, &count);
+    if (count > 0) engine_read(s->own, kind, p, start, count, got);
+    double sums[3] = {0, 0, (double)count};
+    for (int64_t i = 0; i < count; i++) {
+        sums[0] += pow((double)got[i] - want[start + i], 2);
+        sums[1] += pow(want[start + i], 2);
+    }
+    ranks_sum(s->ranks, sums, 3);
+    free(want);
+    free(got);
+    expect(s->ranks, sums[2] == (double)size, "%s: the shares hold %.0f of %d elements", param->name, sums[2],
+           (int)size);
+    return sums[1] > 0 ? sqrt(sums[0] / sums[1]) : sums[0] > 0 ? INFINITY : 0;
+}
+
+static void expect_tensors(Sides *s, TensorKind kind, double tolerance, const char *what) {
+    double largest = 0;
+    for (int p = 0; p < s->own->table.count; p++) {
+        if (!s->own->table.params[p].trained) continue;
+        double e = tensor_error(s, kind, p);
+        largest = e > largest ? e : largest;
+        expect(s->ranks, e <= tolerance, "%s: %s is off by %g", what, s->own->table.params[p].name, e);
+    }
+    if (s->ranks->rank == 0) printf("%s: off by %.2g at most\n", what, largest);
+}
+
+static void both_update(Sides *s, int64_t step, double *norm, double *want) {
+    AdamW adamw = {step, 1e-3, 0.9, 0.95, 1e-8, 0.1, 1};
+    Error error;
+    expect(s->ranks, engine_update(s->own, &adamw, norm, &error), "update");
+    if (s->all) expect(s->ranks, engine_update(s->all, &adamw, want, &error), "update");
+    ranks_broadcast(s->ranks, want, sizeof *want);
+}
+
+static double difference(double a, double b) {
+    return fabs(a / b - 1);
+}
+
+// Ten updates, from initial weights as runs are.
+static void check_updates(Ranks *ranks, const EngineConfig *config, Attention attention) {
+    Sides s = open_sides(ranks, config, 4, true);
+    double nats, want, norm, want_norm;
+    for (int64_t step = 1; step <= STEPS; step++) {
+        int32_t *tokens = new_tokens(s.rows, config->context, (uint64_t)step);
+        both_backward(&s, tokens, attention, &nats, &want);
+        free(tokens);
+        expect(ranks, difference(nats, want) <= 1e-6, "step %d: loss %.9g, not %.9g", (int)step, nats, want);
+        if (step == 1) expect_tensors(&s, TENSOR_GRADIENT, 1e-6, "gradients");
+        both_update(&s, step, &norm, &want_norm);
+        expect(ranks, difference(norm, want_norm) <= 1e-6, "step %d: norm %.9g, not %.9g", (int)step, norm,
+               want_norm);
+    }
+    expect_tensors(&s, TENSOR_WEIGHT, 1e-5, "weights");
+    expect_tensors(&s, TENSOR_MOMENT2, 1e-4, "second moments");
+    close_sides(&s);
+}
+
+// Sums that begin with the update, and a gradient that is not finite on one rank: it stops all, and changes
+// nothing.
+static void check_late_and_bad(Ranks *ranks, const EngineConfig *alone) {
+    EngineConfig config = *alone;
+    config.ranks = ranks;
+    Engine *engine = create(ranks, &config, false);
+    double norm;
+    int32_t *tokens = new_tokens(ranks->size, config.context, 1);
+    Error error;
+    double one;
+    AdamW adamw = {1, 1e-3, 0.9, 0.95, 1e-8, 0.1, 1};
+    engine_forward_backward(engine, tokens, ATTENTION_DENSE, config.context, &one, &error);
+    expect(ranks, engine_update(engine, &adamw, &norm, &error) && norm > 0, "late update");
+    float before, after, bad = NAN;
+    int64_t start, count;
+    const Param *param = &engine->table.params[0];
+    param_share(&engine->table, param, ranks->rank, &start, &count);
+    engine_read(engine, TENSOR_WEIGHT, 0, start, 1, &before);
+    if (ranks->rank == ranks->size - 1) engine_write(engine, TENSOR_GRADIENT, 0, start, 1, &bad);
+    expect(ranks, !engine_update(engine, &adamw, &norm, &error) && error.status == STATUS_NONFINITE, "NaN");
+    engine_read(engine, TENSOR_WEIGHT, 0, start, 1, &after);
+    expect(ranks, before == after, "a refused update has changed a weight");
+    free(tokens);
+    engine_destroy(engine);
+}
+
+void scenario_data(Ranks *ranks) {
+    EngineConfig config = small_config(640, 128);
+    config.dense_layer[0] = true; // there equal tokens score alike, and any rounding turns the selection
+    check_updates(ranks, &config, ATTENTION_LIGHTHOUSE);
+    check_updates(ranks, &config, ATTENTION_DENSE);
+    check_late_and_bad(ranks, &config);
+}
+
+// One step of one configuration: the loss, evaluated and trained, gradients, and the weights after.
+static void check_context(Ranks *ranks, const EngineConfig *config, Attention attention, const char *name) {
+    Sides s = open_sides(ranks, config, ranks->data_size, false);
+    int32_t *tokens = new_tokens(s.rows, config->context, 3);
+    char what[64];
+    double nats, want, evaluated = 0, norm, want_norm;
+    Error error;
+    const int32_t *row = tokens + ranks->data_rank * (config->context + 1);
+    expect(ranks, engine_evaluate(s.own, row, 1, config->context, attention, &evaluated, &error), "evaluate");
+    ranks_sum(ranks, &evaluated, 1);
+    both_backward(&s, tokens, attention, &nats, &want);
+    free(tokens);
+    // The sum of as many numbers in another order: no more than its own rounding.
+    expect(ranks, difference(nats, want) <= 1e-13 && nats == evaluated,
+           "%s: loss %.17g, evaluated %.17g, not %.17g", name, nats, evaluated, want);
+    snprintf(what, sizeof what, "%s, gradients", name);
+    expect_tensors(&s, TENSOR_GRADIENT, 1e-6, what);
+    both_update(&s, 1, &norm, &want_norm);
+    expect(ranks, difference(norm, want_norm) <= 1e-6, "%s: norm %.9g, not %.9g", name, norm, want_norm);
+    close_sides(&s);
+}
+
+void scenario_context(Ranks *ranks) {
+    static const char *const names[] = {"norm", "dilated", "gla"};
+    int64_t slices = ranks->context_size;
+    EngineConfig config = small_config(4 * 192 * slices, 128 * slices);
+    config.dense_layer[0] = true;
+    for (int scorer = SCORER_NORM; scorer <= SCORER_GLA; scorer++) {
+        config.lighthouse.scorer = (Scorer)scorer;
+        check_context(ranks, &config, ATTENTION_LIGHTHOUSE, names[scorer]);
+    }
+    config.lighthouse.scorer = SCORER_NORM;
+    check_context(ranks, &config, ATTENTION_DENSE, "dense");
+    config.recompute = true;
+    config.dense_layer[0] = false;
+    check_context(ranks, &config, ATTENTION_LIGHTHOUSE, "recompute");
+}
