@@ -18,8 +18,9 @@ extern "C" {
 
 // Saves the engine and the state as RUN/step_N, N = state->step, in place of one of that name. Everything is
 // written beside it, synced and renamed; what an earlier save left behind when it was killed is removed
-// first. On error the run's checkpoints are as before. The engine must be one for training. `tokenizer`: NULL
-// for that of bytes.
+// first. On error the run's checkpoints are as before. The engine must be one for training. Several ranks
+// save together, each its share of the tensors; what they write does not depend on their number. `tokenizer`:
+// NULL for that of bytes.
 bool checkpoint_save(Engine *engine, const char *run, const TrainerState *state, int64_t context,
                      const ModelTokenizer *tokenizer, Error *error);
 
@@ -31,7 +32,8 @@ bool checkpoint_read_state(const char *folder, TrainerState *state, Error *error
 // Loads weights, gates and moments, after all of it has been verified: every hash, no file missing or
 // unknown, the model's shape, every tensor's name and shape. An engine that does not train gets weights and
 // gates, and only their files are verified. Gates that the engine has and the checkpoint lacks stay as they
-// were drawn; gates that the engine does not have are ignored.
+// were drawn; gates that the engine does not have are ignored. Several ranks load together: each verifies
+// some of the files and reads the weights and its share of the moments.
 bool checkpoint_load(Engine *engine, const char *folder, Error *error);
 
 // Holds only what a model is against its hashes: config, weights, gates. Optimizer and whatever else lies

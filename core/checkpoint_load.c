@@ -21,7 +21,9 @@ typedef struct {
     Manifest manifest;
     CheckpointReport report;
     void *context;
-    Error *error; // of the first fault
+    int rank, ranks; // of `ranks` that verify together, this one takes every file whose number modulo ranks
+                     // is its own
+    Error *error;    // of the first fault
     bool ok;
 } Verification;
 
@@ -35,6 +37,7 @@ static bool note(Verification *verification, const char *file, const Error *faul
 }
 
 static bool file_verify(Verification *verification, int which) {
+    if (which % verification->ranks != verification->rank) return true;
     Error fault;
     Digest found, saved = verification->manifest.digest[which];
     char *path = path_join(verification->folder, checkpoint_file_names[which]);
@@ -89,10 +92,13 @@ static bool strangers_verify(Verification *verification, const char *inner) {
     return go_on;
 }
 
-// Begins with the state, which says what the other files must be; false when it is damaged.
-static bool verification_begin(Verification *verification, const char *folder, CheckpointReport report,
-                               void *context, Error *error) {
+// Begins with the state, which says what the other files must be; false when it is damaged. ranks: NULL for
+// one
+static bool verification_begin(Verification *verification, const char *folder, const Ranks *ranks,
+                               CheckpointReport report, void *context, Error *error) {
     memset(verification, 0, sizeof *verification);
+    verification->rank = ranks ? ranks->rank : 0;
+    verification->ranks = ranks_count(ranks);
     verification->folder = folder;
     verification->report = report;
     verification->context = context;
@@ -107,22 +113,31 @@ static bool verification_begin(Verification *verification, const char *folder, C
     return right;
 }
 
-bool checkpoint_verify(const char *folder, CheckpointReport report, void *context, Error *error) {
+static bool folder_verify(const char *folder, const Ranks *ranks, CheckpointReport report, void *context,
+                          Error *error) {
     Verification verification;
-    bool go_on = verification_begin(&verification, folder, report, context, error) &&
+    bool go_on = verification_begin(&verification, folder, ranks, report, context, error) &&
                  strangers_verify(&verification, "") && strangers_verify(&verification, "trainer");
     for (int i = 0; go_on && i < CHECKPOINT_FILES; i++)
         if (verification.manifest.present[i]) go_on = file_verify(&verification, i);
     return verification.ok;
 }
 
-bool checkpoint_verify_model(const char *folder, Error *error) {
+bool checkpoint_verify(const char *folder, CheckpointReport report, void *context, Error *error) {
+    return folder_verify(folder, NULL, report, context, error);
+}
+
+static bool model_verify(const char *folder, const Ranks *ranks, Error *error) {
     static const int files[] = {FILE_CONFIG, FILE_MODEL, FILE_GATES};
     Verification verification;
-    bool go_on = verification_begin(&verification, folder, NULL, NULL, error);
+    bool go_on = verification_begin(&verification, folder, ranks, NULL, NULL, error);
     for (size_t i = 0; go_on && i < sizeof files / sizeof *files; i++)
         if (verification.manifest.present[files[i]]) go_on = file_verify(&verification, files[i]);
     return verification.ok;
+}
+
+bool checkpoint_verify_model(const char *folder, Error *error) {
+    return model_verify(folder, NULL, error);
 }
 
 // ---- Loading
@@ -184,7 +199,9 @@ static bool parts_load(Engine *engine, const char *folder, Error *error) {
 }
 
 bool checkpoint_load(Engine *engine, const char *folder, Error *error) {
-    bool right = engine->config.training ? checkpoint_verify(folder, NULL, NULL, error)
-                                         : checkpoint_verify_model(folder, error);
-    return right && shape_verify(engine, folder, error) && parts_load(engine, folder, error);
+    Ranks *ranks = engine->config.ranks;
+    bool right = engine->config.training ? folder_verify(folder, ranks, NULL, NULL, error)
+                                         : model_verify(folder, ranks, error);
+    right = right && shape_verify(engine, folder, error);
+    return ranks_agree(ranks, right, error) && ranks_agree(ranks, parts_load(engine, folder, error), error);
 }

@@ -29,9 +29,10 @@ static bool json_save(json_t *value, const char *path, Digest *digest, Error *er
     return ok;
 }
 
-// Takes the set.
+// Takes the set. Of several ranks, all write; digests follow when all files are there.
 static bool tensors_save(TensorSet set, Engine *engine, const char *path, Digest *digest, Error *error) {
-    bool ok = tensor_set_save(&set, engine, path, digest, error);
+    bool ok = ranks_many(engine->config.ranks) ? tensor_set_save_shares(&set, engine, path, error)
+                                               : tensor_set_save(&set, engine, path, digest, error);
     tensor_set_free(&set);
     return ok;
 }
@@ -58,6 +59,11 @@ static bool file_present(int which, const Engine *engine, const ModelTokenizer *
     return which != FILE_GATES || engine->table.frozen_size > 0;
 }
 
+// What only the first rank writes.
+static bool is_small(int which) {
+    return which != FILE_MODEL && which != FILE_OPTIMIZER && which != FILE_GATES;
+}
+
 static bool file_save(int which, Engine *engine, int64_t context, const ModelTokenizer *tokenizer,
                       const char *path, Digest *digest, Error *error) {
     int own = tokenizer_file(which);
@@ -76,24 +82,48 @@ static bool file_save(int which, Engine *engine, int64_t context, const ModelTok
     return false;
 }
 
+// The digests of files that several ranks have written: each rank reads some of the files.
+static bool digest_files(Ranks *ranks, const char *folder, Manifest *manifest, Error *error) {
+    bool ok = true;
+    for (int i = 0; ok && i < CHECKPOINT_FILES; i++) {
+        if (!manifest->present[i] || i % ranks->size != ranks->rank) continue;
+        char *path = path_join(folder, checkpoint_file_names[i]);
+        ok = digest_file(path, &manifest->digest[i], error);
+        free(path);
+    }
+    if (!ranks_agree(ranks, ok, error)) return false;
+    Manifest *all = (Manifest *)alloc_or_exit((size_t)ranks->size, sizeof *all);
+    ranks_gather(ranks, manifest, sizeof *manifest, all);
+    for (int i = 0; i < CHECKPOINT_FILES; i++) manifest->digest[i] = all[i % ranks->size].digest[i];
+    free(all);
+    return true;
+}
+
 // Every file of the checkpoint, synced, and their folders.
 static bool files_save(Engine *engine, const char *folder, const TrainerState *state, int64_t context,
                        const ModelTokenizer *tokenizer, Error *error) {
     Manifest manifest;
     memset(&manifest, 0, sizeof manifest);
+    Ranks *ranks = engine->config.ranks;
     char *trainer = path_join(folder, "trainer");
-    bool ok = folders_make(trainer, error);
+    bool ok = ranks_agree(ranks, !ranks_first(ranks) || folders_make(trainer, error), error);
     for (int i = 0; ok && i < CHECKPOINT_FILES; i++) {
         manifest.present[i] = file_present(i, engine, tokenizer);
         if (!manifest.present[i]) continue;
         char *path = path_join(folder, checkpoint_file_names[i]);
-        ok = file_save(i, engine, context, tokenizer, path, &manifest.digest[i], error);
+        bool writes = ranks_first(ranks) || !is_small(i);
+        ok = ranks_agree(
+            ranks, !writes || file_save(i, engine, context, tokenizer, path, &manifest.digest[i], error),
+            error);
         free(path);
     }
-    ok = ok && trainer_state_write(folder, state, &manifest, error) && folder_sync(trainer, error) &&
-         folder_sync(folder, error);
+    if (ok && ranks_many(ranks)) ok = digest_files(ranks, folder, &manifest, error);
+    if (ok && ranks_first(ranks)) {
+        ok = trainer_state_write(folder, state, &manifest, error) && folder_sync(trainer, error) &&
+             folder_sync(folder, error);
+    }
     free(trainer);
-    return ok;
+    return ranks_agree(ranks, ok, error);
 }
 
 // Gives the finished folder its name; one that had it is renamed away and deleted.
@@ -110,13 +140,16 @@ static bool folder_publish(const char *hidden, const char *run, int64_t step, Er
 bool checkpoint_save(Engine *engine, const char *run, const TrainerState *state, int64_t context,
                      const ModelTokenizer *tokenizer, Error *error) {
     assert(engine->config.training);
-    if (!folders_make(run, error) || !checkpoint_clean(run, error)) return false;
+    Ranks *ranks = engine->config.ranks;
+    bool first = ranks_first(ranks);
+    bool clean = !first || (folders_make(run, error) && checkpoint_clean(run, error));
+    if (!ranks_agree(ranks, clean, error)) return false;
 
     char *hidden = checkpoint_hidden_path(run, state->step, ".tmp");
-    bool ok = files_save(engine, hidden, state, context, tokenizer, error) &&
-              folder_publish(hidden, run, state->step, error);
+    bool ok = files_save(engine, hidden, state, context, tokenizer, error);
+    if (ok) ok = ranks_agree(ranks, !first || folder_publish(hidden, run, state->step, error), error);
     Error ignored; // the first error is the one to tell; the next save cleans again
-    if (!ok) tree_remove(hidden, &ignored);
+    if (!ok && first) tree_remove(hidden, &ignored);
     free(hidden);
     return ok || error_prefix(error, "checkpoint of step %lld not saved", (long long)state->step);
 }

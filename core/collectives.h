@@ -44,7 +44,7 @@ struct Collectives {
     Ranks *ranks;
 };
 
-// A queue over host memory; all ranks open it together, after ranks_split. It never fails.
+// A queue over host memory; several ranks open it together, after ranks_group. It never fails.
 Collectives *collectives_mpi(Ranks *ranks);
 
 static inline void collectives_destroy(Collectives *queue) {

@@ -13,8 +13,8 @@
 
 static void alone(Ranks *ranks) {
     memset(ranks, 0, sizeof *ranks);
-    ranks->size = ranks->context_size = ranks->data_size = 1;
-    ranks->patience = RANKS_PATIENCE;
+    ranks->size = ranks->local_size = ranks->context_size = ranks->data_size = 1;
+    ranks->patience = RANKS_LONG_PATIENCE;
 }
 
 // The number of tasks that srun started, 0 where it did not.
@@ -52,6 +52,7 @@ static void connect_ranks(Ranks *ranks) {
     ranks_mpi_check(ranks, MPI_Comm_split_type(c->all, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host),
                     "finding the ranks of this host");
     MPI_Comm_rank(host, &ranks->local_rank);
+    MPI_Comm_size(host, &ranks->local_size);
     MPI_Comm_free(&host);
     c->identities = (RankIdentity *)alloc_or_exit((size_t)ranks->size, sizeof *c->identities);
     c->answered = (int64_t *)alloc_or_exit((size_t)ranks->size, sizeof *c->answered);
@@ -96,12 +97,15 @@ bool ranks_split(Ranks *ranks, int64_t context_size, Error *error) {
     ranks->context_rank = ranks->rank % ranks->context_size;
     ranks->data_size = ranks->size / ranks->context_size;
     ranks->data_rank = ranks->rank / ranks->context_size;
+    return true;
+}
+
+void ranks_group(Ranks *ranks) {
     RankConnection *c = ranks->connection;
-    if (!c) return true;
+    if (!c) return;
     MPI_Comm_free(&c->context);
     ranks_mpi_check(ranks, MPI_Comm_split(c->all, ranks->data_rank, ranks->rank, &c->context),
                     "grouping the ranks of a sequence");
-    return true;
 }
 
 void ranks_imagine(Ranks *ranks, int64_t size) {
@@ -199,7 +203,7 @@ void ranks_broadcast(Ranks *ranks, void *bytes, size_t size) {
 }
 
 bool ranks_agree(Ranks *ranks, bool ok, Error *error) {
-    if (!ranks->connection) return ok;
+    if (!ranks || !ranks->connection) return ok;
     char *well = (char *)alloc_or_exit((size_t)ranks->size, 1);
     char own = ok;
     ranks_gather(ranks, &own, 1, well);

@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define RANKS_PATIENCE 60.0 // seconds that one rank waits for the others, unless `patience` is changed
+#define RANKS_LONG_PATIENCE 1800.0 // seconds: while files are read or written
 
 // Who takes part: all ranks, or those that share this rank's sequences.
 typedef enum { RANKS_ALL, RANKS_CONTEXT } RankGroup;
@@ -29,11 +29,11 @@ typedef struct RankConnection RankConnection; // what MPI needs, core/ranks_mpi.
 
 typedef struct {
     int rank, size;                 // among all, W
-    int local_rank;                 // among those of this host
+    int local_rank, local_size;     // among those of this host
     int context_rank, context_size; // P: slice context_rank of each sequence lies here; rank % P
     int data_rank, data_size;       // W / P: which sequences; rank / P
     int64_t step;                   // the update that is being worked on, for messages
-    double patience;                // seconds
+    double patience;                // seconds that one rank waits for the others
     bool agreed;                    // every rank holds the same error: ranks_agree has failed
     RankConnection *connection;     // NULL: alone, or only imagined
 } Ranks;
@@ -44,10 +44,12 @@ typedef struct {
 // one rank. Error (status 2) where the launcher's ranks do not find each other.
 bool ranks_open(Ranks *ranks, Error *error);
 
-// Parts the ranks into groups of `context_size`. Error (status 2) with the valid values.
+// Says who works on which sequences, `context_size` ranks on each. Error (status 2) with the valid values.
+// When all ranks have done so, they connect with those of their sequences by ranks_group.
 bool ranks_split(Ranks *ranks, int64_t context_size, Error *error);
+void ranks_group(Ranks *ranks);
 
-// Rank 0 of `size` ranks that are not there: for planning.
+// Rank 0 of `size` ranks that are not there, for planning; ranks_split follows.
 void ranks_imagine(Ranks *ranks, int64_t size);
 
 // Waits for all ranks and parts from them.
@@ -63,8 +65,8 @@ void ranks_exit(Ranks *ranks, const Error *error) __attribute__((noreturn));
 
 // ---- What all ranks do together; each call must be made by all of them in the same order
 
-// Whether all ranks are well. Where one is not, every rank gets false and the error of the first such one,
-// with its number and host where not all have failed.
+// Whether all ranks are well. ranks may be NULL. Where one is not, every rank gets false and the error of the
+// first such one, with its number and host where not all have failed.
 bool ranks_agree(Ranks *ranks, bool ok, Error *error);
 
 // Adds up over the ranks, in their order, so that every rank has the same bits.

@@ -66,6 +66,14 @@ bool safetensors_append(SafetensorsWriter *writer, const float *values, int64_t 
 bool safetensors_finish(SafetensorsWriter *writer, Digest *digest, Error *error);
 void safetensors_abandon(SafetensorsWriter *writer);
 
+// A file that several processes write: one reserves it, header and room for the tensors; then each opens it,
+// writes elements where they belong, and brings them to disk.
+bool safetensors_reserve(const char *path, const SafetensorsSpec *specs, int count, Error *error);
+bool safetensors_open_reserved(const char *path, SafetensorsFile *file, Error *error);
+bool safetensors_write(const SafetensorsFile *file, int tensor, int64_t start, int64_t count,
+                       const float *values, Error *error);
+bool safetensors_sync(const SafetensorsFile *file, Error *error);
+
 #ifdef __cplusplus
 }
 #endif

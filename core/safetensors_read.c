@@ -178,9 +178,9 @@ static bool header_parse(SafetensorsFile *file, int64_t size, Error *error) {
     return ok;
 }
 
-bool safetensors_open(const char *path, SafetensorsFile *file, Error *error) {
+static bool file_open(const char *path, int mode, SafetensorsFile *file, Error *error) {
     memset(file, 0, sizeof *file);
-    file->file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a named pipe must not make us wait
+    file->file = open(path, mode | O_CLOEXEC | O_NONBLOCK); // a named pipe must not make us wait
     if (file->file < 0) return error_set_errno(error, STATUS_DATA, "%s: cannot be opened", path);
     file->path = strdup(path);
 
@@ -195,6 +195,14 @@ bool safetensors_open(const char *path, SafetensorsFile *file, Error *error) {
     }
     if (!ok) safetensors_close(file);
     return ok;
+}
+
+bool safetensors_open(const char *path, SafetensorsFile *file, Error *error) {
+    return file_open(path, O_RDONLY, file, error);
+}
+
+bool safetensors_open_reserved(const char *path, SafetensorsFile *file, Error *error) {
+    return file_open(path, O_RDWR, file, error);
 }
 
 void safetensors_close(SafetensorsFile *file) {

@@ -1,11 +1,15 @@
 // Writing safetensors files, a piece at a time; see safetensors.h.
+#include "files.h"
 #include "safetensors.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "tensors are written as they lie in memory, and the format is little-endian"
@@ -99,4 +103,41 @@ bool safetensors_finish(SafetensorsWriter *writer, Digest *digest, Error *error)
 void safetensors_abandon(SafetensorsWriter *writer) {
     digest_writer_abandon(writer->output);
     free(writer);
+}
+
+// ---- Files that several processes write
+
+bool safetensors_reserve(const char *path, const SafetensorsSpec *specs, int count, Error *error) {
+    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file < 0) return error_set_errno(error, STATUS_DATA, "%s: cannot be created", path);
+    size_t size;
+    int64_t elements;
+    char *header = header_create(specs, count, SAFETENSORS_F32, &size, &elements);
+    bool ok = file_append(file, path, header, size, error);
+    free(header);
+    if (ok && ftruncate(file, (off_t)size + elements * (off_t)sizeof(float)) != 0)
+        ok = error_set_errno(error, STATUS_DATA, "%s: no room for %lld elements", path, (long long)elements);
+    if (close(file) != 0 && ok) ok = error_set_errno(error, STATUS_DATA, "%s: cannot be written", path);
+    return ok;
+}
+
+bool safetensors_write(const SafetensorsFile *file, int tensor, int64_t start, int64_t count,
+                       const float *values, Error *error) {
+    assert(start >= 0 && start + count <= file->tensors[tensor].count);
+    const char *bytes = (const char *)values;
+    off_t at = (off_t)(file->tensors[tensor].begin + start * (int64_t)sizeof *values);
+    for (size_t left = (size_t)count * sizeof *values; left > 0;) {
+        ssize_t put = pwrite(file->file, bytes, left, at);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return error_set_errno(error, STATUS_DATA, "%s: cannot be written", file->path);
+        bytes += put;
+        at += put;
+        left -= (size_t)put;
+    }
+    return true;
+}
+
+bool safetensors_sync(const SafetensorsFile *file, Error *error) {
+    return fsync(file->file) == 0 ||
+           error_set_errno(error, STATUS_DATA, "%s: cannot be brought to disk", file->path);
 }

@@ -54,7 +54,8 @@ void tensor_set_free(TensorSet *set) {
 
 // ---- Writing
 
-static SafetensorsWriter *set_header(const TensorSet *set, const char *path, Error *error) {
+// The set as the format describes it; release with free().
+static SafetensorsSpec *set_specs(const TensorSet *set) {
     SafetensorsSpec *specs = (SafetensorsSpec *)alloc_or_exit((size_t)set->count, sizeof *specs);
     for (int i = 0; i < set->count; i++) {
         const Param *param = &set->table->params[set->places[i].param];
@@ -63,28 +64,26 @@ static SafetensorsWriter *set_header(const TensorSet *set, const char *path, Err
         specs[i].dims[0] = param->n_dims == 1 ? param->cols : param->rows;
         specs[i].dims[1] = param->cols;
     }
-    SafetensorsWriter *writer = safetensors_create(path, specs, set->count, SAFETENSORS_F32, error);
-    free(specs);
-    return writer;
+    return specs;
 }
 
-// The number of elements of the piece that starts at `start`.
-static int64_t piece_at(const Param *param, int64_t start) {
-    int64_t rest = param_size(param) - start;
-    return rest < PIECE ? rest : PIECE;
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
 }
 
 bool tensor_set_save(const TensorSet *set, Engine *engine, const char *path, Digest *digest, Error *error) {
-    SafetensorsWriter *writer = set_header(set, path, error);
+    SafetensorsSpec *specs = set_specs(set);
+    SafetensorsWriter *writer = safetensors_create(path, specs, set->count, SAFETENSORS_F32, error);
+    free(specs);
     if (!writer) return false;
 
     float *piece = (float *)alloc_or_exit(PIECE, sizeof *piece);
     bool ok = true;
     for (int i = 0; ok && i < set->count; i++) {
         const TensorPlace *place = &set->places[i];
-        const Param *param = &set->table->params[place->param];
-        for (int64_t start = 0; ok && start < param_size(param); start += PIECE) {
-            int64_t count = piece_at(param, start);
+        int64_t size = param_size(&set->table->params[place->param]);
+        for (int64_t start = 0; ok && start < size; start += PIECE) {
+            int64_t count = least(PIECE, size - start);
             engine_read(engine, place->kind, place->param, start, count, piece);
             ok = safetensors_append(writer, piece, count, error);
         }
@@ -93,6 +92,47 @@ bool tensor_set_save(const TensorSet *set, Engine *engine, const char *path, Dig
     if (ok) return safetensors_finish(writer, digest, error);
     safetensors_abandon(writer);
     return false;
+}
+
+// This rank's share of every tensor, into the reserved file. What is whole on all ranks, the first one
+// writes.
+static bool shares_write(const TensorSet *set, Engine *engine, const SafetensorsFile *file, Error *error) {
+    const Ranks *ranks = engine->config.ranks;
+    float *piece = (float *)alloc_or_exit(PIECE, sizeof *piece);
+    bool ok = true;
+    for (int i = 0; ok && i < set->count; i++) {
+        const TensorPlace *place = &set->places[i];
+        const Param *param = &set->table->params[place->param];
+        int tensor = safetensors_find(file, place->name);
+        int64_t first, size;
+        param_share(set->table, param, ranks->rank, &first, &size);
+        if (!param->trained && !ranks_first(ranks)) size = 0;
+        for (int64_t start = first; ok && start < first + size; start += PIECE) {
+            int64_t count = least(PIECE, first + size - start);
+            engine_read(engine, place->kind, place->param, start, count, piece);
+            ok = safetensors_write(file, tensor, start, count, piece, error);
+        }
+    }
+    free(piece);
+    return ok && safetensors_sync(file, error);
+}
+
+bool tensor_set_save_shares(const TensorSet *set, Engine *engine, const char *path, Error *error) {
+    Ranks *ranks = engine->config.ranks;
+    bool ok = true;
+    if (ranks_first(ranks)) {
+        SafetensorsSpec *specs = set_specs(set);
+        ok = safetensors_reserve(path, specs, set->count, error);
+        free(specs);
+    }
+    if (!ranks_agree(ranks, ok, error)) return false;
+    SafetensorsFile file;
+    ok = safetensors_open_reserved(path, &file, error);
+    if (ok) {
+        ok = shares_write(set, engine, &file, error);
+        safetensors_close(&file);
+    }
+    return ranks_agree(ranks, ok, error);
 }
 
 // ---- Reading
@@ -189,8 +229,11 @@ bool tensor_set_load(const TensorSet *set, const SafetensorsFile *files, Engine 
     for (int i = 0; ok && i < set->count; i++) {
         const TensorPlace *place = &set->places[i];
         const Param *param = &set->table->params[place->param];
-        for (int64_t start = 0; ok && start < param_size(param); start += PIECE) {
-            int64_t count = piece_at(param, start);
+        int64_t first = 0, size = param_size(param);
+        if (place->kind != TENSOR_WEIGHT && ranks_many(engine->config.ranks))
+            param_share(set->table, param, engine->config.ranks->rank, &first, &size);
+        for (int64_t start = first; ok && start < first + size; start += PIECE) {
+            int64_t count = least(PIECE, first + size - start);
             ok = safetensors_read(&files[place->file], place->tensor, start, count, piece, error);
             if (ok) engine_write(engine, place->kind, place->param, start, count, piece);
         }

@@ -35,13 +35,17 @@ void tensor_set_free(TensorSet *set);
 // Writes the set as a new file of float32 tensors, a piece at a time.
 bool tensor_set_save(const TensorSet *set, Engine *engine, const char *path, Digest *digest, Error *error);
 
+// The same by several ranks together, each its share, into one file that does not depend on their number. The
+// file is whole and on disk when all have returned.
+bool tensor_set_save_shares(const TensorSet *set, Engine *engine, const char *path, Error *error);
+
 // Finds every tensor of the set in one of the files and checks shape and type. A tensor of the files that the
 // set does not name is refused unless harmless(name); NULL means none is. Error (status 3) that names the
 // tensor.
 bool tensor_set_match(TensorSet *set, const SafetensorsFile *files, int n_files,
                       bool (*harmless)(const char *name), Error *error);
 
-// Writes matched tensors into the engine, a piece at a time.
+// Writes matched tensors into the engine, a piece at a time: weights whole, of all else this rank's share.
 bool tensor_set_load(const TensorSet *set, const SafetensorsFile *files, Engine *engine, Error *error);
 
 #ifdef __cplusplus

@@ -212,7 +212,7 @@ static Engine *cpu_create(const EngineConfig *config, Error *error) {
         ok = e->arena ||
              error_set(error, STATUS_MEMORY, "no %.2f GB of memory on the host", plan->total / 1e9);
     }
-    if (!ok) {
+    if (!ranks_agree(config->ranks, ok, error)) {
         free(plan);
         cpu_destroy(&e->base);
         return NULL;

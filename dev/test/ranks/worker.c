@@ -49,7 +49,8 @@ int main(int argc, char **argv) {
     Error error;
     if (!ranks_open(&ranks, &error)) error_exit(&error);
     int64_t context = argc > 2 ? atoi(argv[2]) : 1;
-    if (!ranks_split(&ranks, context, &error)) ranks_exit(&ranks, &error);
+    if (!ranks_agree(&ranks, ranks_split(&ranks, context, &error), &error)) ranks_exit(&ranks, &error);
+    ranks_group(&ranks);
     size_t i = 0, count = sizeof scenarios / sizeof *scenarios;
     while (argc > 1 && i < count && strcmp(scenarios[i].name, argv[1]) != 0) i++;
     expect(&ranks, argc > 1 && i < count, "no such scenario");
