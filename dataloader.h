@@ -517,6 +517,18 @@ static inline void dataloader_seek(DataLoader *loader, int64_t cursor) {
     loader->cursor = cursor;
 }
 
+// A hash of what the stream holds, by the shards' headers: ranks compare it.
+static inline uint64_t dataloader_fingerprint(const DataLoader *loader) {
+    uint64_t hash = 0;
+    for (int64_t i = 0; i < loader->n_shards; i++) {
+        const ShardHeader *header = &loader->shards[i].header;
+        uint64_t row[4] = {hash, header->payload_hash, (uint64_t)header->n_tokens,
+                           (uint64_t)header->token_bytes};
+        hash = XXH3_64bits(row, sizeof row);
+    }
+    return hash;
+}
+
 // ---- Prefetch
 
 static inline void *dataloader_prefetch(void *argument) {

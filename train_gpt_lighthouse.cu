@@ -5,6 +5,7 @@
 #include "core/bench.h"
 #include "core/checkpoint.h"
 #include "core/clock.h"
+#include "core/context.h"
 #include "core/engine.h"
 #include "core/evaluate.h"
 #include "core/export.h"
@@ -22,8 +23,10 @@
 #include "core/pack.h"
 #include "core/progress.h"
 #include "core/report.h"
+#include "core/rank_match.h"
 #include "core/run.h"
 #include "core/schedule.h"
+#include "core/traffic.h"
 #include "dataloader.h"
 
 #include <math.h>
@@ -37,14 +40,19 @@
 
 // The GPU where it is asked for, or where --device auto finds one. NULL on error. What only plans need not
 // see a GPU.
-static const EngineApi *choose_engine(int device, bool plans, Error *error) {
+static const EngineApi *choose_engine(int device, bool plans, const Ranks *ranks, Error *error) {
 #ifdef WITH_CUDA
     bool gpu = engine_cuda()->present();
+    if (ranks_many(ranks) && device != DEVICE_CPU && (gpu || device == DEVICE_CUDA)) {
+        error_set(error, STATUS_USAGE,
+                  "the CUDA engine works on one rank so far; use --device cpu, or start without mpirun");
+        return NULL;
+    }
     if ((device != DEVICE_CPU && gpu) || (device == DEVICE_CUDA && plans)) return engine_cuda();
     const char *why = "no GPU is to be seen on this machine (nvidia-smi shows what the driver sees)";
 #else
     const char *why = "this program was built without the CUDA engine; build it where nvcc is";
-    (void)plans;
+    (void)plans, (void)ranks;
 #endif
     if (device != DEVICE_CUDA) return engine_cpu();
     error_set(error, STATUS_USAGE, "--device cuda: %s, or use --device cpu", why);
@@ -76,19 +84,43 @@ static void catch_signals(void) {
 
 typedef struct {
     const Options *options;
+    Ranks *ranks;
     Run run;
     TrainerState state; // where the run stands
     Engine *engine;
     DataLoader data, val;
     ModelTokenizer tokenizer; // of a model on ready ids
     bool has_val;
-    Log *log;
+    Log *log; // on the first rank
     Progress progress;
     double gigabytes;  // of the engine's memory
     double peak_flops; // of the device, 0 where not known
     int32_t *tokens;   // (batch, N+1)
     Attention attention;
 } Trainer;
+
+// What moves between the ranks in an update of one stage.
+static void print_traffic(const Trainer *t, const EngineApi *api, Attention attention) {
+    const Ranks *ranks = t->ranks;
+    ElementBytes cpu = {4, 4, 4}, gpu = {4, 2, 2}; // the GPU keeps bf16 weights and activations
+    Traffic moved = traffic_update(&t->run.engine, attention, t->options->global_batch / ranks->data_size,
+                                   api == engine_cpu() ? cpu : gpu);
+    printf("  %-10s  %.3f GB sent a rank: gradients %.3f, weights %.3f, attention %.3f, borders %.6f\n",
+           attention_name(attention), traffic_total(&moved) / 1e9, moved.gradients / 1e9, moved.weights / 1e9,
+           moved.attention / 1e9, moved.borders / 1e9);
+}
+
+static void print_ranks(const Trainer *t, const EngineApi *api) {
+    const Ranks *ranks = t->ranks;
+    if (!ranks_many(ranks)) {
+        printf("ranks       1: nothing moves between ranks\n");
+        return;
+    }
+    printf("ranks       %d: %d a sequence, %d with sequences of their own; an update moves\n", ranks->size,
+           ranks->context_size, ranks->data_size);
+    if (t->run.engine.use_lighthouse) print_traffic(t, api, ATTENTION_LIGHTHOUSE);
+    print_traffic(t, api, ATTENTION_DENSE);
+}
 
 static bool print_plan(Trainer *t, const EngineApi *api, Error *error) {
     const EngineConfig *config = &t->run.engine;
@@ -103,8 +135,8 @@ static bool print_plan(Trainer *t, const EngineApi *api, Error *error) {
                (long long)table.n_trained, (long long)o->layers, (long long)o->dim, (long long)o->heads,
                (long long)o->kv_heads, (long long)o->head_dim, (long long)o->ffn, (long long)o->vocab);
         printf("update      %lld sequences of %lld tokens in %lld micro-steps of %lld: %.0f tokens\n",
-               (long long)o->global_batch, (long long)o->seq_len, (long long)(o->global_batch / o->batch),
-               (long long)o->batch, tokens);
+               (long long)o->global_batch, (long long)o->seq_len, (long long)config->micro_steps,
+               (long long)(o->batch * t->ranks->data_size), tokens);
         Hierarchy hierarchy;
         if (config->use_lighthouse && hierarchy_create(&config->lighthouse, o->seq_len, &hierarchy, error)) {
             double flops = flops_sequence(config, o->seq_len, ATTENTION_LIGHTHOUSE) * (double)o->global_batch;
@@ -113,7 +145,7 @@ static bool print_plan(Trainer *t, const EngineApi *api, Error *error) {
         }
         printf("dense       %.3e FLOPs an update\n",
                flops_sequence(config, o->seq_len, ATTENTION_DENSE) * (double)o->global_batch);
-        printf("ranks       1: nothing moves between ranks\n");
+        print_ranks(t, api);
         char device[128];
         t->peak_flops = api->present() ? api->describe_device(device, sizeof device) : 0;
         printf("device      %s\n", api->present() ? device : "none here");
@@ -122,6 +154,7 @@ static bool print_plan(Trainer *t, const EngineApi *api, Error *error) {
         } else {
             printf("memory\n");
         }
+        if (ranks_many(t->ranks)) printf("  of each rank\n");
         plan_print(plan, stdout, "  ");
         param_table_free(&table);
         ok = !api->present() || fit_check(api, config, plan, error);
@@ -150,11 +183,13 @@ static void warn_shared_shard(const DataLoader *data, const DataLoader *val) {
 static bool open_data(Trainer *t, Error *error) {
     const Options *o = t->options;
     if (!dataloader_open(&t->data, o->data, o->seq_len, o->vocab, error)) return false;
+    dataloader_set_ranks(&t->data, t->ranks->data_rank, t->ranks->data_size);
     dataloader_seek(&t->data, t->state.cursor);
     t->data.epoch = t->state.epoch;
     t->has_val = o->val && o->val_every > 0;
     if (!t->has_val) return true;
     if (!dataloader_open(&t->val, o->val, o->seq_len, o->vocab, error)) return false;
+    dataloader_set_ranks(&t->val, t->ranks->data_rank, t->ranks->data_size);
     warn_shared_shard(&t->data, &t->val);
     return true;
 }
@@ -177,15 +212,25 @@ static bool open_model(Trainer *t, const EngineApi *api, Error *error) {
     return true;
 }
 
+static bool match_data(Trainer *t, Error *error) {
+    return ranks_compare(t->ranks, "--data", dataloader_fingerprint(&t->data), error) &&
+           (!t->has_val || ranks_compare(t->ranks, "--val", dataloader_fingerprint(&t->val), error));
+}
+
+static bool open_run(Trainer *t, Error *error) {
+    if (!run_begin(&t->run, t->options, error)) return false;
+    t->log = log_open(t->run.folder, error);
+    if (!t->log) return false;
+    return !t->options->tensorboard || log_to_tensorboard(t->log, t->run.folder, t->state.step, error);
+}
+
 static bool open_trainer(Trainer *t, const EngineApi *api, Error *error) {
     const Options *o = t->options;
     t->state = t->run.state;
-    if (!open_data(t, error) || !open_tokenizer(t, error) || !open_model(t, api, error) ||
-        !run_begin(&t->run, o, error))
-        return false;
-    t->log = log_open(t->run.folder, error);
-    if (!t->log) return false;
-    if (o->tensorboard && !log_to_tensorboard(t->log, t->run.folder, t->state.step, error)) return false;
+    if (!ranks_agree(t->ranks, open_data(t, error), error) || !match_data(t, error)) return false;
+    if (!ranks_agree(t->ranks, open_tokenizer(t, error), error)) return false;
+    if (!ranks_agree(t->ranks, open_model(t, api, error), error)) return false;
+    if (!ranks_agree(t->ranks, !ranks_first(t->ranks) || open_run(t, error), error)) return false;
     t->tokens = (int32_t *)alloc_or_exit((size_t)(o->batch * (o->seq_len + 1)), sizeof *t->tokens);
     Attention attention = schedule_attention(o, t->state.step);
     t->attention = t->run.checkpoint ? t->state.attention : attention;
@@ -235,9 +280,11 @@ static bool train_step(Trainer *t, Error *error) {
     const Options *o = t->options;
     double start = now(), nats = 0, grad_norm = 0;
     int64_t cursor = t->data.cursor, targets = o->global_batch * o->seq_len;
-    for (int64_t done = 0; done < o->global_batch; done += o->batch) {
+    t->ranks->step = t->state.step + 1;
+    for (int64_t i = 0; i < t->run.engine.micro_steps; i++) {
         double batch_nats;
-        if (!dataloader_next(&t->data, o->batch, t->tokens, error)) return false;
+        bool read = dataloader_next(&t->data, o->batch, t->tokens, error);
+        if (!ranks_agree(t->ranks, read, error)) return false;
         if (!engine_forward_backward(t->engine, t->tokens, t->attention, targets, &batch_nats, error))
             return false;
         nats += batch_nats;
@@ -245,13 +292,15 @@ static bool train_step(Trainer *t, Error *error) {
     AdamW adamw = {
         t->state.step + 1, schedule_lr(o, t->state.step), o->beta1, o->beta2, 1e-8, o->weight_decay, o->clip};
     bool finite = isfinite(nats) || error_set(error, STATUS_NONFINITE, "the loss is %f", nats);
-    if (!finite || !engine_update(t->engine, &adamw, &grad_norm, error)) {
+    finite = ranks_agree(t->ranks, finite, error);
+    if (!finite || !ranks_agree(t->ranks, engine_update(t->engine, &adamw, &grad_norm, error), error)) {
         return error_prefix(
             error,
             "step %lld, data cursor %lld: this update was not made; the checkpoints in %s are "
             "of before it",
             (long long)t->state.step + 1, (long long)cursor, t->run.folder);
     }
+    ranks_sum(t->ranks, &nats, 1);
     t->state.step++;
     t->state.tokens += targets;
     t->state.cursor = t->data.cursor;
@@ -266,7 +315,7 @@ static bool train_step(Trainer *t, Error *error) {
                     adamw.lr,
                     t->attention,
                     (double)targets / seconds,
-                    t->peak_flops > 0 ? flops / seconds / t->peak_flops : NAN,
+                    t->peak_flops > 0 ? flops / seconds / t->peak_flops / t->ranks->size : NAN,
                     t->gigabytes,
                     seconds};
     progress_step(&t->progress, &line);
@@ -276,17 +325,23 @@ static bool train_step(Trainer *t, Error *error) {
 // Mean loss of the first validation sequences under one attention.
 static bool validation_loss(Trainer *t, Attention attention, double *loss, int64_t *sequences, Error *error) {
     const Options *o = t->options;
+    const Ranks *ranks = t->ranks;
     int64_t count = o->val_batches < t->val.n_sequences ? o->val_batches : t->val.n_sequences;
     double nats = 0;
     dataloader_seek(&t->val, 0);
-    for (int64_t done = 0; done < count; done += o->batch) {
-        int64_t rows = count - done < o->batch ? count - done : o->batch;
+    for (int64_t done = 0, all = 0; done < count; done += all) {
+        int64_t left = (count - done + ranks->data_size - 1) / ranks->data_size;
+        int64_t rows = left < o->batch ? left : o->batch, before = done + ranks->data_rank * rows;
         double batch_nats;
-        if (!dataloader_next(&t->val, rows, t->tokens, error)) return false;
+        all = rows * ranks->data_size;
+        if (!ranks_agree(t->ranks, dataloader_next(&t->val, rows, t->tokens, error), error)) return false;
+        if (before + rows > count) rows = count - before; // the last ranks have less, or nothing
+        if (rows <= 0) continue;
         if (!engine_evaluate(t->engine, t->tokens, rows, o->seq_len, attention, &batch_nats, error))
             return false;
         nats += batch_nats;
     }
+    ranks_sum(t->ranks, &nats, 1);
     *sequences = count;
     *loss = nats / (double)(count * o->seq_len);
     return true;
@@ -313,9 +368,12 @@ static bool validate(Trainer *t, Error *error) {
 static bool save(Trainer *t, Error *error) {
     double start = now();
     const ModelTokenizer *tokenizer = t->data.bytes ? NULL : &t->tokenizer;
+    t->ranks->patience = RANKS_LONG_PATIENCE;
     if (!checkpoint_save(t->engine, t->run.folder, &t->state, t->options->seq_len, tokenizer, error))
         return false;
-    if (!checkpoint_prune(t->run.folder, t->options->keep, error)) return false;
+    bool pruned = !ranks_first(t->ranks) || checkpoint_prune(t->run.folder, t->options->keep, error);
+    if (!ranks_agree(t->ranks, pruned, error)) return false;
+    t->ranks->patience = (double)t->options->watchdog;
     return log_event(t->log, "checkpoint", t->state.step, json_pack("{s:f}", "seconds", now() - start),
                      error);
 }
@@ -324,22 +382,35 @@ static bool due(int64_t step, int64_t every, int64_t last) {
     return step == last || (every > 0 && step % every == 0);
 }
 
+// Whether a signal has come, to any rank.
+static bool stopping(Trainer *t) {
+    double signals = stop_signal != 0;
+    ranks_sum(t->ranks, &signals, 1);
+    return signals > 0;
+}
+
 static bool train_loop(Trainer *t, Error *error) {
     const Options *o = t->options;
     int64_t last = schedule_end(o);
+    t->ranks->patience = (double)o->watchdog;
     while (t->state.step < last) {
         if (!log_switch(t, error) || !train_step(t, error)) return false;
-        bool validates = t->has_val && due(t->state.step, o->val_every, last);
+        bool validates = t->has_val && due(t->state.step, o->val_every, last), stop = stopping(t);
         // A signal does not wait for a validation, but a run that is at its end is not gone on with.
-        if (validates && (!stop_signal || t->state.step == last) && !validate(t, error)) return false;
-        bool stopping = stop_signal != 0; // a signal may have come during the validation
-        if ((stopping || due(t->state.step, o->checkpoint_every, last)) && !save(t, error)) return false;
-        if (stopping && t->state.step < last) {
+        if (validates && (!stop || t->state.step == last)) {
+            if (!validate(t, error)) return false;
+            stop = stopping(t); // a signal may have come meanwhile
+        }
+        if ((stop || due(t->state.step, o->checkpoint_every, last)) && !save(t, error)) return false;
+        if (stop && t->state.step < last) {
+            t->ranks->agreed = true;
             progress_break(&t->progress);
+            char where[32] = " to another rank";
+            if (stop_signal) snprintf(where, sizeof where, " %d", (int)stop_signal);
             return error_set(error, STATUS_PREEMPTED,
-                             "stopped by signal %d after step %lld, which is saved; go on with "
+                             "stopped by signal%s after step %lld, which is saved; go on with "
                              "--resume %s",
-                             (int)stop_signal, (long long)t->state.step, t->run.folder);
+                             where, (long long)t->state.step, t->run.folder);
         }
     }
     progress_break(&t->progress);
@@ -347,12 +418,23 @@ static bool train_loop(Trainer *t, Error *error) {
     return true;
 }
 
-static bool command_train(Options *options, Error *error) {
+// Nothing is written, and no other rank waited for, before all ranks have come to the same plan.
+static const EngineApi *plan_training(Trainer *t, Options *options, Error *error) {
+    const EngineApi *api = NULL;
+    bool ok = ranks_agree(t->ranks, run_prepare(&t->run, options, t->ranks, error), error) &&
+              rank_match_start(t->ranks, options, t->run.checkpoint, error);
+    if (ok) api = choose_engine(options->device, options->dry_run, t->ranks, error);
+    ok = ok && ranks_agree(t->ranks, api && print_plan(t, api, error), error);
+    if (ok) ranks_group(t->ranks);
+    return ok ? api : NULL;
+}
+
+static bool command_train(Options *options, Ranks *ranks, Error *error) {
     Trainer *t = (Trainer *)alloc_or_exit(1, sizeof *t);
     t->options = options;
-    bool ok = run_prepare(&t->run, options, error);
-    const EngineApi *api = ok ? choose_engine(options->device, options->dry_run, error) : NULL;
-    ok = ok && api && print_plan(t, api, error);
+    t->ranks = ranks;
+    const EngineApi *api = plan_training(t, options, error);
+    bool ok = api != NULL;
     if (ok && !options->dry_run) {
         catch_signals();
         ok = open_trainer(t, api, error) && train_loop(t, error);
@@ -364,18 +446,18 @@ static bool command_train(Options *options, Error *error) {
 
 // ---- eval, niah and generate
 
-static bool command_eval(Options *options, Error *error) {
-    const EngineApi *api = choose_engine(options->device, false, error);
-    return api && evaluate_model(api, options, error);
+static bool command_eval(Options *options, Ranks *ranks, Error *error) {
+    const EngineApi *api = choose_engine(options->device, false, ranks, error);
+    return ranks_agree(ranks, api != NULL, error) && evaluate_model(api, options, ranks, error);
 }
 
 static bool command_niah(const Options *options, Error *error) {
-    const EngineApi *api = choose_engine(options->device, false, error);
+    const EngineApi *api = choose_engine(options->device, false, NULL, error);
     return api && niah_measure(api, options, error);
 }
 
 static bool command_generate(Options *options, Error *error) {
-    const EngineApi *api = choose_engine(options->device, false, error);
+    const EngineApi *api = choose_engine(options->device, false, NULL, error);
     return api && generate_text(api, options, error);
 }
 
@@ -420,12 +502,12 @@ static bool command_pack(Options *options, Error *error) {
 }
 
 static bool command_bench(Options *options, Error *error) {
-    const EngineApi *api = choose_engine(options->device, false, error);
+    const EngineApi *api = choose_engine(options->device, false, NULL, error);
     return api && bench_run(options, api, error);
 }
 
 static bool command_info(Options *options, Error *error) {
-    const EngineApi *api = choose_engine(DEVICE_AUTO, false, error);
+    const EngineApi *api = choose_engine(DEVICE_AUTO, false, NULL, error);
     if (options->n_inputs == 0) {
         info_build(stdout, api);
         return true;
@@ -433,32 +515,52 @@ static bool command_info(Options *options, Error *error) {
     return info_path(stdout, options->inputs[0], options->verify, error);
 }
 
+// Only the first rank speaks; errors of the others come by ranks_exit.
+static void hush(const Ranks *ranks) {
+    if (ranks_first(ranks)) return;
+    warnings_end();
+    if (!freopen("/dev/null", "w", stdout)) warn("rank %d cannot be silent", ranks->rank);
+}
+
+static bool run_command(Options *options, Ranks *ranks, Error *error) {
+    bool shared = options->command == COMMAND_TRAIN || options->command == COMMAND_EVAL;
+    if (ranks_many(ranks) && !shared) {
+        ranks->agreed = true;
+        return error_set(
+            error, STATUS_USAGE,
+            "only train and eval work on several ranks; start this command without mpirun or srun");
+    }
+    switch (options->command) {
+    case COMMAND_PACK: return command_pack(options, error);
+    case COMMAND_TRAIN: return command_train(options, ranks, error);
+    case COMMAND_EVAL: return command_eval(options, ranks, error);
+    case COMMAND_GENERATE: return command_generate(options, error);
+    case COMMAND_BENCH: return command_bench(options, error);
+    case COMMAND_NIAH: return command_niah(options, error);
+    case COMMAND_EXPORT: return export_model(options, error);
+    case COMMAND_REPORT:
+        return report_write((const char *const *)options->inputs, options->n_inputs, options->report_out,
+                            options->published, stdout, error);
+    case COMMAND_INFO: return command_info(options, error);
+    }
+    return false;
+}
+
 int main(int argc, char **argv) {
     Options options;
+    Ranks ranks;
     Error error;
     streams_open();
-    bool done, ok = options_parse(&options, argc, argv, &done, &error);
-    if (ok && !done) {
-        switch (options.command) {
-        case COMMAND_PACK: ok = command_pack(&options, &error); break;
-        case COMMAND_TRAIN: ok = command_train(&options, &error); break;
-        case COMMAND_EVAL: ok = command_eval(&options, &error); break;
-        case COMMAND_GENERATE: ok = command_generate(&options, &error); break;
-        case COMMAND_BENCH: ok = command_bench(&options, &error); break;
-        case COMMAND_NIAH: ok = command_niah(&options, &error); break;
-        case COMMAND_EXPORT: ok = export_model(&options, &error); break;
-        case COMMAND_REPORT:
-            ok = report_write((const char *const *)options.inputs, options.n_inputs, options.report_out,
-                              options.published, stdout, &error);
-            break;
-        case COMMAND_INFO: ok = command_info(&options, &error); break;
-        }
-    }
+    if (!ranks_open(&ranks, &error)) ranks_exit(&ranks, &error);
+    hush(&ranks);
+    bool done, ok = ranks_agree(&ranks, options_parse(&options, argc, argv, &done, &error), &error);
+    if (ok && !done) ok = run_command(&options, &ranks, &error);
     options_free(&options);
-    if (!ok) error_exit(&error);
+    if (!ok) ranks_exit(&ranks, &error);
     if (fflush(stdout) != 0) {
         error_set_errno(&error, STATUS_DATA, "cannot write to standard output");
-        error_exit(&error);
+        ranks_exit(&ranks, &error);
     }
+    ranks_close(&ranks);
     return STATUS_DONE;
 }

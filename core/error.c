@@ -46,7 +46,15 @@ void error_exit(const Error *error) {
     exit(error->status);
 }
 
+// A setting of the process, as where its streams lead is.
+static bool warnings_ended;
+
+void warnings_end(void) {
+    warnings_ended = true;
+}
+
 void warn(const char *format, ...) {
+    if (warnings_ended) return;
     va_list arguments;
     va_start(arguments, format);
     fflush(stdout);

@@ -40,7 +40,9 @@ bool error_prefix(Error *error, const char *format, ...) __attribute__((format(p
 // Prints one line to standard error and leaves the program with the error's status.
 void error_exit(const Error *error) __attribute__((noreturn));
 
-// One line to standard error: something is allowed but probably not meant.
+// One line to standard error: something is allowed but probably not meant. Silent after warnings_end, which
+// all ranks but the first call.
+void warnings_end(void);
 void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 // Zeroed host memory; leaves the program with STATUS_MEMORY when there is none. Release with free().

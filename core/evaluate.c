@@ -3,6 +3,7 @@
 
 #include "checkpoint.h"
 #include "clock.h"
+#include "context.h"
 #include "dataloader.h"
 #include "json_file.h"
 #include "model_folder.h"
@@ -20,28 +21,35 @@ typedef struct {
     double nats, seconds;
 } Evaluation;
 
+// Ranks take turns at the sequences; sums are over all of them.
 static bool evaluate_data(Engine *engine, DataLoader *data, int64_t sequences, Attention attention,
                           Evaluation *sum, Error *error) {
+    Ranks *ranks = engine->config.ranks;
     int64_t N = data->seq_len;
     int32_t *tokens = (int32_t *)alloc_or_exit((size_t)(N + 1), sizeof *tokens);
     double start = now();
     bool ok = true;
-    for (int64_t i = 0; ok && i < sequences; i++) {
+    for (int64_t i = ranks->data_rank; ok && i - ranks->data_rank < sequences; i += ranks->data_size) {
         double nats = 0;
-        ok = dataloader_read(data, i * N, 1, tokens, error) &&
-             engine_evaluate(engine, tokens, 1, N, attention, &nats, error);
-        for (int64_t n = 1; ok && n <= N; n++) sum->bytes += tokens[n] < TOKEN_BOS;
+        bool mine = i < sequences; // the last ranks may have none in the last turn
+        ok = ranks_agree(ranks, !mine || dataloader_read(data, i * N, 1, tokens, error), error);
+        if (!ok || !mine) continue;
+        ok = engine_evaluate(engine, tokens, 1, N, attention, &nats, error);
+        for (int64_t n = 1; ranks->context_rank == 0 && n <= N; n++) sum->bytes += tokens[n] < TOKEN_BOS;
         sum->nats += nats;
     }
+    free(tokens);
+    if (!ranks_agree(ranks, ok, error)) return false;
+    double sums[2] = {sum->nats, (double)sum->bytes};
+    ranks_sum(ranks, sums, 2);
+    sum->nats = sums[0];
+    sum->bytes = (int64_t)sums[1];
     sum->sequences = sequences;
     sum->targets = sequences * N;
     sum->seconds = now() - start;
-    free(tokens);
-    if (ok && !isfinite(sum->nats)) {
-        ok = error_set(error, STATUS_NONFINITE, "the loss is %f: the model's weights are of no use",
-                       sum->nats);
-    }
-    return ok;
+    if (isfinite(sum->nats)) return true;
+    ranks->agreed = true;
+    return error_set(error, STATUS_NONFINITE, "the loss is %f: the model's weights are of no use", sum->nats);
 }
 
 // `bytes`: the tokens are bytes, so that there is a loss a byte.
@@ -75,45 +83,60 @@ static bool read_trained_settings(Options *options, const char *folder, Error *e
     return ok;
 }
 
-static bool evaluate_folder(const EngineApi *api, Options *options, const char *folder, Error *error) {
-    EngineConfig config;
-    memset(&config, 0, sizeof config);
-    if (!model_folder_config(folder, &config.model, &config.context, error)) return false;
+// What the model, the options and the ranks ask of an engine.
+static bool configure(Options *options, Ranks *ranks, const char *folder, EngineConfig *config,
+                      Error *error) {
+    memset(config, 0, sizeof *config);
+    if (!model_folder_config(folder, &config->model, &config->context, error)) return false;
     if (!read_trained_settings(options, folder, error)) return false;
-    if (options->eval_seq_len > 0) config.context = options->eval_seq_len;
-    config.batch = 1;
-    config.use_lighthouse = options->eval_attention == ATTENTION_LIGHTHOUSE;
-    config.lighthouse = options_lighthouse(options);
-    if (!options_dense_layers(options->dense_layers, config.model.n_layers, config.dense_layer, error))
+    if (!ranks_split(ranks, options->eval_cp, error)) return false;
+    if (options->eval_seq_len > 0) config->context = options->eval_seq_len;
+    config->batch = 1;
+    config->use_lighthouse = options->eval_attention == ATTENTION_LIGHTHOUSE;
+    config->lighthouse = options_lighthouse(options);
+    config->ranks = ranks;
+    if (!options_dense_layers(options->dense_layers, config->model.n_layers, config->dense_layer, error) ||
+        !context_check(config, options->eval_cp, error))
         return false;
-    if (config.use_lighthouse) {
+    if (config->use_lighthouse) {
         Hierarchy hierarchy;
-        if (!hierarchy_create(&config.lighthouse, config.context, &hierarchy, error)) return false;
+        if (!hierarchy_create(&config->lighthouse, config->context, &hierarchy, error)) return false;
         hierarchy_warn(&hierarchy);
     }
+    return true;
+}
 
+static bool evaluate_folder(const EngineApi *api, Options *options, Ranks *ranks, const char *folder,
+                            Error *error) {
+    EngineConfig config;
     DataLoader data;
-    if (!dataloader_open(&data, options->data, config.context, config.model.vocab_size, error)) return false;
-    int64_t sequences = data.n_sequences;
-    if (options->eval_batches > 0 && options->eval_batches < sequences) sequences = options->eval_batches;
     Evaluation sum;
     memset(&sum, 0, sizeof sum);
+    bool ok = configure(options, ranks, folder, &config, error);
+    ok = ok && dataloader_open(&data, options->data, config.context, config.model.vocab_size, error);
+    if (!ranks_agree(ranks, ok, error)) return false;
+    ranks_group(ranks);
+    int64_t sequences = data.n_sequences;
+    if (options->eval_batches > 0 && options->eval_batches < sequences) sequences = options->eval_batches;
     Engine *engine = engine_open_model(api, &config, folder, (uint64_t)options->seed, error);
-    bool ok =
-        engine && evaluate_data(engine, &data, sequences, (Attention)options->eval_attention, &sum, error);
+    ranks->patience = (double)options->watchdog;
+    ok = ranks_agree(ranks, engine != NULL, error) &&
+         evaluate_data(engine, &data, sequences, (Attention)options->eval_attention, &sum, error);
     if (ok) print_evaluation(options, folder, config.context, data.bytes, &sum);
     engine_destroy(engine);
     dataloader_close(&data);
     return ok;
 }
 
-bool evaluate_model(const EngineApi *api, Options *options, Error *error) {
+bool evaluate_model(const EngineApi *api, Options *options, Ranks *ranks, Error *error) {
     if (!options->data) {
+        ranks->agreed = true;
         return error_set(error, STATUS_USAGE,
                          "--data is missing: the shards to evaluate on, as --data 'data/val_*.bin'");
     }
     char *folder = model_find(options, error);
-    bool ok = folder && evaluate_folder(api, options, folder, error);
+    bool ok =
+        ranks_agree(ranks, folder != NULL, error) && evaluate_folder(api, options, ranks, folder, error);
     free(folder);
     return ok;
 }

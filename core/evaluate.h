@@ -9,11 +9,12 @@
 extern "C" {
 #endif
 
+// Several ranks share the work; the first one prints.
 // Measures the model of --model on the whole sequences of --data and prints the object to standard output.
 // Under Lighthouse attention the settings that the model was trained with become those of `options`, where
 // the command line does not say otherwise. Status 2 for settings, 3 for files, 4 without the memory, 5 where
 // the loss is not finite.
-bool evaluate_model(const EngineApi *api, Options *options, Error *error);
+bool evaluate_model(const EngineApi *api, Options *options, Ranks *ranks, Error *error);
 
 #ifdef __cplusplus
 }

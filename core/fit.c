@@ -36,6 +36,7 @@ static int64_t context_unit(const EngineConfig *config) {
     int64_t unit = 1;
     for (int64_t l = 1; l < config->lighthouse.levels; l++) unit *= config->lighthouse.pool;
     unit *= config->lighthouse.dilation > 0 ? config->lighthouse.dilation : 1;
+    unit *= ranks_context(config->ranks);
     while (unit < config->context / 256) unit *= 2;
     return unit;
 }
@@ -85,8 +86,15 @@ static void advise_inference(const EngineApi *api, const EngineConfig *config, s
     }
 }
 
-bool fit_check(const EngineApi *api, const EngineConfig *config, const MemoryPlan *plan, Error *error) {
+// Ranks of one host share its memory; GPUs have their own.
+static size_t memory_for_rank(const EngineApi *api, const EngineConfig *config) {
     size_t available = api->memory_available();
+    bool shared = api == engine_cpu() && config->ranks && config->ranks->local_size > 1;
+    return shared ? available / (size_t)config->ranks->local_size : available;
+}
+
+bool fit_check(const EngineApi *api, const EngineConfig *config, const MemoryPlan *plan, Error *error) {
+    size_t available = memory_for_rank(api, config);
     if (plan->total <= available) return true;
 
     char advice[256];

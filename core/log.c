@@ -108,6 +108,10 @@ static bool line_show(Log *log, const json_t *line, Error *error) {
 
 // Writes an object as one line, in one piece, and shows it. Takes the reference.
 static bool line_write(Log *log, json_t *line, Error *error) {
+    if (!log) { // another rank writes it
+        json_decref(line);
+        return true;
+    }
     size_t length = json_dumpb(line, NULL, 0, LINE_FORMAT);
     char *text = (char *)alloc_or_exit(length + 1, 1);
     json_dumpb(line, text, length, LINE_FORMAT);

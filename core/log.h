@@ -41,7 +41,7 @@ Log *log_open(const char *run, Error *error);
 bool log_to_tensorboard(Log *log, const char *run, int64_t step, Error *error);
 void log_close(Log *log);
 
-// Each writes one line. Errors have status 3.
+// Each writes one line; none where log is NULL, as on all ranks but the first. Errors have status 3.
 bool log_step(Log *log, const LogStep *line, Error *error);
 // `fields` (an object, its reference is taken; may be NULL) follows the event's name and step.
 bool log_event(Log *log, const char *event, int64_t step, json_t *fields, Error *error);

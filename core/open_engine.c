@@ -14,8 +14,9 @@
 Engine *engine_open(const EngineApi *api, const EngineConfig *config, size_t *bytes, Error *error) {
     MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
     Engine *engine = NULL;
-    if (model_config_check(&config->model, error) && api->plan(config, plan, error) &&
-        fit_check(api, config, plan, error)) {
+    bool fits = model_config_check(&config->model, error) && api->plan(config, plan, error) &&
+                fit_check(api, config, plan, error);
+    if (ranks_agree(config->ranks, fits, error)) {
         engine = api->create(config, error);
         *bytes = plan->total;
     }

@@ -1,6 +1,7 @@
 // A run's settings, start and folder; see run.h.
 #include "run.h"
 
+#include "context.h"
 #include "files.h"
 #include "hf_config.h"
 #include "json_file.h"
@@ -12,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -196,15 +198,22 @@ static bool check_resume(Run *run, const Options *options, Error *error) {
     return true;
 }
 
-static bool check_recipe(const Options *options, Error *error) {
-    int64_t batch = options->batch, global = options->global_batch;
-    if (global % batch != 0) {
-        int64_t below = global / batch * batch;
-        return error_set(error, STATUS_USAGE,
-                         "--global-batch %lld is no multiple of --batch %lld; nearest: %lld or %lld",
-                         (long long)global, (long long)batch, (long long)(below ? below : batch),
-                         (long long)(below ? below + batch : 2 * batch));
+// Micro-steps of --batch sequences on each group of ranks that has sequences of its own.
+static bool check_batch(const Options *options, const Ranks *ranks, Error *error) {
+    int64_t unit = options->batch * ranks->data_size, global = options->global_batch;
+    if (global % unit == 0) return true;
+    int64_t below = global / unit * unit;
+    char times[64] = "";
+    if (ranks->data_size > 1) {
+        snprintf(times, sizeof times, " times %d data-parallel ranks", ranks->data_size);
     }
+    return error_set(error, STATUS_USAGE,
+                     "--global-batch %lld is no multiple of --batch %lld%s; nearest: %lld or %lld",
+                     (long long)global, (long long)options->batch, times, (long long)(below ? below : unit),
+                     (long long)(below ? below + unit : 2 * unit));
+}
+
+static bool check_recipe(const Options *options, Error *error) {
     if (options->attention == ATTENTION_DENSE && options->switch_at > 0) {
         return error_set(error, STATUS_USAGE,
                          "--switch-at %lld has no meaning with --attention dense; leave one of them out",
@@ -232,6 +241,24 @@ static bool check_recipe(const Options *options, Error *error) {
     return true;
 }
 
+// --ranks is a thought, for --dry-run alone.
+static bool check_ranks(const Options *options, Ranks *ranks, Error *error) {
+    if (options->ranks > 0 && !options->dry_run) {
+        return error_set(
+            error, STATUS_USAGE,
+            "--ranks %lld is for --dry-run; to train on several ranks, start them with mpirun -np %lld "
+            "or srun",
+            (long long)options->ranks, (long long)options->ranks);
+    }
+    if (options->ranks > 0 && ranks_many(ranks)) {
+        return error_set(error, STATUS_USAGE,
+                         "--ranks %lld: there are %d ranks; leave it out, or start without mpirun",
+                         (long long)options->ranks, ranks->size);
+    }
+    if (options->ranks > 0) ranks_imagine(ranks, options->ranks);
+    return ranks_split(ranks, options->cp, error);
+}
+
 // Sizes far beyond any machine, whose products would not fit 64 bits: no plan can be made of them.
 static bool check_sizes(const Options *options, Error *error) {
     double width = (double)options->dim + (double)options->ffn + (double)(options->heads * options->head_dim);
@@ -251,11 +278,13 @@ static bool configure_engine(Run *run, const Options *options, Error *error) {
     engine->deterministic = options->deterministic;
     engine->batch = options->batch;
     engine->context = options->seq_len;
+    engine->micro_steps = options->global_batch / options->batch / engine->ranks->data_size;
     engine->use_lighthouse = schedule_attention(options, run->state.step) == ATTENTION_LIGHTHOUSE;
     engine->one_stage = schedule_attention(options, schedule_end(options) - 1) == ATTENTION_LIGHTHOUSE;
     if (!model_config_check(&engine->model, error)) return false;
     if (!options_dense_layers(options->dense_layers, options->layers, engine->dense_layer, error))
         return false;
+    if (!context_check(engine, options->cp, error)) return false;
     if (!engine->use_lighthouse) return true;
 
     Hierarchy hierarchy;
@@ -264,11 +293,13 @@ static bool configure_engine(Run *run, const Options *options, Error *error) {
     return true;
 }
 
-bool run_prepare(Run *run, Options *options, Error *error) {
+bool run_prepare(Run *run, Options *options, Ranks *ranks, Error *error) {
     memset(run, 0, sizeof *run);
     run->lock = -1;
+    run->engine.ranks = ranks;
     if (!find_start(run, options, error) || !gather_settings(run, options, error)) return false;
     return check_needs(run, options, error) && check_resume(run, options, error) &&
+           check_ranks(options, ranks, error) && check_batch(options, ranks, error) &&
            check_recipe(options, error) && check_sizes(options, error) &&
            configure_engine(run, options, error);
 }

@@ -20,11 +20,12 @@ typedef struct {
 } Run;
 
 // Brings default, resumed run, preset, config file and command line together in `options`, checks that they
-// fit each other, and finds the start. Writes nothing. Status 2 for settings, 3 for files.
-bool run_prepare(Run *run, Options *options, Error *error);
+// fit each other and the ranks, which it splits, and finds the start. Writes nothing. Status 2 for settings,
+// 3 for files.
+bool run_prepare(Run *run, Options *options, Ranks *ranks, Error *error);
 
 // Makes the folder, locks it until run_free, cuts the log and writes run.json. Status 2 where another program
-// holds the lock.
+// holds the lock. Of several ranks, only the first calls it.
 bool run_begin(Run *run, const Options *options, Error *error);
 
 void run_free(Run *run);

@@ -1,0 +1,19 @@
+// Whether all ranks were started alike: mismatches are found before they can spoil a run.
+#ifndef CORE_RANK_MATCH_H
+#define CORE_RANK_MATCH_H
+
+#include "options.h"
+#include "ranks.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// The program itself, every setting, and where the run starts (NULL: anew). Error (status 2) on all ranks,
+// naming the first that differs from rank 0 and what does.
+bool rank_match_start(Ranks *ranks, const Options *options, const char *checkpoint, Error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

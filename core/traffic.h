@@ -1,0 +1,34 @@
+// Bytes that a rank sends to others in one update.
+#ifndef CORE_TRAFFIC_H
+#define CORE_TRAFFIC_H
+
+#include "engine.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// What an engine moves: bytes of an element.
+typedef struct {
+    int gradient, weight, activation;
+} ElementBytes;
+
+typedef struct {
+    double gradients; // the reduce-scatter
+    double weights;   // the all-gather
+    double attention; // sequence traded for heads and back, scores of `dilated` included
+    double borders;   // rows that reach past a slice, and the state of `gla`
+} Traffic;
+
+// `sequences` of this rank's sequences an update, through forward and backward under one attention.
+Traffic traffic_update(const EngineConfig *config, Attention attention, int64_t sequences,
+                       ElementBytes bytes);
+
+static inline double traffic_total(const Traffic *t) {
+    return t->gradients + t->weights + t->attention + t->borders;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif
