@@ -77,8 +77,8 @@ $(BUILD)/test_%: $(BUILD)/dev/test/test_%.o $(TEST_SUPPORT) $(OBJECTS)
 $(BUILD)/rank_worker: $(patsubst %.c,$(BUILD)/%.o,$(wildcard dev/test/ranks/*.c)) $(BUILD)/dev/test/support/numbers.o $(OBJECTS)
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
-tests: $(TESTS)
-test: $(BUILD)/train_gpt_lighthouse $(TESTS)
+tests: $(TESTS) $(BUILD)/rank_worker
+test: $(BUILD)/train_gpt_lighthouse $(TESTS) $(BUILD)/rank_worker
 	@BUILD=$(BUILD) dev/test/run.sh $(TESTS) $(SHELL_TESTS)
 
 GPU_TESTS := $(addprefix $(BUILD)/,gpu_sdpa test_gpu_kernels test_lighthouse test_gpu_engine)
@@ -95,7 +95,7 @@ coverage:
 	OMP_NUM_THREADS=1 $(MAKE) COVERAGE=1 BUILD=build-coverage test # threads would fight over the counters
 	gcovr --root . --filter 'core/' --filter 'cpu/' --filter 'dataloader.h' --exclude-directories '.*double.*' build-coverage
 
-HOST_SOURCES := $(LIBRARY) $(wildcard dev/test/*.c dev/test/support/*.c)
+HOST_SOURCES := $(LIBRARY) $(wildcard dev/test/*.c dev/test/support/*.c dev/test/ranks/*.c)
 check-cxx:
 	@for f in $(HOST_SOURCES); do echo "c++17 $$f"; \
 	  g++ -x c++ -std=c++17 -D_GNU_SOURCE -fopenmp $(WARNINGS) -I. $(MPI_INCLUDES) -fsyntax-only $$f || exit 1; done

@@ -225,7 +225,7 @@ bool ranks_agree(Ranks *ranks, bool ok, Error *error) {
 }
 
 void ranks_sum(Ranks *ranks, double *values, int count) {
-    if (!ranks_many(ranks)) return;
+    if (!ranks->connection) return;
     size_t size = (size_t)count * sizeof *values;
     double *all = (double *)alloc_or_exit((size_t)ranks->size, size);
     ranks_gather(ranks, values, size, all);
@@ -237,7 +237,7 @@ void ranks_sum(Ranks *ranks, double *values, int count) {
 }
 
 bool ranks_compare(Ranks *ranks, const char *what, uint64_t hash, Error *error) {
-    if (!ranks_many(ranks)) return true;
+    if (!ranks->connection) return true;
     uint64_t *all = (uint64_t *)alloc_or_exit((size_t)ranks->size, sizeof *all);
     ranks_gather(ranks, &hash, sizeof hash, all);
     int other = 1;

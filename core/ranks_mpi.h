@@ -25,10 +25,11 @@ struct RankConnection {
     RankIdentity *identities; // of every rank
     // The watch (core/ranks_watch.c): questions and answers travel apart from all else.
     MPI_Comm watch;
-    int64_t question;    // number of this rank's last question
-    int64_t *answered;   // of every rank: the last question of ours that it has answered
-    int64_t *echoes;     // what is being answered to every rank
-    double yields_until; // a lower rank has asked too, and speaks for all
+    int64_t question;        // number of this rank's last question
+    int64_t *answered;       // of every rank: the last question of ours that it has answered
+    int64_t *echoes;         // what is being answered to every rank
+    double questioned_until; // somebody has asked, and will speak ...
+    double yields_until;     // ... before this rank, which is a higher one
 };
 
 // Ends the job where an MPI call has failed.

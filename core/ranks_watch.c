@@ -98,6 +98,7 @@ static void hear(Ranks *ranks) {
             c->answered[from] = number;
         } else {
             c->echoes[from] = number;
+            c->questioned_until = now() + LAST_SECONDS;
             if (from < ranks->rank) c->yields_until = now() + LAST_SECONDS;
             post(ranks, &c->echoes[from], from, TAG_ANSWER);
         }
@@ -139,8 +140,9 @@ void ranks_wait_tick(Ranks *ranks, RanksWait *wait) {
     double time = now();
     if (!ranks->connection || !ranks->connection->identities || time - wait->looked < LOOK_SECONDS) return;
     wait->looked = time;
-    look_for_gone(ranks, wait);
     hear(ranks);
+    // A rank that was stopped, and asked for, finds the others gone when it goes on: it is no judge of that.
+    if (time > ranks->connection->questioned_until) look_for_gone(ranks, wait);
     if (time - wait->since < ranks->patience) return;
     if (wait->asked == 0) {
         ask(ranks);

@@ -42,8 +42,8 @@ int main(int argc, char **argv) {
         const char *name;
         void (*run)(Ranks *ranks);
     } scenarios[] = {
-        {"interface", scenario_interface}, {"data", scenario_data}, {"context", scenario_context},
-        {"hang", scenario_hang},           {"die", scenario_die},
+        {"interface", scenario_interface},   {"data", scenario_data}, {"context", scenario_context},
+        {"checkpoint", scenario_checkpoint}, {"hang", scenario_hang}, {"die", scenario_die},
     };
     Ranks ranks;
     Error error;

@@ -18,6 +18,8 @@ void scenario_data(Ranks *ranks);
 // P ranks on the slices of sequences, W / P of those, against one engine that has all; every scorer, dense
 // too.
 void scenario_context(Ranks *ranks);
+// One rank's checkpoint and that of several ranks are the same files, and each reads the other's.
+void scenario_checkpoint(Ranks *ranks);
 // Waits for a rank that does not come: it hangs, or dies.
 void scenario_hang(Ranks *ranks);
 void scenario_die(Ranks *ranks);

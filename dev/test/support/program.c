@@ -25,6 +25,9 @@
 extern char **environ;
 
 static char program_path[PATH_MAX];
+static char worker_path[PATH_MAX];
+static int ranks = 1;
+static bool starts_worker;
 
 struct Program {
     pid_t process;
@@ -39,6 +42,8 @@ void program_find(void) {
         fprintf(stderr, "%s is not there: make it, or set BUILD\n", path);
         exit(1);
     }
+    snprintf(worker_path, sizeof worker_path, "%.*s/rank_worker",
+             (int)(strlen(program_path) - strlen("/train_gpt_lighthouse")), program_path);
     program_threads(1);
     setenv("CUDA_VISIBLE_DEVICES", "", 1);
 }
@@ -49,14 +54,42 @@ void program_threads(int count) {
     setenv("OMP_NUM_THREADS", text, 1);
 }
 
+void program_ranks(int count, bool worker) {
+    ranks = count;
+    starts_worker = worker;
+    // As root, in a container, on fewer cores than ranks; and Open MPI gives back less memory than it took.
+    setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+    setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+    setenv("OMPI_MCA_rmaps_base_oversubscribe", "1", 1);
+    setenv("OMPI_MCA_hwloc_base_binding_policy", "none", 1);
+    setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 1);
+    setenv("OMPI_MCA_btl", "self,vader", 1);
+    setenv("ASAN_OPTIONS", "detect_leaks=0", 0);
+}
+
 // ---- Starting and waiting
 
 static Program *start_words(const char *const *words) {
-    char *arguments[MAX_WORDS + 2] = {program_path};
-    int count = 1;
-    for (; words[count - 1]; count++) {
-        assert_true(count <= MAX_WORDS);
-        arguments[count] = (char *)words[count - 1];
+    char *arguments[2 * MAX_WORDS] = {NULL}, number[16];
+    char mpirun[] = "mpirun", np[] = "-np", one[] = "1";
+    char *path = starts_worker ? worker_path : program_path;
+    int count = 0;
+    snprintf(number, sizeof number, "%d", ranks);
+    bool launched = ranks > 1;
+    for (int i = 0; words[i]; i++) launched = launched || strcmp(words[i], ":") == 0;
+    if (launched) {
+        arguments[count++] = mpirun;
+        arguments[count++] = np;
+        arguments[count++] = number;
+    }
+    arguments[count++] = path;
+    for (int i = 0; words[i]; i++) {
+        assert_true(count < 2 * MAX_WORDS - 5);
+        arguments[count++] = (char *)words[i];
+        if (strcmp(words[i], ":") != 0) continue;
+        arguments[count++] = np;
+        arguments[count++] = one;
+        arguments[count++] = path;
     }
     Program *program = (Program *)alloc_or_exit(1, sizeof *program);
     program->out = tmpfile();
@@ -68,7 +101,7 @@ static Program *start_words(const char *const *words) {
     posix_spawn_file_actions_addopen(&files, 0, "/dev/null", 0, 0);
     posix_spawn_file_actions_adddup2(&files, fileno(program->out), 1);
     posix_spawn_file_actions_adddup2(&files, fileno(program->err), 2);
-    int failed = posix_spawn(&program->process, program_path, &files, NULL, arguments, environ);
+    int failed = posix_spawnp(&program->process, arguments[0], &files, NULL, arguments, environ);
     posix_spawn_file_actions_destroy(&files);
     if (failed) fail_msg("%s cannot be started: %s", program_path, strerror(failed));
     return program;
@@ -110,6 +143,19 @@ Program *program_start(const char *format, ...) {
 
 void program_signal(const Program *program, int signal) {
     kill(program->process, signal);
+}
+
+void program_signal_rank(const Program *program, int rank, int signal) {
+    char path[64], text[256] = "", *at = text;
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", program->process, program->process);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_true(fread(text, 1, sizeof text - 1, file) > 0);
+    fclose(file);
+    long process = 0;
+    for (int i = 0; i <= rank; i++) process = strtol(at, &at, 10); // mpirun starts them in their order
+    assert_true(process > 0);
+    kill((pid_t)process, signal);
 }
 
 Outcome program_wait(Program *program) {

@@ -24,6 +24,10 @@ void program_find(void);
 // Threads of the programs started from here on.
 void program_threads(int count);
 
+// Programs started from here on are this many ranks under mpirun; 1 starts them by themselves. A word ":" in
+// their line begins the words of one rank more. `worker`: build/rank_worker instead of the program.
+void program_ranks(int count, bool worker);
+
 // Runs the program with the words of a formatted line, which are parted by blanks, and waits for its end.
 Outcome program_run(const char *format, ...) __attribute__((format(printf, 1, 2)));
 // The same with words as they are; NULL ends them.
@@ -41,6 +45,8 @@ char *program_output(const char *format, ...) __attribute__((format(printf, 1, 2
 typedef struct Program Program;
 Program *program_start(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void program_signal(const Program *program, int signal);
+// Sends a signal to one rank of a program under mpirun.
+void program_signal_rank(const Program *program, int rank, int signal);
 // Waits for the end and releases it.
 Outcome program_wait(Program *program);
 

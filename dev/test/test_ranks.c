@@ -1,0 +1,291 @@
+// Several ranks under mpirun: what crosses between them, engines that share the work against one that does it
+// alone, whole runs of the program, and how a job ends when a rank is not well.
+#include "dev/test/support/program.h"
+#include "dev/test/support/temporary_folder.h"
+#include "dev/test/support/tiny_run.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static int enter(void **state) {
+    program_ranks(1, false); // whatever a failed test has left
+    return temporary_folder_enter(state);
+}
+
+// ---- what the worker checks (dev/test/ranks)
+
+static void expect_worker(int ranks, const char *words) {
+    program_ranks(ranks, true);
+    Outcome outcome = program_run("%s", words);
+    program_ranks(1, false);
+    if (outcome.status != 0) fail_msg("%d ranks, %s: %s%s", ranks, words, outcome.out, outcome.err);
+    outcome_free(&outcome);
+}
+
+static void test_interface(void **state) {
+    (void)state;
+    expect_worker(2, "interface");
+    expect_worker(4, "interface 2");
+    expect_worker(3, "interface 3");
+}
+
+static void test_data_parallel(void **state) {
+    (void)state;
+    expect_worker(2, "data");
+    expect_worker(4, "data");
+}
+
+static void test_context_parallel(void **state) {
+    (void)state;
+    expect_worker(2, "context 2");
+    expect_worker(4, "context 4");
+    expect_worker(4, "context 2");
+}
+
+static void test_checkpoints_do_not_depend_on_ranks(void **state) {
+    (void)state;
+    expect_worker(2, "checkpoint");
+    expect_worker(4, "checkpoint 2");
+}
+
+// Ends with a message that holds the part, once, and with the status.
+static void expect_end(Outcome outcome, int status, const char *part) {
+    int said = 0;
+    for (const char *at = outcome.err; (at = strstr(at, "train_gpt_lighthouse: error: ")); at++) said++;
+    if (outcome.status != status || said != 1 || !strstr(outcome.err, part)) {
+        fail_msg("wanted status %d and '%s' once; it ended with %d and said %d times: %s", status, part,
+                 outcome.status, said, outcome.err);
+    }
+    outcome_free(&outcome);
+}
+
+static void test_a_rank_that_hangs_or_dies(void **state) {
+    (void)state;
+    program_ranks(3, true);
+    expect_end(program_run("hang"), 6, "step 7: rank 2 on ");
+    Outcome outcome = program_run("die");
+    assert_true(outcome.status != 0);
+    assert_non_null(strstr(outcome.err, "step 3: rank 2 on "));
+    outcome_free(&outcome);
+    program_ranks(1, false);
+}
+
+// ---- whole runs
+
+#define TRAIN TINY_TRAIN "--device cpu --heads 4 --kv-heads 4 --topk 256 --global-batch 4 "
+
+static double member(const json_t *line, const char *key) {
+    return json_number_value(json_object_get(line, key));
+}
+
+// Both logs have the same steps, to rounding.
+static void expect_close_steps(const char *run, const char *other, size_t steps, double tolerance) {
+    json_t *a = tiny_steps(run), *b = tiny_steps(other);
+    assert_int_equal(json_array_size(a), steps);
+    assert_int_equal(json_array_size(b), steps);
+    for (size_t i = 0; i < steps; i++) {
+        json_t *x = json_array_get(a, i), *y = json_array_get(b, i);
+        double loss = member(x, "loss"), other_loss = member(y, "loss");
+        if (!(fabs(loss / other_loss - 1) <= tolerance)) {
+            fail_msg("%s, %s: step %d has loss %.9g and %.9g", run, other, (int)i + 1, loss, other_loss);
+        }
+        assert_true(fabs(member(x, "grad_norm") / member(y, "grad_norm") - 1) <= 100 * tolerance);
+        assert_int_equal((int)member(x, "tokens"), (int)member(y, "tokens"));
+    }
+    json_decref(a);
+    json_decref(b);
+}
+
+static void test_runs_are_alike_on_any_ranks(void **state) {
+    (void)state;
+    static const struct {
+        int ranks;
+        const char *name, *options;
+    } runs[] = {{2, "two", ""}, {4, "four", ""}, {2, "slices", "--cp 2"}, {4, "both", "--cp 2"}};
+    tiny_files();
+    free(program_output(TRAIN "--out one --steps 3 --val-every 3"));
+    json_t *log = tiny_log("one");
+    double want = member(tiny_event(log, "validation", 0), "loss");
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        program_ranks(runs[i].ranks, false);
+        free(program_output(TRAIN "--out %s --steps 3 --val-every 3 %s", runs[i].name, runs[i].options));
+        program_ranks(1, false);
+        expect_close_steps("one", runs[i].name, 3, 1e-6);
+        json_t *other = tiny_log(runs[i].name);
+        assert_true(fabs(member(tiny_event(other, "validation", 0), "loss") / want - 1) < 1e-5);
+        assert_non_null(tiny_event(other, "epoch", 0));
+        assert_null(tiny_event(other, "checkpoint", 1)); // one rank writes the log
+        json_decref(other);
+    }
+    json_decref(log);
+}
+
+static void test_resume_on_other_ranks(void **state) {
+    (void)state;
+    tiny_files();
+    free(program_output(TRAIN "--out one --steps 4"));
+    free(program_output(TRAIN "--out run --steps 1"));
+    static const struct {
+        int ranks;
+        const char *options;
+    } legs[] = {{2, "--cp 1"}, {4, "--cp 2"}, {1, "--cp 1"}};
+    for (int i = 0; i < 3; i++) {
+        program_ranks(legs[i].ranks, false);
+        free(program_output("train --resume run --device cpu --steps %d %s", i + 2, legs[i].options));
+        program_ranks(1, false);
+    }
+    expect_close_steps("one", "run", 4, 1e-6);
+    free(program_output("info run --verify"));
+}
+
+static void test_resume_on_as_many_ranks_gives_the_same_bits(void **state) {
+    (void)state;
+    tiny_files();
+    program_ranks(2, false);
+    free(program_output(TRAIN "--out whole --steps 3"));
+    free(program_output(TRAIN "--out parts --steps 2"));
+    free(program_output("train --resume parts --device cpu --steps 3"));
+    program_ranks(1, false);
+    expect_same_steps("whole", "parts", 3);
+    expect_same_checkpoint("whole", "parts", 3);
+}
+
+static void test_eval(void **state) {
+    (void)state;
+    static const char line[] = "eval --model run --device cpu --data val_*.bin --attention %s %s";
+    tiny_files();
+    free(program_output(TRAIN "--out run --steps 1"));
+    for (int lighthouse = 0; lighthouse < 2; lighthouse++) {
+        const char *attention = lighthouse ? "lighthouse" : "dense";
+        double want[3];
+        for (int ranks = 1; ranks <= 3; ranks++) { // three ranks have two sequences
+            program_ranks(ranks, false);
+            char *text = program_output(line, attention, ranks == 2 ? "--cp 2" : "");
+            json_t *result = json_loads(text, 0, NULL);
+            want[ranks - 1] = member(result, "bits_per_byte");
+            assert_int_equal((int)member(result, "sequences"), 2);
+            json_decref(result);
+            free(text);
+        }
+        program_ranks(1, false);
+        assert_true(fabs(want[1] / want[0] - 1) < 1e-9 && fabs(want[2] / want[0] - 1) < 1e-9);
+    }
+}
+
+// ---- what is refused, once and by all
+
+#define PLAIN TINY_TRAIN "--device cpu --global-batch 4 --out run --steps 1 "
+
+static void test_refusals(void **state) {
+    (void)state;
+    static const struct {
+        int ranks;
+        const char *options, *part;
+    } rows[] = {
+        {3, "--cp 2", "--cp 2 does not divide the 3 ranks of this job; nearest: --cp 1 or --cp 3"},
+        {3, "", "--global-batch 4 is no multiple of --batch 1 times 3 data-parallel ranks; nearest: 3 or 6"},
+        {2, "--cp 2 --heads 4 --kv-heads 4",
+         "--topk 128 must be a multiple of 256 (whole chunks of 128 on each rank); nearest: --topk 256"},
+        {2, "--cp 2 --heads 3 --kv-heads 3", "--cp 2 does not divide --heads 3; valid: --cp 1, 3"},
+        {2, "--cp 2", "--cp 2 does not divide --kv-heads 1; valid: --cp 1"},
+        {2, "--cp 2 --heads 4 --kv-heads 2 --topk 256 --seq-len 770",
+         "--seq-len 770 must be a multiple of 4"},
+        {2, "--cp 2 --heads 4 --kv-heads 2 --topk 256 --scorer gla --dilation 3 --seq-len 774",
+         "--seq-len 774 must be a multiple of 12"},
+        {2, "--attention dense --cp 2 --heads 4 --kv-heads 2 --seq-len 767",
+         "--seq-len 767 must be a multiple of 2"},
+        {2, "--ranks 3 --dry-run", "there are 2 ranks"},
+        {1, "--lr 0.5 : " PLAIN "--lr 0.25", "some setting of rank 1 on "},
+        {2, "--cp 2 --no-such", "--no-such"},
+    };
+    tiny_files();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        program_ranks(rows[i].ranks, false);
+        expect_end(program_run(PLAIN "%s", rows[i].options), 2, rows[i].part);
+    }
+    program_ranks(2, false);
+    expect_end(program_run("generate --model run"), 2, "without mpirun");
+    program_ranks(1, false);
+    program_expect(2, "--ranks 2 is for --dry-run", TRAIN "--out run --ranks 2");
+}
+
+static void test_plan(void **state) {
+    (void)state;
+    tiny_files();
+    char *one = program_output(TRAIN "--dry-run"), *many = program_output(TRAIN "--dry-run --ranks 4 --cp 2");
+    assert_non_null(strstr(one, "ranks       1: nothing moves"));
+    assert_non_null(strstr(many, "ranks       4: 2 a sequence, 2 with sequences of their own"));
+    assert_non_null(strstr(many, "in 2 micro-steps of 2"));
+    double optimizer_one, optimizer_many;
+    assert_int_equal(sscanf(strstr(one, "  optimizer"), "  optimizer %lf", &optimizer_one), 1);
+    assert_int_equal(sscanf(strstr(many, "  optimizer"), "  optimizer %lf", &optimizer_many), 1);
+    assert_true(fabs(optimizer_many - optimizer_one / 4) < 0.02);
+    free(one);
+    free(many);
+}
+
+// ---- signals and lost ranks in a run
+
+static void test_preemption(void **state) {
+    (void)state;
+    tiny_files();
+    program_ranks(2, false);
+    Program *program = program_start(TRAIN "--out run --steps 1000");
+    assert_true(tiny_wait("run", 1));
+    program_signal_rank(program, 1, SIGUSR1); // one rank alone: all stop at the same step
+    expect_end(program_wait(program), 75, "which is saved; go on with --resume run");
+    json_t *log = tiny_log("run");
+    assert_non_null(tiny_event(log, "checkpoint", 0));
+    json_decref(log);
+    program_ranks(1, false);
+}
+
+static void test_killed_and_stopped(void **state) {
+    (void)state;
+    tiny_files();
+    program_ranks(2, false);
+    Program *program = program_start(TRAIN "--out killed --steps 1000");
+    assert_true(tiny_wait("killed", 1));
+    program_signal_rank(program, 1, SIGKILL);
+    Outcome outcome = program_wait(program);
+    assert_true(outcome.status != 0);
+    if (!strstr(outcome.err, "error: rank 0 on ") || !strstr(outcome.err, ": rank 1 on ") ||
+        !strstr(outcome.err, "step ") || !strstr(outcome.err, " died "))
+        fail_msg("%s", outcome.err);
+    outcome_free(&outcome);
+
+    program = program_start(TRAIN "--out stopped --steps 1000 --watchdog 5");
+    assert_true(tiny_wait("stopped", 1));
+    program_signal_rank(program, 1, SIGSTOP);
+    expect_end(program_wait(program), 6, "rank 1 on ");
+    program_ranks(1, false);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_interface, enter, temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_data_parallel, enter, temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_context_parallel, enter, temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_checkpoints_do_not_depend_on_ranks, enter,
+                                        temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_a_rank_that_hangs_or_dies, enter, temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_runs_are_alike_on_any_ranks, enter, temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_resume_on_other_ranks, enter, temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_resume_on_as_many_ranks_gives_the_same_bits, enter,
+                                        temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_eval, enter, temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_refusals, enter, temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_plan, enter, temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_preemption, enter, temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_killed_and_stopped, enter, temporary_folder_leave),
+    };
+    program_find();
+    return cmocka_run_group_tests_name("ranks", tests, NULL, NULL) ? 1 : 0;
+}
