@@ -112,6 +112,7 @@ typedef struct {
     const char *what; // "the sum of the gradients"
     double since, asked, looked;
     int64_t ticks;
+    int gone; // looks that have found a rank gone
 } RanksWait;
 
 RanksWait ranks_wait_begin(const char *what);

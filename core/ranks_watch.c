@@ -25,7 +25,7 @@ static double now(void) {
 }
 
 RanksWait ranks_wait_begin(const char *what) {
-    RanksWait wait = {what, now(), 0, 0, 0};
+    RanksWait wait = {what, now(), 0, 0, 0, 0};
     wait.looked = wait.since;
     return wait;
 }
@@ -47,7 +47,7 @@ static bool process_gone(int64_t process) {
 }
 
 // Of the ranks that share a process table, the first that lives speaks for one that is gone.
-static void look_for_gone(Ranks *ranks, const RanksWait *wait) {
+static void look_for_gone(Ranks *ranks, RanksWait *wait) {
     const RankIdentity *all = ranks->connection->identities;
     int gone = -1, speaker = -1;
     for (int r = 0; r < ranks->size; r++) {
@@ -58,7 +58,8 @@ static void look_for_gone(Ranks *ranks, const RanksWait *wait) {
             speaker = r;
         }
     }
-    if (gone < 0 || speaker != ranks->rank) return;
+    // At the second look: until then a question that explains it may come.
+    if (gone < 0 || speaker != ranks->rank || ++wait->gone < 2) return;
     Error error;
     error_set(&error, STATUS_RANKS, "rank %d on %s (process %lld) died while this one waited for %s", gone,
               all[gone].host, (long long)all[gone].process, wait->what);

@@ -301,7 +301,8 @@ static void check_adamw(GpuChecks *checks, int64_t count, double clip, bool fini
     double *partial = room<double>(SQUARES_SLICES);
     AdamW a = {7, 1e-2, 0.9, 0.95, 1e-8, 0.1, clip};
 
-    double norm = sqrt(gradient_squares(g.data(), count)), scale = clip > 0 ? fmin(1, clip / (norm + 1e-6)) : 1;
+    double norm = sqrt(gradient_squares(g.data(), count)),
+           scale = clip > 0 ? fmin(1, clip / (norm + 1e-6)) : 1;
     gradient_norm(norm_gpu, partial, g_gpu, count, clip, 0);
     adamw_update(w_gpu, copy, g_gpu, m_gpu, v_gpu, norm_gpu, count, &a, 0);
     GradientNorm result = down_as(norm_gpu, 1)[0];
