@@ -517,9 +517,7 @@ static bool command_info(Options *options, Error *error) {
 
 // Only the first rank speaks; errors of the others come by ranks_exit.
 static void hush(const Ranks *ranks) {
-    if (ranks_first(ranks)) return;
-    warnings_end();
-    if (!freopen("/dev/null", "w", stdout)) warn("rank %d cannot be silent", ranks->rank);
+    if (!ranks_first(ranks) && freopen("/dev/null", "w", stdout)) warnings_end();
 }
 
 static bool run_command(Options *options, Ranks *ranks, Error *error) {
