@@ -2,6 +2,7 @@
 //
 // A rank whose patience is over asks all others. Those that wait too, whatever for, answer at once from their
 // loops; after a moment the ones that have not answered are the cause. The lowest rank that asks speaks.
+#include "clock.h"
 #include "ranks_mpi.h"
 
 #include <errno.h>
@@ -17,12 +18,6 @@
 #define SPIN_TICKS     200  // before the processor is left to others for longer
 
 enum { TAG_QUESTION = 1, TAG_ANSWER = 2 };
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 RanksWait ranks_wait_begin(const char *what) {
     RanksWait wait = {what, now(), 0, 0, 0, 0};

@@ -58,7 +58,7 @@ static void plan_layer(CpuBench *b, MemoryPlan *plan) {
     plan_add(plan, (void **)&b->sdpa, "bench", "dq partial", sdpa, sizeof(real));
     if (b->layer.lighthouse) {
         lighthouse_plan_rows(plan, &b->rows, s, 1);
-        lighthouse_plan_scratch(plan, &b->scratch, s, true);
+        lighthouse_plan_scratch(plan, &b->scratch, s, true, NULL);
     }
 }
 
@@ -188,7 +188,7 @@ static void call(CpuBench *b, BenchCall which) {
         lighthouse_gather(b->rows.v, b->v, b->rows.entries, s);
         break;
     case BENCH_ATTEND: attend(b, false); break;
-    case BENCH_SCATTER: lighthouse_scatter(b->out_rows, b->rows.out, b->rows.positions, s); break;
+    case BENCH_SCATTER: lighthouse_scatter(b->out_rows, b->rows.out, b->rows.positions, NULL, s); break;
     case BENCH_SCATTER_BACKWARD:
         lighthouse_scatter_backward(b->scratch.dout, b->dout_rows, b->rows.entries, s);
         break;

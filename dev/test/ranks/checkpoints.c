@@ -55,7 +55,7 @@ static void expect_same_file(Ranks *ranks, const char *name) {
     snprintf(path[1], sizeof path[1], "together/step_00000004/%s", name);
     expect(ranks, digest_file(path[0], &one, &error) && digest_file(path[1], &other, &error), "%s",
            error.message);
-    expect(ranks, digest_equal(one, other), "%s differs", name);
+    expect(ranks, one.size == other.size && one.xxh3 == other.xxh3, "%s differs", name);
 }
 
 static void expect_refused(Ranks *ranks, Engine *engine, const char *part) {
