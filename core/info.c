@@ -23,8 +23,8 @@ void info_build(FILE *out, const EngineApi *engine) {
             (double)engine->memory_available() / 1e9);
     if (peak > 0) fprintf(out, ", %.0f TFLOP/s of dense bf16", peak * 1e-12);
     fprintf(out, "\n");
-    fprintf(out, "libraries   %s; jansson %s; zlib %s; xxHash %u\n", openblas_get_config(),
-            jansson_version_str(), zlibVersion(), XXH_versionNumber());
+    fprintf(out, "libraries   %s; jansson %s; zlib %s; xxHash %u; %s\n", openblas_get_config(),
+            jansson_version_str(), zlibVersion(), XXH_versionNumber(), ranks_library());
 }
 
 // ---- shards

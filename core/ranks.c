@@ -260,6 +260,13 @@ bool ranks_device(const Ranks *ranks, int devices, int *device, Error *error) {
                      ranks->local_rank, devices);
 }
 
+#define TEXT(number)     #number
+#define VERSION(a, b, c) "Open MPI " TEXT(a) "." TEXT(b) "." TEXT(c)
+
+const char *ranks_library(void) {
+    return VERSION(OMPI_MAJOR_VERSION, OMPI_MINOR_VERSION, OMPI_RELEASE_VERSION);
+}
+
 const char *ranks_host(const Ranks *ranks, int rank) {
     return ranks->connection && ranks->connection->identities ? ranks->connection->identities[rank].host
                                                               : "this host";

@@ -87,6 +87,9 @@ bool ranks_compare(Ranks *ranks, const char *what, uint64_t hash, Error *error);
 // Error (status 2) where the host has more ranks than GPUs.
 bool ranks_device(const Ranks *ranks, int devices, int *device, Error *error);
 
+// The MPI library that this program was built with, and its version.
+const char *ranks_library(void);
+
 // The host's name of a rank.
 const char *ranks_host(const Ranks *ranks, int rank);
 

@@ -3,16 +3,15 @@
 
 #include "context.h"
 
-// One sequence through one layer, forward and backward; with recompute its forward is run twice.
-static void add_layer(Traffic *traffic, const EngineConfig *config, bool lighthouse, double sequences,
-                      double bytes) {
+// Sequences through one layer: so many times forward, and once backward.
+static void add_layer(Traffic *traffic, const EngineConfig *config, bool lighthouse, double forwards,
+                      double sequences, double bytes) {
     const ModelConfig *m = &config->model;
     Hierarchy h;
     Error error;
     int P = ranks_context(config->ranks);
     double D = (double)m->head_dim, H = (double)m->n_heads, KV = (double)m->n_kv_heads;
     double n = (double)context_tokens(config), leaves = (double)(P - 1) / P;
-    double forwards = config->recompute ? 2 : 1;
     if (!lighthouse) { // q, k, v there and out back; dout there and dq, dk, dv back
         traffic->attention += sequences * (forwards + 1) * leaves * n * (2 * H + 2 * KV) * D * bytes;
         return;
@@ -42,7 +41,8 @@ Traffic traffic_update(const EngineConfig *config, Attention attention, int64_t 
     if (ranks_context(config->ranks) == 1) return traffic;
     for (int layer = 0; layer < config->model.n_layers; layer++) {
         bool lighthouse = attention == ATTENTION_LIGHTHOUSE && !config->dense_layer[layer];
-        add_layer(&traffic, config, lighthouse, (double)sequences, bytes.activation);
+        bool again = config->recompute && layer < config->model.n_layers - 1;
+        add_layer(&traffic, config, lighthouse, again ? 2 : 1, (double)sequences, bytes.activation);
     }
     return traffic;
 }
