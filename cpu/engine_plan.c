@@ -1,0 +1,114 @@
+// The memory plan of the CPU engine; see engine_parts.h.
+#include "cpu/engine_parts.h"
+
+#include <string.h>
+
+static void plan_activations(CpuEngine *e, MemoryPlan *plan) {
+    const EngineConfig *config = &e->base.config;
+    const ModelConfig *m = &config->model;
+    int64_t rows = local_rows(config), kept = e->kept_layers * rows, traded = split_of(e) ? kept : 0;
+    int64_t HD = m->n_heads * m->head_dim, KVD = m->n_kv_heads * m->head_dim;
+    const char *purpose = "activations";
+    BlockActivations *a = &e->acts;
+    plan_add(plan, (void **)&e->x, purpose, "block inputs", e->kept_inputs * rows * m->dim, sizeof(real));
+    plan_add(plan, (void **)&a->attention_normed, purpose, "attention norm", kept * m->dim, sizeof(real));
+    plan_add(plan, (void **)&a->attention_rstd, purpose, "attention rstd", kept, sizeof(real));
+    plan_add(plan, (void **)&a->q, purpose, "q", kept * HD, sizeof(real));
+    plan_add(plan, (void **)&a->k, purpose, "k", kept * KVD, sizeof(real));
+    plan_add(plan, (void **)&a->v, purpose, "v", kept * KVD, sizeof(real));
+    plan_add(plan, (void **)&a->attention, purpose, "attention", kept * HD, sizeof(real));
+    plan_add(plan, (void **)&a->lse, purpose, "log-sum-exp", kept * m->n_heads, sizeof(real));
+    plan_add(plan, (void **)&a->traded_out, purpose, "traded attention", traded * HD, sizeof(real));
+    plan_add(plan, (void **)&a->mid, purpose, "after attention", kept * m->dim, sizeof(real));
+    plan_add(plan, (void **)&a->ffn_normed, purpose, "ffn norm", kept * m->dim, sizeof(real));
+    plan_add(plan, (void **)&a->ffn_rstd, purpose, "ffn rstd", kept, sizeof(real));
+    plan_add(plan, (void **)&a->gate, purpose, "gate", kept * m->ffn_dim, sizeof(real));
+    plan_add(plan, (void **)&a->up, purpose, "up", kept * m->ffn_dim, sizeof(real));
+    plan_add(plan, (void **)&a->act, purpose, "SwiGLU", kept * m->ffn_dim, sizeof(real));
+    plan_add(plan, (void **)&e->final_normed, purpose, "final norm", rows * m->dim, sizeof(real));
+    plan_add(plan, (void **)&e->final_rstd, purpose, "final rstd", rows, sizeof(real));
+    if (config->use_lighthouse) lighthouse_plan_rows(plan, &a->lighthouse, &e->lighthouse, e->kept_layers);
+}
+
+// What is traded of one sequence at a time: tokens or gathered rows that lie here, of all heads.
+static void plan_packed(CpuEngine *e, MemoryPlan *plan) {
+    const EngineConfig *config = &e->base.config;
+    int64_t rows = context_tokens(config);
+    if (config->use_lighthouse && e->lighthouse.hierarchy.n_selected > rows) {
+        rows = e->lighthouse.hierarchy.n_selected;
+    }
+    if (!split_of(e)) return;
+    plan_add(plan, (void **)&e->split.packed, "workspace", "packed rows",
+             rows * config->model.n_heads * config->model.head_dim, sizeof(real));
+}
+
+static void plan_scratch(CpuEngine *e, MemoryPlan *plan) {
+    const EngineConfig *config = &e->base.config;
+    const ModelConfig *m = &config->model;
+    int64_t rows = local_rows(config), back = config->training ? rows : 0, traded = split_of(e) ? rows : 0;
+    int64_t HD = m->n_heads * m->head_dim, KVD = m->n_kv_heads * m->head_dim;
+    int64_t positions = config->context > config->cache ? config->context : config->cache;
+    int64_t gla_rows = config->use_lighthouse && config->lighthouse.scorer == SCORER_GLA ? rows : 0;
+    int64_t sdpa = sdpa_backward_workspace(config->batch, m->n_heads / e->split.size,
+                                           m->n_heads / m->n_kv_heads, config->context, m->head_dim);
+    const char *purpose = "workspace";
+    BlockScratch *s = &e->scratch;
+    plan_add(plan, (void **)&s->cosines, purpose, "cosines", positions * m->head_dim / 2, sizeof(real));
+    plan_add(plan, (void **)&s->sines, purpose, "sines", positions * m->head_dim / 2, sizeof(real));
+    plan_add(plan, (void **)&e->logits, purpose, "logits", HEAD_CHUNK * m->vocab_size, sizeof(real));
+    plan_add(plan, (void **)&s->gla_gate, purpose, "gla gate", gla_rows * m->n_heads, sizeof(real));
+    plan_add(plan, (void **)&e->dx, purpose, "dx", back * m->dim, sizeof(real));
+    plan_add(plan, (void **)&s->dnormed, purpose, "dnorm", back * m->dim, sizeof(real));
+    plan_add(plan, (void **)&s->dattention, purpose, "dattention", back * HD, sizeof(real));
+    plan_add(plan, (void **)&s->dq, purpose, "dq", back * HD, sizeof(real));
+    plan_add(plan, (void **)&s->dk, purpose, "dk", back * KVD, sizeof(real));
+    plan_add(plan, (void **)&s->dv, purpose, "dv", back * KVD, sizeof(real));
+    plan_add(plan, (void **)&s->dact, purpose, "dSwiGLU", back * m->ffn_dim, sizeof(real));
+    plan_add(plan, (void **)&s->dgate, purpose, "dgate", back * m->ffn_dim, sizeof(real));
+    plan_add(plan, (void **)&s->dup, purpose, "dup", back * m->ffn_dim, sizeof(real));
+    plan_add(plan, (void **)&s->sdpa, purpose, "dq partial", back ? sdpa : 0, sizeof(real));
+    plan_add(plan, (void **)&s->norm, purpose, "dnorm partial", back ? RMSNORM_SLICES * m->dim : 0,
+             sizeof(double));
+    plan_add(plan, (void **)&s->trade_q, purpose, "traded q", traded * HD, sizeof(real));
+    plan_add(plan, (void **)&s->trade_k, purpose, "traded k", traded * KVD, sizeof(real));
+    plan_add(plan, (void **)&s->trade_v, purpose, "traded v", traded * KVD, sizeof(real));
+    plan_add(plan, (void **)&s->trade_out, purpose, "traded out", traded * HD, sizeof(real));
+    if (config->use_lighthouse) {
+        lighthouse_plan_scratch(plan, &s->lighthouse, &e->lighthouse, config->training, split_of(e));
+    }
+    plan_packed(e, plan);
+}
+
+bool cpu_plan_engine(CpuEngine *e, MemoryPlan *plan, Error *error) {
+    const EngineConfig *config = &e->base.config;
+    const ModelConfig *m = &config->model;
+    const ParamTable *table = &e->base.table;
+    memset(plan, 0, sizeof *plan);
+    e->kept_layers = config->training && !config->recompute ? m->n_layers : 1;
+    e->kept_inputs = config->training ? m->n_layers + 1 : 2;
+    e->split.size = ranks_context(config->ranks);
+    if (!context_check(config, e->split.size, error)) return false;
+    if (config->use_lighthouse) {
+        LighthouseShape *shape = &e->lighthouse;
+        if (!context_hierarchy(&config->lighthouse, config->context, e->split.size, &shape->hierarchy, error))
+            return false;
+        shape->config = config->lighthouse;
+        shape->B = config->batch;
+        shape->H = m->n_heads;
+        shape->D = m->head_dim;
+        shape->share = m->n_heads / m->n_kv_heads;
+    }
+    int64_t trained = config->training ? table->trained_size : 0, share = trained / table->ranks;
+    int64_t cache = m->n_layers * config->cache * m->n_kv_heads * m->head_dim;
+    plan_add(plan, (void **)&e->optimizer.weights, "weights", "parameters", table->trained_size,
+             sizeof(real));
+    plan_add(plan, (void **)&e->frozen, "weights", "gla gates", table->frozen_size, sizeof(real));
+    plan_add(plan, (void **)&e->optimizer.moment1, "optimizer", "first moments", share, sizeof(real));
+    plan_add(plan, (void **)&e->optimizer.moment2, "optimizer", "second moments", share, sizeof(real));
+    plan_add(plan, (void **)&e->optimizer.gradients, "gradients", "gradients", trained, sizeof(real));
+    plan_activations(e, plan);
+    plan_scratch(e, plan);
+    plan_add(plan, (void **)&e->cache_k, "cache", "keys", cache, sizeof(real));
+    plan_add(plan, (void **)&e->cache_v, "cache", "values", cache, sizeof(real));
+    return true;
+}
