@@ -324,6 +324,8 @@ bool run_begin(Run *run, const Options *options, Error *error) {
     bool ok = log_cut(run->folder, run->continues ? run->state.step : -1, error);
     json_t *json = json_pack("{s:s, s:s, s:o}", "program", "train_gpt_lighthouse", "version",
                              LIGHTHOUSE_VERSION, "settings", options_settings(options));
+    int ranks = ranks_count(run->engine.ranks);
+    if (ranks > 1) json_object_set_new(json, "ranks", json_integer(ranks));
     if (parent) json_object_set_new(json, "parent", json_string(parent));
     free(parent);
     char *text = json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(17));

@@ -123,6 +123,11 @@ static void test_runs_are_alike_on_any_ranks(void **state) {
         assert_non_null(tiny_event(other, "epoch", 0));
         assert_null(tiny_event(other, "checkpoint", 1)); // one rank writes the log
         json_decref(other);
+        char path[64];
+        snprintf(path, sizeof path, "%s/run.json", runs[i].name);
+        json_t *run = json_load_file(path, 0, NULL);
+        assert_int_equal((int)member(run, "ranks"), runs[i].ranks);
+        json_decref(run);
     }
     json_decref(log);
 }

@@ -89,10 +89,10 @@ void scenario_checkpoint(Ranks *ranks) {
     state.settings = json_object();
 
     fill(together, values);
-    expect(ranks, checkpoint_save(together, "together", &state, 512, &error), "%s", error.message);
+    expect(ranks, checkpoint_save(together, "together", &state, 512, NULL, &error), "%s", error.message);
     if (ranks->rank == 0) {
         fill(alone, values);
-        expect(ranks, checkpoint_save(alone, "alone", &state, 512, &error), "%s", error.message);
+        expect(ranks, checkpoint_save(alone, "alone", &state, 512, NULL, &error), "%s", error.message);
         expect_same_file(ranks, "model.safetensors");
         expect_same_file(ranks, "trainer/optimizer.safetensors");
         expect_same_file(ranks, "trainer/gates.safetensors");
