@@ -28,8 +28,9 @@ static bool is_dense(BenchCall call) {
     return call == BENCH_DENSE_FORWARD || call == BENCH_DENSE_BOTH;
 }
 
-static bool is_wanted(BenchCall call, const BenchLayer *layer) {
-    return is_dense(call) ? layer->dense : layer->lighthouse;
+static bool is_wanted(BenchCall call, const BenchLayer *layer, const Options *options) {
+    if (is_dense(call)) return layer->dense;
+    return layer->lighthouse && !(options->no_parts && call < BENCH_LAYER_PARTS);
 }
 
 static bool describe_layer(const Options *options, BenchLayer *layer, Error *error) {
@@ -48,10 +49,11 @@ static bool describe_layer(const Options *options, BenchLayer *layer, Error *err
 }
 
 // So many that the call that moves least has moved twice the cache when its first copy's turn comes again.
-static int64_t copies_wanted(const BenchLayer *layer, const BenchApi *api, const Rates *rates) {
+static int64_t copies_wanted(const BenchLayer *layer, const Options *options, const BenchApi *api,
+                             const Rates *rates) {
     double cache = 2 * (double)api->cache_bytes(), least = cache;
     for (int i = 0; i < CALL_COUNT; i++) {
-        if (!is_wanted(CALLS[i].call, layer)) continue;
+        if (!is_wanted(CALLS[i].call, layer, options)) continue;
         double bytes = floor_call(CALLS[i].call, &layer->shape, api->element_bytes, false, rates).bytes;
         if (bytes < least) least = bytes;
     }
@@ -114,7 +116,7 @@ static bool time_calls(const BenchTable *table, const Options *options, const Be
                   (long long)options->kv_heads, (long long)options->head_dim, (long long)bench->copies);
     for (int i = 0; ok && i < CALL_COUNT; i++) {
         BenchCall call = CALLS[i].call;
-        if (!is_wanted(call, layer)) continue;
+        if (!is_wanted(call, layer, options)) continue;
         ok = bench->api->time(bench, call, options->bench_warmup, options->repeats, seconds, error);
         if (!ok) break;
         medians[call] = bench_median(seconds, options->repeats);
@@ -128,7 +130,7 @@ static bool time_calls(const BenchTable *table, const Options *options, const Be
         }
         bench_print(table, &row, more);
     }
-    if (ok && layer->lighthouse) print_sums(table, layer, medians, floors);
+    if (ok && layer->lighthouse && !options->no_parts) print_sums(table, layer, medians, floors);
     free(seconds);
     return ok;
 }
@@ -142,7 +144,7 @@ bool bench_attention(const Options *options, const EngineApi *api, Error *error)
     bool ok = bench_rates(&table, api->bench, error);
     Bench *bench = NULL;
     if (ok) {
-        layer.copies = copies_wanted(&layer, api->bench, &table.rates);
+        layer.copies = copies_wanted(&layer, options, api->bench, &table.rates);
         bench = api->bench->create(&layer, error);
     }
     ok = bench && time_calls(&table, options, &layer, bench, error);

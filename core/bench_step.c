@@ -98,7 +98,7 @@ static bool time_steps(StepBench *b, Attention attention, double *median, StepTi
     bool ok = true;
     for (int64_t i = 0; ok && i < b->options->bench_warmup; i++) ok = one_step(b, attention, &ignored, error);
     for (int64_t i = 0; ok && i < repeats; i++) ok = one_step(b, attention, &seconds[i], error);
-    for (int64_t i = 0; ok && i < repeats; i++) {
+    for (int64_t i = 0; ok && i < repeats && !b->options->no_parts; i++) {
         engine_time_parts(b->engine, times[i].parts);
         ok = one_step(b, attention, &times[i].seconds, error);
     }
@@ -113,29 +113,11 @@ static bool time_steps(StepBench *b, Attention attention, double *median, StepTi
     return ok;
 }
 
-static void print_step(const StepBench *b, Attention attention, double median, const StepTime *timed) {
-    char device[128];
-    double peak = b->api->describe_device(device, sizeof device);
-    double tokens = (double)(b->config.batch * b->config.context), other = timed->seconds;
-    double flops = flops_sequence(&b->config, b->config.context, attention) * (double)b->config.batch;
-    double mfu = peak > 0 ? flops / median / peak : NAN;
-    Floor floors[PART_COUNT], all = {0, 0, 0};
-    for (int part = 0; part < PART_COUNT; part++) {
-        floors[part] =
-            floor_part((Part)part, &b->config, attention, b->api->bench->element_bytes, &b->table.rates);
-        all = floor_sum(all, floors[part]);
-        other -= timed->parts[part];
-    }
-    const char *name = attention_name(attention);
-    bench_heading("%s: %.0f tokens a step, %.2f GB; medians of %lld behind %lld", name, tokens,
-                  (double)b->bytes / 1e9, (long long)b->options->repeats,
-                  (long long)b->options->bench_warmup);
-    BenchRow step = {"step", median, all, tokens};
-    bench_print(&b->table, &step,
-                json_pack("{s:s, s:f, s:o, s:f, s:I, s:I}", "attention", name, "timed_ms",
-                          timed->seconds * 1e3, "mfu", json_number(mfu), "memory_gb", (double)b->bytes / 1e9,
-                          "repeats", (json_int_t)b->options->repeats, "warmup",
-                          (json_int_t)b->options->bench_warmup));
+// What each part took of the step in which they are told apart.
+static void print_parts(const StepBench *b, const char *attention, const StepTime *timed,
+                        const Floor *floors) {
+    double other = timed->seconds;
+    for (int part = 0; part < PART_COUNT; part++) other -= timed->parts[part];
     for (int part = 0; part <= PART_COUNT; part++) {
         BenchRow row = {"other", other, {0, 0, 0}, 0};
         if (part < PART_COUNT) {
@@ -144,11 +126,35 @@ static void print_step(const StepBench *b, Attention attention, double median, c
         }
         if (part < PART_COUNT && row.seconds == 0 && row.floor.seconds == 0) continue;
         bench_print(&b->table, &row,
-                    json_pack("{s:s, s:f}", "attention", name, "share", row.seconds / timed->seconds));
+                    json_pack("{s:s, s:f}", "attention", attention, "share", row.seconds / timed->seconds));
     }
-    fprintf(stderr, "parts of a step of %.3f ms in which they are told apart", timed->seconds * 1e3);
-    if (mfu > 0) fprintf(stderr, "; MFU %.1f %%", 100 * mfu);
-    fprintf(stderr, "\n");
+    fprintf(stderr, "parts of a step of %.3f ms in which they are told apart\n", timed->seconds * 1e3);
+}
+
+static void print_step(const StepBench *b, Attention attention, double median, const StepTime *timed) {
+    char device[128];
+    double peak = b->api->describe_device(device, sizeof device);
+    double tokens = (double)(b->config.batch * b->config.context);
+    double flops = flops_sequence(&b->config, b->config.context, attention) * (double)b->config.batch;
+    double mfu = peak > 0 ? flops / median / peak : NAN;
+    Floor floors[PART_COUNT], all = {0, 0, 0};
+    for (int part = 0; part < PART_COUNT; part++) {
+        floors[part] =
+            floor_part((Part)part, &b->config, attention, b->api->bench->element_bytes, &b->table.rates);
+        all = floor_sum(all, floors[part]);
+    }
+    const char *name = attention_name(attention);
+    bench_heading("%s: %.0f tokens a step, %.2f GB; medians of %lld behind %lld", name, tokens,
+                  (double)b->bytes / 1e9, (long long)b->options->repeats,
+                  (long long)b->options->bench_warmup);
+    BenchRow step = {"step", median, all, tokens};
+    json_t *more = json_pack("{s:s, s:o, s:f, s:I, s:I}", "attention", name, "mfu", json_number(mfu),
+                             "memory_gb", (double)b->bytes / 1e9, "repeats", (json_int_t)b->options->repeats,
+                             "warmup", (json_int_t)b->options->bench_warmup);
+    if (!b->options->no_parts) json_object_set_new(more, "timed_ms", json_real(timed->seconds * 1e3));
+    bench_print(&b->table, &step, more);
+    if (mfu > 0) fprintf(stderr, "MFU %.1f %%\n", 100 * mfu);
+    if (!b->options->no_parts) print_parts(b, name, timed, floors);
 }
 
 static json_t *step_json(const StepBench *b) {

@@ -104,6 +104,20 @@ static void test_attention(void **state) {
     json_decref(rows);
 }
 
+// The whole layer and the whole step alone: the rates, then a row of each.
+static void test_no_parts(void **state) {
+    (void)state;
+    json_t *rows = rows_of(LAYER "--no-parts");
+    assert_int_equal(json_array_size(rows), 2 + 4);
+    assert_true(number(rows, "lighthouse forward", NULL, "dense_over_this") > 0);
+    json_decref(rows);
+    rows = rows_of(STEP "--no-parts");
+    assert_int_equal(json_array_size(rows), 2 + 2);
+    assert_true(number(rows, "step", "lighthouse", "ms") > 0 && number(rows, "step", "dense", "ms") > 0);
+    assert_null(json_object_get(find_row(rows, "step", "dense"), "timed_ms"));
+    json_decref(rows);
+}
+
 static void test_attention_choices(void **state) {
     (void)state;
     json_t *rows = rows_of(LAYER "--attention dense");
@@ -252,11 +266,9 @@ static void test_refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_attention_choices),
-        cmocka_unit_test(test_step),
-        cmocka_unit_test(test_floors_of_step),
-        cmocka_unit_test(test_floors_of_layer),
+        cmocka_unit_test(test_attention),         cmocka_unit_test(test_no_parts),
+        cmocka_unit_test(test_attention_choices), cmocka_unit_test(test_step),
+        cmocka_unit_test(test_floors_of_step),    cmocka_unit_test(test_floors_of_layer),
         cmocka_unit_test(test_refusals),
     };
     program_find();
