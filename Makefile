@@ -34,7 +34,8 @@ OBJECTS := $(LIBRARY:%.c=$(BUILD)/%.o)
 DOUBLE := $(patsubst cpu/%.c,$(BUILD)/double/cpu/%.o,$(wildcard cpu/*.c)) $(patsubst %.c,$(BUILD)/%.o,$(wildcard core/*.c))
 TESTS := $(patsubst dev/test/%.c,$(BUILD)/%,$(wildcard dev/test/test_*.c))
 SHELL_TESTS := $(wildcard dev/test/test_*.sh)
-TEST_SUPPORT := $(patsubst %.c,$(BUILD)/%.o,$(wildcard dev/test/support/*.c))
+FAULT_SHIM := dev/test/support/fault_shim.c
+TEST_SUPPORT := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(FAULT_SHIM),$(wildcard dev/test/support/*.c)))
 DOUBLE_TESTS := $(BUILD)/test_gradients
 
 all: $(BUILD)/train_gpt_lighthouse
@@ -77,8 +78,13 @@ $(BUILD)/test_%: $(BUILD)/dev/test/test_%.o $(TEST_SUPPORT) $(OBJECTS)
 $(BUILD)/rank_worker: $(patsubst %.c,$(BUILD)/%.o,$(wildcard dev/test/ranks/*.c)) $(BUILD)/dev/test/support/numbers.o $(OBJECTS)
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
-tests: $(TESTS) $(BUILD)/rank_worker
-test: $(BUILD)/train_gpt_lighthouse $(TESTS) $(BUILD)/rank_worker
+# What test_faults puts before the C library of the program; never part of one.
+$(BUILD)/fault_shim.so: $(FAULT_SHIM)
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) -D_GNU_SOURCE -O2 -g $(WARNINGS) -fPIC -shared -o $@ $< -ldl
+
+tests: $(TESTS) $(BUILD)/rank_worker $(BUILD)/fault_shim.so
+test: $(BUILD)/train_gpt_lighthouse tests
 	@BUILD=$(BUILD) dev/test/run.sh $(TESTS) $(SHELL_TESTS)
 
 GPU_TESTS := $(addprefix $(BUILD)/,gpu_sdpa test_gpu_kernels test_lighthouse test_gpu_engine)
