@@ -18,6 +18,7 @@
 #include "core/log.h"
 #include "core/model_folder.h"
 #include "core/niah.h"
+#include "core/nonfinite.h"
 #include "core/open_engine.h"
 #include "core/options.h"
 #include "core/pack.h"
@@ -275,6 +276,18 @@ static bool log_epoch(Trainer *t, Error *error) {
                      error);
 }
 
+// The end of a run whose loss or gradient is not finite: says where, and when. `loss`: else the gradient.
+static bool stop_nonfinite(Trainer *t, bool loss, int64_t cursor, Error *error) {
+    if (error->status == STATUS_NONFINITE) {
+        (loss ? nonfinite_explain_loss : nonfinite_explain_gradient)(t->engine, &t->data, cursor, t->tokens,
+                                                                     t->attention, error);
+    }
+    return error_prefix(error,
+                        "step %lld, data cursor %lld: this update was not made; the checkpoints in %s are "
+                        "of before it",
+                        (long long)t->state.step + 1, (long long)cursor, t->run.folder);
+}
+
 // One update: gradients of the global batch in micro-steps, then AdamW.
 static bool train_step(Trainer *t, Error *error) {
     const Options *o = t->options;
@@ -292,14 +305,9 @@ static bool train_step(Trainer *t, Error *error) {
     AdamW adamw = {
         t->state.step + 1, schedule_lr(o, t->state.step), o->beta1, o->beta2, 1e-8, o->weight_decay, o->clip};
     bool finite = isfinite(nats) || error_set(error, STATUS_NONFINITE, "the loss is %f", nats);
-    finite = ranks_agree(t->ranks, finite, error);
-    if (!finite || !ranks_agree(t->ranks, engine_update(t->engine, &adamw, &grad_norm, error), error)) {
-        return error_prefix(
-            error,
-            "step %lld, data cursor %lld: this update was not made; the checkpoints in %s are "
-            "of before it",
-            (long long)t->state.step + 1, (long long)cursor, t->run.folder);
-    }
+    if (!ranks_agree(t->ranks, finite, error)) return stop_nonfinite(t, true, cursor, error);
+    if (!ranks_agree(t->ranks, engine_update(t->engine, &adamw, &grad_norm, error), error))
+        return stop_nonfinite(t, false, cursor, error);
     ranks_sum(t->ranks, &nats, 1);
     t->state.step++;
     t->state.tokens += targets;

@@ -77,6 +77,8 @@ typedef struct {
                    Error *error);
     bool (*predict)(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context, float *logits,
                     Error *error);
+    bool (*find_nonfinite)(Engine *engine, const int32_t *tokens, Attention attention, int *layer,
+                           Error *error);
     void (*read)(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count, float *out);
     void (*write)(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count, const float *in);
     void (*read_selection)(Engine *engine, int layer, int32_t *entries);
@@ -135,6 +137,14 @@ static inline bool engine_decode(Engine *engine, const int32_t *tokens, int64_t 
 static inline bool engine_predict(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context,
                                   float *logits, Error *error) {
     return engine->api->predict(engine, tokens, batch, context, logits, error);
+}
+
+// For the message about a loss that is not finite: the first whose output is not in a forward pass over a
+// micro-step, of this rank's slices of its sequences. layer: -1 the embedding, 0 ... n_layers-1 a block,
+// n_layers the head; n_layers+1 where all are finite. tokens: as of engine_forward_backward
+static inline bool engine_find_nonfinite(Engine *engine, const int32_t *tokens, Attention attention,
+                                         int *layer, Error *error) {
+    return engine->api->find_nonfinite(engine, tokens, attention, layer, error);
 }
 
 // Elements [start, start + count) of a parameter, its gradient or a moment. With several ranks, those read,

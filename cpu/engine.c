@@ -168,13 +168,28 @@ static void layer_forward(CpuEngine *e, const BlockPass *pass, int layer) {
     block_forward(block_input(e, layer + 1), block_input(e, layer), &weights, &acts, &e->scratch, &own);
 }
 
+// Notes the output of layer `layer` where it is the first that is not finite.
+static void look_at_output(const CpuEngine *e, const BlockPass *pass, int layer, int *nonfinite) {
+    const real *x = block_input(e, layer + 1);
+    int64_t count = pass->B * pass->N * e->base.config.model.dim;
+    for (int64_t i = 0; i < count && layer < *nonfinite; i++) {
+        if (!isfinite(x[i])) *nonfinite = layer;
+    }
+}
+
 // Embedding, all layers, final norm.   token of row (b, n): tokens[b * stride + n]
-static void forward(CpuEngine *e, const BlockPass *pass, const int32_t *tokens, int64_t stride) {
+// nonfinite: NULL, or lowered to the first layer whose output is not finite
+static void forward(CpuEngine *e, const BlockPass *pass, const int32_t *tokens, int64_t stride,
+                    int *nonfinite) {
     const ModelConfig *m = &e->base.config.model;
     part_begin(&e->clock, PART_EMBEDDING);
     embedding_forward(block_input(e, 0), tokens, stride, tensor(e, e->optimizer.weights, PARAM_EMBEDDING, -1),
                       pass->B, pass->N, m->dim);
-    for (int layer = 0; layer < m->n_layers; layer++) layer_forward(e, pass, layer);
+    if (nonfinite) look_at_output(e, pass, -1, nonfinite);
+    for (int layer = 0; layer < m->n_layers; layer++) {
+        layer_forward(e, pass, layer);
+        if (nonfinite) look_at_output(e, pass, layer, nonfinite);
+    }
     part_begin(&e->clock, PART_ELEMENTWISE);
     rmsnorm_forward(e->final_normed, e->final_rstd, block_input(e, m->n_layers),
                     tensor(e, e->optimizer.weights, PARAM_FINAL_NORM, -1), pass->B * pass->N, m->dim,
@@ -266,7 +281,7 @@ static bool cpu_forward_backward(Engine *engine, const int32_t *tokens, Attentio
     if (!make_pass(e, &pass, &shape, engine->config.batch, engine->config.context, attention, error))
         return false;
     const int32_t *own = tokens + pass.position;
-    forward(e, &pass, own, stride);
+    forward(e, &pass, own, stride, NULL);
     *nats = loss(e, e->scratch.dnormed, &pass, own, stride, 1.0 / (double)total_targets);
     backward(e, &pass, own, stride, ++e->calls == engine->config.micro_steps);
     part_end(&e->clock);
@@ -281,7 +296,7 @@ static bool cpu_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, i
     assert(batch <= engine->config.batch && context <= engine->config.context);
     if (!make_pass(e, &pass, &shape, batch, context, attention, error)) return false;
     const int32_t *own = tokens + pass.position;
-    forward(e, &pass, own, context + 1);
+    forward(e, &pass, own, context + 1, NULL);
     *nats = loss(e, NULL, &pass, own, context + 1, 0);
     return true;
 }
@@ -302,7 +317,7 @@ static bool cpu_decode(Engine *engine, const int32_t *tokens, int64_t count, int
         pass.position = position + done;
         pass.cache_k = e->cache_k;
         pass.cache_v = e->cache_v;
-        forward(e, &pass, tokens + done, 0);
+        forward(e, &pass, tokens + done, 0, NULL);
     }
     logits_of_row(e, pass.N - 1, logits);
     return true;
@@ -315,10 +330,26 @@ static bool cpu_predict(Engine *engine, const int32_t *tokens, int64_t batch, in
     assert(batch * context <= engine->config.batch * engine->config.context &&
            context <= engine->config.context);
     if (!make_pass(e, &pass, NULL, batch, context, ATTENTION_DENSE, error)) return false;
-    forward(e, &pass, tokens, context);
+    forward(e, &pass, tokens, context, NULL);
     for (int64_t b = 0; b < batch; b++) {
         logits_of_row(e, (b + 1) * context - 1, logits + b * engine->config.model.vocab_size);
     }
+    return true;
+}
+
+static bool cpu_find_nonfinite(Engine *engine, const int32_t *tokens, Attention attention, int *layer,
+                               Error *error) {
+    CpuEngine *e = (CpuEngine *)engine;
+    int64_t stride = engine->config.context + 1;
+    int head = (int)engine->config.model.n_layers;
+    BlockPass pass;
+    LighthouseShape shape;
+    if (!make_pass(e, &pass, &shape, engine->config.batch, engine->config.context, attention, error))
+        return false;
+    const int32_t *own = tokens + pass.position;
+    *layer = head + 1;
+    forward(e, &pass, own, stride, layer);
+    if (!isfinite(loss(e, NULL, &pass, own, stride, 0)) && *layer > head) *layer = head;
     return true;
 }
 
@@ -389,6 +420,7 @@ const EngineApi *engine_cpu(void) {
                                   cpu_update,
                                   cpu_decode,
                                   cpu_predict,
+                                  cpu_find_nonfinite,
                                   cpu_read,
                                   cpu_write,
                                   cpu_read_selection,

@@ -245,17 +245,37 @@ static bool upload_tokens(CudaEngine *e, const int32_t *tokens, int64_t count, E
     return true;
 }
 
+// A bf16 is not finite where all bits of its exponent are set.
+static __global__ void find_nonfinite_kernel(int *first, const uint16_t *x, int64_t count, int layer) {
+    bool found = false;
+    const int64_t stride = (int64_t)gridDim.x * blockDim.x;
+    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < count; i += stride) {
+        found = found || (x[i] & 0x7f80) == 0x7f80;
+    }
+    if (found) atomicMin(first, layer);
+}
+
+// Notes the output of layer `layer` where it is the first that is not finite.   nonfinite: in device memory
+static void look_at_output(const CudaEngine *e, const BlockPass *pass, int layer, int *nonfinite) {
+    find_nonfinite_kernel<<<1024, 256, 0, e->context.stream>>>(
+        nonfinite, (const uint16_t *)block_input(e, layer + 1), pass->B * pass->N * pass->model->dim, layer);
+    CUDA_CHECK(cudaGetLastError());
+}
+
 // Embedding, all layers, final norm; its output is left in scratch.normed.   token of row (b, n): the
-// uploaded tokens[b * stride + n]
-static bool forward(CudaEngine *e, const BlockPass *pass, int64_t stride, Error *error) {
+// uploaded tokens[b * stride + n]   nonfinite: NULL, or, in device memory, lowered to the first layer whose
+// output is not finite
+static bool forward(CudaEngine *e, const BlockPass *pass, int64_t stride, int *nonfinite, Error *error) {
     const ModelConfig *m = &e->base.config.model;
     nvtxRangePushA("forward");
     cuda_part_begin(&e->clock, PART_EMBEDDING);
     embedding_forward(block_input(e, 0), e->tokens, stride, e->copies + offset_of(e, PARAM_EMBEDDING, -1),
                       pass->B, pass->N, m->dim, e->context.stream);
+    if (nonfinite) look_at_output(e, pass, -1, nonfinite);
     bool ok = true;
     for (int layer = 0; ok && layer < m->n_layers; layer++) {
         ok = layer_forward(e, block_input(e, layer + 1), pass, layer, error);
+        if (ok && nonfinite) look_at_output(e, pass, layer, nonfinite);
     }
     cuda_part_begin(&e->clock, PART_ELEMENTWISE);
     rmsnorm_forward(e->scratch.normed, block_input(e, m->n_layers),
@@ -373,7 +393,7 @@ static bool cuda_forward_backward(Engine *engine, const int32_t *tokens, Attenti
     TRY(make_pass(e, &pass, &shape, B, N, attention, error));
     pass.keep = true;
     TRY(upload_tokens(e, tokens, B * (N + 1), error));
-    TRY(forward(e, &pass, N + 1, error));
+    TRY(forward(e, &pass, N + 1, NULL, error));
     embedding_order(&e->host.order, e->host.starts, e->host.tokens, N + 1, B, N,
                     engine->config.model.vocab_size);
     TRY(head(e, &pass, 1.0 / (double)total_targets, error));
@@ -390,7 +410,7 @@ static bool cuda_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, 
            batch <= engine->config.batch && context <= engine->config.context);
     TRY(make_pass(e, &pass, &shape, batch, context, attention, error));
     TRY(upload_tokens(e, tokens, batch * (context + 1), error));
-    TRY(forward(e, &pass, context + 1, error));
+    TRY(forward(e, &pass, context + 1, NULL, error));
     TRY(head(e, &pass, 0, error));
     return fetch_nats(e, nats, error);
 }
@@ -423,7 +443,7 @@ static bool cuda_decode(Engine *engine, const int32_t *tokens, int64_t count, in
         pass.cache_k = e->cache_k;
         pass.cache_v = e->cache_v;
         TRY(upload_tokens(e, tokens + done, pass.N, error));
-        TRY(forward(e, &pass, 0, error));
+        TRY(forward(e, &pass, 0, NULL, error));
     }
     TRY(fetch_logits(e, pass.N - 1, logits, error));
     cuda_part_end(&e->clock);
@@ -439,13 +459,39 @@ static bool cuda_predict(Engine *engine, const int32_t *tokens, int64_t batch, i
            context <= engine->config.context);
     TRY(make_pass(e, &pass, NULL, batch, context, ATTENTION_DENSE, error));
     TRY(upload_tokens(e, tokens, batch * context, error));
-    TRY(forward(e, &pass, context, error));
+    TRY(forward(e, &pass, context, NULL, error));
     for (int64_t b = 0; b < batch; b++) {
         TRY(fetch_logits(e, (b + 1) * context - 1, logits + b * engine->config.model.vocab_size, error));
     }
     cuda_part_end(&e->clock);
     CUDA_TRY(cudaStreamSynchronize(e->context.stream), error);
     return true;
+}
+
+// `first`: in device memory; holds n_layers + 1.
+static bool pass_nonfinite(CudaEngine *e, const int32_t *tokens, Attention attention, int *first,
+                           double *nats, Error *error) {
+    int64_t B = e->base.config.batch, N = e->base.config.context;
+    BlockPass pass;
+    LighthouseShape shape;
+    TRY(make_pass(e, &pass, &shape, B, N, attention, error));
+    TRY(upload_tokens(e, tokens, B * (N + 1), error));
+    TRY(forward(e, &pass, N + 1, first, error));
+    TRY(head(e, &pass, 0, error));
+    return fetch_nats(e, nats, error);
+}
+
+static bool cuda_find_nonfinite(Engine *engine, const int32_t *tokens, Attention attention, int *layer,
+                                Error *error) {
+    int head = (int)engine->config.model.n_layers, all = head + 1, *first;
+    double nats;
+    CUDA_TRY(cudaMalloc(&first, sizeof *first), error);
+    CUDA_CHECK(cudaMemcpy(first, &all, sizeof all, cudaMemcpyHostToDevice));
+    bool ok = pass_nonfinite((CudaEngine *)engine, tokens, attention, first, &nats, error);
+    if (ok) CUDA_CHECK(cudaMemcpy(layer, first, sizeof *first, cudaMemcpyDeviceToHost));
+    if (ok && *layer > head && !isfinite(nats)) *layer = head;
+    CUDA_CHECK(cudaFree(first));
+    return ok;
 }
 
 static bool cuda_update(Engine *engine, const AdamW *adamw, double *grad_norm, Error *error) {
@@ -536,6 +582,7 @@ const EngineApi *engine_cuda(void) {
                                   cuda_update,
                                   cuda_decode,
                                   cuda_predict,
+                                  cuda_find_nonfinite,
                                   cuda_read,
                                   cuda_write,
                                   cuda_read_selection,

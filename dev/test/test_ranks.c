@@ -132,6 +132,27 @@ static void test_runs_are_alike_on_any_ranks(void **state) {
     json_decref(log);
 }
 
+// A loss and a gradient that are not finite end the run on all ranks, with the same layer named by all.
+static void test_not_finite(void **state) {
+    (void)state;
+    static const char *const ways[] = {"", "--cp 2"};
+    const char *first = "first/step_00000001";
+    tiny_files();
+    free(program_output(TRAIN "--out first --steps 1"));
+    tiny_scale(first, "nan", "model.layers.1.self_attn.q_proj.weight", NAN);
+    tiny_scale(first, "huge", "model.layers.1.mlp.up_proj.weight", 1e37f);
+    tiny_scale("huge", "huge", "model.layers.1.mlp.down_proj.weight", 1e-36f);
+    tiny_scale("huge", "huge", "lm_head.weight", 1e6f);
+    program_ranks(2, false);
+    for (int i = 0; i < 2; i++) {
+        expect_end(program_run(TRAIN "--init nan --out run_%d --steps 2 %s", i, ways[i]), 5,
+                   "the first output that is not finite is that of layer 1");
+        expect_end(program_run(TRAIN "--init huge --out run_%d --resume auto --steps 2 %s", i, ways[i]), 5,
+                   "the first gradient that is not is that of layer 1");
+    }
+    program_ranks(1, false);
+}
+
 static void test_resume_on_other_ranks(void **state) {
     (void)state;
     tiny_files();
@@ -288,6 +309,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_eval, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_refusals, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_plan, enter, temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_not_finite, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_preemption, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_killed_and_stopped, enter, temporary_folder_leave),
     };

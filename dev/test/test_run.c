@@ -482,19 +482,37 @@ static void test_diverging(void **state) {
     free(program_output("info %s --verify", checkpoint));
 }
 
-// Weights that are no numbers: the first update is not made, and nothing is saved.
+// Weights that are no numbers: the first update is not made, nothing is saved, and the message names the
+// layer.
 static void test_not_a_number(void **state) {
     (void)state;
+    static const struct {
+        const char *tensor, *place;
+    } cases[] = {{"model.embed_tokens.weight", "is that of the embedding, in micro-step 1 of 2"},
+                 {"model.layers.0.mlp.down_proj.weight", "is that of layer 0 (of 0 to 1), in micro-step 1"},
+                 {"model.layers.1.self_attn.q_proj.weight", "is that of layer 1 (of 0 to 1)"},
+                 {"model.norm.weight", "is that of the head, behind the last layer, in micro-step 1 of 2"},
+                 {"lm_head.weight", "is that of the head"}};
     DONE(TINY_TRAIN "--out first --steps 1");
-    file_copy("first/step_00000001/config.json", "broken/config.json");
-    file_copy("first/step_00000001/model.safetensors", "broken/model.safetensors");
-    size_t size;
-    char *bytes = scratch_read("broken", "model.safetensors", &size);
-    const uint32_t nan_bits = 0x7fc00000;
-    memcpy(bytes + size - sizeof nan_bits, &nan_bits, sizeof nan_bits);
-    scratch_write("broken", "model.safetensors", bytes, (int64_t)size);
-    free(bytes);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tiny_scale("first/step_00000001", "broken", cases[i].tensor, NAN);
+        program_expect(5, cases[i].place, TINY_TRAIN "--init broken --out run_%d --steps 2", (int)i);
+    }
     program_expect(5, "step 1, data cursor 0", TINY_TRAIN "--init broken --out run --steps 2");
+    assert_false(folder_exists("run/step_00000001"));
+}
+
+// A forward that is finite, and a backward that is not.
+static void test_gradient_overflow(void **state) {
+    (void)state;
+    DONE(TINY_TRAIN "--out first --steps 1");
+    tiny_scale("first/step_00000001", "broken", "model.layers.1.mlp.up_proj.weight", 1e37f);
+    tiny_scale("broken", "broken", "model.layers.1.mlp.down_proj.weight", 1e-36f);
+    tiny_scale("broken", "broken", "lm_head.weight", 1e6f);
+    program_expect(5,
+                   "the loss is finite, and on the way back from it the first gradient that is not is that "
+                   "of layer 1 (of 0 to 1)",
+                   TINY_TRAIN "--init broken --out run --steps 2");
     assert_false(folder_exists("run/step_00000001"));
 }
 
@@ -524,6 +542,7 @@ int main(void) {
         RUN_TEST(test_init),
         RUN_TEST(test_diverging),
         RUN_TEST(test_not_a_number),
+        RUN_TEST(test_gradient_overflow),
     };
     return cmocka_run_group_tests_name("run", tests, NULL, NULL) ? 1 : 0;
 }

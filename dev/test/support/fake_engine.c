@@ -36,7 +36,7 @@ static void fake_destroy(Engine *engine) {
 }
 
 static const EngineApi fake_api = {
-    "fake", NULL, NULL, NULL,      NULL,       NULL, fake_destroy, NULL, NULL,
+    "fake", NULL, NULL, NULL,      NULL,       NULL, fake_destroy, NULL, NULL, NULL,
     NULL,   NULL, NULL, fake_read, fake_write, NULL, NULL,         NULL, NULL,
 };
 

@@ -161,3 +161,30 @@ bool tiny_wait(const char *run, int64_t step) {
     }
     return false;
 }
+
+// ---- Broken models
+
+void tiny_scale(const char *model, const char *scaled, const char *tensor, float factor) {
+    size_t size;
+    uint64_t header_size;
+    json_int_t begin, end;
+    char config[512], scaled_config[512];
+    char *bytes = scratch_read(model, "model.safetensors", &size);
+    memcpy(&header_size, bytes, sizeof header_size);
+    char *start = bytes + sizeof header_size + header_size;
+    json_t *header = json_loadb(bytes + sizeof header_size, header_size, 0, NULL);
+    assert_int_equal(json_unpack(json_object_get(header, tensor), "{s:[I, I]}", "data_offsets", &begin, &end),
+                     0);
+    for (char *at = start + begin; at < start + end; at += sizeof(float)) {
+        float weight;
+        memcpy(&weight, at, sizeof weight);
+        weight *= factor;
+        memcpy(at, &weight, sizeof weight);
+    }
+    scratch_write(scaled, "model.safetensors", bytes, (int64_t)size);
+    snprintf(config, sizeof config, "%s/config.json", model);
+    snprintf(scaled_config, sizeof scaled_config, "%s/config.json", scaled);
+    file_copy(config, scaled_config);
+    json_decref(header);
+    free(bytes);
+}

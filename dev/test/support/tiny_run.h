@@ -37,6 +37,9 @@ json_t *tiny_event(const json_t *log, const char *event, int n);
 // Waits until a run that goes on in another process has logged a step; false when it takes too long.
 bool tiny_wait(const char *run, int64_t step);
 
+// Makes the model folder `scaled` from another (or of itself), every weight of one tensor times `factor`.
+void tiny_scale(const char *model, const char *scaled, const char *tensor, float factor);
+
 // Copies a file, making folders on the way.
 void file_copy(const char *from, const char *to);
 // Whether two files hold the same bytes.
