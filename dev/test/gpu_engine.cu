@@ -313,6 +313,33 @@ static void check_update(GpuChecks *checks, Engine *gpu, Engine *cpu, const char
               "... gradients go");
 }
 
+// One weight that is no number spoils a place of the model from its output on; both engines name it.
+static void check_nonfinite(GpuChecks *checks, Engine *gpu, Engine *cpu, const int32_t *tokens,
+                            const char *name) {
+    const struct {
+        ParamRole role;
+        int layer, place;
+    } cases[] = {
+        {PARAM_EMBEDDING, -1, -1}, {PARAM_DOWN, 1, 1}, {PARAM_HEAD, -1, (int)gpu->config.model.n_layers}};
+    Engine *engines[] = {gpu, cpu};
+    int wrong = 0;
+    for (Engine *engine : engines) {
+        for (auto &c : cases) {
+            Error error;
+            int place = 0, before = 0, param = param_find(&engine->table, c.role, c.layer);
+            int64_t at = c.role == PARAM_EMBEDDING ? tokens[0] * engine->config.model.dim : 0;
+            float kept, nan = NAN;
+            must(engine_find_nonfinite(engine, tokens, ATTENTION_LIGHTHOUSE, &before, &error), &error);
+            engine_read(engine, TENSOR_WEIGHT, param, at, 1, &kept);
+            engine_write(engine, TENSOR_WEIGHT, param, at, 1, &nan);
+            must(engine_find_nonfinite(engine, tokens, ATTENTION_LIGHTHOUSE, &place, &error), &error);
+            engine_write(engine, TENSOR_WEIGHT, param, at, 1, &kept);
+            wrong += before != engine->config.model.n_layers + 1 || place != c.place;
+        }
+    }
+    gpu_check(checks, wrong, 0, "%s: the first output that is not finite is found", name);
+}
+
 static void check_refusals(GpuChecks *checks, Engine *gpu, const EngineConfig *config, const char *name) {
     Error error;
     double nats;
@@ -362,6 +389,7 @@ static void check_model(GpuChecks *checks, const EngineConfig *config, const cha
     check_evaluate(checks, gpu, cpu, tokens.data(), name);
     check_decode(checks, gpu, cpu, tokens.data(), name);
     check_predict(checks, gpu, cpu, tokens.data(), name);
+    check_nonfinite(checks, gpu, cpu, tokens.data(), name);
     check_update(checks, gpu, cpu, name);
     check_refusals(checks, gpu, config, name);
     engine_destroy(cpu);
