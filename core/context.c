@@ -51,6 +51,17 @@ bool context_hierarchy(const LighthouseConfig *config, int64_t n, int64_t contex
     return hierarchy_create(&slice, n / context_size, hierarchy, error);
 }
 
+bool context_lighthouse(const EngineConfig *config, int64_t B, int64_t N, int64_t context_size,
+                        LighthouseShape *shape, Error *error) {
+    const ModelConfig *m = &config->model;
+    shape->config = config->lighthouse;
+    shape->B = B;
+    shape->H = m->n_heads;
+    shape->D = m->head_dim;
+    shape->share = m->n_heads / m->n_kv_heads;
+    return context_hierarchy(&config->lighthouse, N, context_size, &shape->hierarchy, error);
+}
+
 bool context_check(const EngineConfig *config, int64_t context_size, Error *error) {
     if (context_size == 1) return true;
     if (!heads_or_refuse(config->model.n_heads, "--heads", context_size, error) ||

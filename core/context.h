@@ -21,6 +21,11 @@ bool context_check(const EngineConfig *config, int64_t context_size, Error *erro
 bool context_hierarchy(const LighthouseConfig *config, int64_t n, int64_t context_size, Hierarchy *hierarchy,
                        Error *error);
 
+// The Lighthouse layer of this configuration on B sequences of N tokens, each in `context_size` slices.
+// Errors as of context_hierarchy.
+bool context_lighthouse(const EngineConfig *config, int64_t B, int64_t N, int64_t context_size,
+                        LighthouseShape *shape, Error *error);
+
 // Tokens of a sequence that lie on this rank.
 static inline int64_t context_tokens(const EngineConfig *config) {
     return config->context / ranks_context(config->ranks);

@@ -242,9 +242,7 @@ static bool make_pass(CpuEngine *e, BlockPass *pass, LighthouseShape *shape, int
     assert(N % e->split.size == 0);
     if (attention == ATTENTION_LIGHTHOUSE) {
         assert(e->base.config.use_lighthouse);
-        *shape = e->lighthouse;
-        shape->B = B;
-        if (!context_hierarchy(&shape->config, N, e->split.size, &shape->hierarchy, error)) return false;
+        if (!context_lighthouse(&e->base.config, B, N, e->split.size, shape, error)) return false;
         pass->lighthouse = shape;
     }
     return true;

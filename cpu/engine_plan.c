@@ -88,15 +88,9 @@ bool cpu_plan_engine(CpuEngine *e, MemoryPlan *plan, Error *error) {
     e->kept_inputs = config->training ? m->n_layers + 1 : 2;
     e->split.size = ranks_context(config->ranks);
     if (!context_check(config, e->split.size, error)) return false;
-    if (config->use_lighthouse) {
-        LighthouseShape *shape = &e->lighthouse;
-        if (!context_hierarchy(&config->lighthouse, config->context, e->split.size, &shape->hierarchy, error))
-            return false;
-        shape->config = config->lighthouse;
-        shape->B = config->batch;
-        shape->H = m->n_heads;
-        shape->D = m->head_dim;
-        shape->share = m->n_heads / m->n_kv_heads;
+    if (config->use_lighthouse &&
+        !context_lighthouse(config, config->batch, config->context, e->split.size, &e->lighthouse, error)) {
+        return false;
     }
     int64_t trained = config->training ? table->trained_size : 0, share = trained / table->ranks;
     int64_t cache = m->n_layers * config->cache * m->n_kv_heads * m->head_dim;

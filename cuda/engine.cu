@@ -363,9 +363,7 @@ static bool make_pass(CudaEngine *e, BlockPass *pass, LighthouseShape *shape, in
     pass->N = N;
     if (attention == ATTENTION_LIGHTHOUSE) {
         assert(e->base.config.use_lighthouse);
-        *shape = e->lighthouse;
-        shape->B = B;
-        TRY(hierarchy_create(&shape->config, N, &shape->hierarchy, error));
+        TRY(context_lighthouse(&e->base.config, B, N, 1, shape, error));
         pass->lighthouse = shape;
     }
     return true;

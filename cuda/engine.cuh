@@ -2,6 +2,7 @@
 #ifndef CUDA_ENGINE_CUH
 #define CUDA_ENGINE_CUH
 
+#include "core/context.h"
 #include "cuda/adamw.cuh"
 #include "cuda/block.cuh"
 #include "cuda/embedding.cuh"

@@ -142,14 +142,9 @@ bool cuda_plan_engine(CudaEngine *e, MemoryPlan *plan, Error *error) {
     e->kept_layers = config->training && !config->recompute ? m->n_layers : 1;
     e->kept_inputs = config->training ? m->n_layers + 1 : 2;
     e->attention_slots = attention_slots(e);
-    if (config->use_lighthouse) {
-        LighthouseShape *shape = &e->lighthouse;
-        if (!hierarchy_create(&config->lighthouse, config->context, &shape->hierarchy, error)) return false;
-        shape->config = config->lighthouse;
-        shape->B = config->batch;
-        shape->H = m->n_heads;
-        shape->D = m->head_dim;
-        shape->share = m->n_heads / m->n_kv_heads;
+    if (config->use_lighthouse &&
+        !context_lighthouse(config, config->batch, config->context, 1, &e->lighthouse, error)) {
+        return false;
     }
     plan_parameters(e, plan);
     plan_activations(e, plan);
