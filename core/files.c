@@ -72,8 +72,12 @@ bool folders_make(const char *path, Error *error) {
         if (mkdir(part, 0777) != 0) {
             int why = errno; // stat has another reason to fail
             ok = folder_exists(part);
-            errno = why;
-            if (!ok) error_set_errno(error, STATUS_DATA, "cannot make the folder %s", part);
+            if (!ok && file_exists(part)) {
+                error_set(error, STATUS_DATA, "cannot make the folder %s: a file is in its place", part);
+            } else if (!ok) {
+                errno = why;
+                error_set_errno(error, STATUS_DATA, "cannot make the folder %s", part);
+            }
         }
         *at = separator;
         if (separator == 0) break;

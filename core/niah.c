@@ -2,6 +2,7 @@
 #include "niah.h"
 
 #include "clock.h"
+#include "files.h"
 #include "model_folder.h"
 #include "niah_report.h"
 #include "open_engine.h"
@@ -223,7 +224,9 @@ bool niah_measure(const EngineApi *api, const Options *options, Error *error) {
     memset(&grid, 0, sizeof grid);
     char *folder = model_find(options, error);
     grid.model = folder;
-    bool ok = folder && measure_folder(api, options, folder, &grid, error);
+    // Hours may lie between this and the writing.
+    bool ok = folder && (!options->out || folders_make(options->out, error));
+    ok = ok && measure_folder(api, options, folder, &grid, error);
     if (ok) {
         json_t *summary = niah_summary(&grid);
         json_dumpf(summary, stdout, JSON_REAL_PRECISION(6));

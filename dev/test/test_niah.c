@@ -333,7 +333,13 @@ static void test_refusals(void **state) {
     program_expect(0, "the model was trained on 40",
                    "niah --model short --lengths 64 --depths 0,100 --trials 1");
     scratch_write(".", "file", "x", -1);
-    program_expect(3, "file", "niah --model run --lengths 100 --depths 50 --trials 1 --out file/m");
+    Outcome outcome = program_run("niah --model run --lengths 100 --depths 50 --trials 1 --out file");
+    assert_int_equal(outcome.status, 3);
+    assert_non_null(strstr(outcome.err, "cannot make the folder file: a file is in its place"));
+    assert_null(strstr(outcome.err, "trials")); // refused before the work
+    outcome_free(&outcome);
+    program_expect(3, "cannot make the folder file",
+                   "niah --model run --lengths 100 --depths 50 --trials 1 --out file/m");
 }
 
 // The help states what is asked, in the very words.
