@@ -471,11 +471,26 @@ static bool command_generate(Options *options, Error *error) {
 
 // ---- pack and info
 
-static bool command_pack(Options *options, Error *error) {
-    if (options->n_inputs == 0) {
+// Nothing is given that would have no effect.
+static bool check_pack(const Options *o, Error *error) {
+    if (o->n_inputs == 0) {
         return error_set(error, STATUS_USAGE, "pack needs files or folders of text; see pack --help");
     }
-    if (!options->out) return error_set(error, STATUS_USAGE, "--out is missing: the folder for the shards");
+    if (!o->out) return error_set(error, STATUS_USAGE, "--out is missing: the folder for the shards");
+    bool bounds = o->source[OPTION_passkey_min] == SOURCE_COMMAND_LINE ||
+                  o->source[OPTION_passkey_max] == SOURCE_COMMAND_LINE;
+    if (bounds && o->passkey_fraction == 0) {
+        return error_set(error, STATUS_USAGE,
+                         "--passkey-min and --passkey-max need --passkey-fraction, the share of passkeys");
+    }
+    if (o->tokens > 0 && o->source[OPTION_max_bad] == SOURCE_COMMAND_LINE) {
+        return error_set(error, STATUS_USAGE, "--max-bad is for lines of text, and --tokens has none");
+    }
+    return true;
+}
+
+static bool command_pack(Options *options, Error *error) {
+    if (!check_pack(options, error)) return false;
     static const int id_bytes[] = {0, 2, 4}; // by --tokens
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     PackConfig config = {(const char **)options->inputs,
@@ -503,8 +518,9 @@ static bool command_pack(Options *options, Error *error) {
            (long long)report.val.shards, options->out, (long long)report.val.documents,
            (long long)report.val.tokens);
     if (report.passkeys.documents > 0) {
-        printf("of the training documents %lld are passkeys, %lld tokens\n",
-               (long long)report.passkeys.documents, (long long)report.passkeys.tokens);
+        printf("of the training documents %lld are passkeys, %lld tokens, a share of %.3g\n",
+               (long long)report.passkeys.documents, (long long)report.passkeys.tokens,
+               (double)report.passkeys.tokens / (double)report.train.tokens);
     }
     return true;
 }
@@ -517,6 +533,8 @@ static bool command_bench(Options *options, Error *error) {
 static bool command_info(Options *options, Error *error) {
     const EngineApi *api = choose_engine(DEVICE_AUTO, false, NULL, error);
     if (options->n_inputs == 0) {
+        if (options->verify)
+            return error_set(error, STATUS_USAGE, "--verify needs a path: info PATH --verify");
         info_build(stdout, api);
         return true;
     }

@@ -18,8 +18,8 @@ bool bench_run(Options *options, const EngineApi *api, Error *error) {
     const char *kind = options->n_inputs > 0 ? options->inputs[0] : "";
     bool step = strcmp(kind, "step") == 0;
     if (!step && strcmp(kind, "attention") != 0) {
-        return error_set(error, STATUS_USAGE, "bench %s: say what to time, bench attention or bench step",
-                         kind);
+        return error_set(error, STATUS_USAGE, "bench%s%s: say what to time, bench attention or bench step",
+                         kind[0] ? " " : "", kind);
     }
     if (!options_apply_preset(options, error)) return false;
     ModelConfig model = options_model(options);

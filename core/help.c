@@ -92,7 +92,7 @@ const CommandRow COMMANDS[COMMAND_COUNT] = {
      "under dense attention; chance is 10 %. Prints one JSON object: the mean retrieval rate with its 95 %\n"
      "interval (Wilson's score), the rates by length, by depth and of each cell. --out also gets every "
      "trial\n"
-     "and a heat map.\n"
+     "(trials.jsonl), the same object (summary.json) and a heat map (heatmap.svg), in place of older ones.\n"
      "\n"
      "  train_gpt_lighthouse niah --model run --out niah\n"},
     {COMMAND_EXPORT, "export", "", 0, "copy a checkpoint's model without optimizer, in float32 or bf16",
@@ -151,7 +151,7 @@ void help_program(FILE *out) {
         "\n  COMMAND --help   its options, with defaults and an example\n"
         "  --version        the version\n\n"
         "Exit status: 0 done, 2 usage, 3 bad data or checkpoint, 4 not enough memory, 5 loss not finite,\n"
-        "75 preempted after saving.\n");
+        "6 a rank of the job is gone or hangs, 75 preempted after saving.\n");
 }
 
 static void help_option(FILE *out, const OptionRow *row) {

@@ -36,17 +36,18 @@ static bool info_shard(FILE *out, const char *path, bool verify, Error *error) {
             (long long)shard.header.n_tokens, shard.header.token_bytes,
             shard.header.content == SHARD_IDS ? ", ready ids" : "", (long long)shard.header.n_documents);
     bool ok = !verify || shard_verify(&shard, INT64_MAX, error);
-    fprintf(out, "%s\n", !verify ? "" : ok ? ": hash right" : ": DAMAGED");
+    fprintf(out, "%s\n", verify && ok ? ": hash right" : "");
     shard_close(&shard);
     return ok;
 }
 
-// Every shard of a folder; the first error is kept, the others are printed.
+// Every shard of a folder; the first error is kept.
 static bool info_shards(FILE *out, const PathList *shards, bool verify, Error *error) {
     bool ok = true;
     Error own;
     for (int64_t i = 0; i < shards->count; i++) {
         if (info_shard(out, shards->paths[i], verify, &own)) continue;
+        fprintf(out, "%s: DAMAGED: %s\n", shards->paths[i], own.message);
         if (ok) *error = own;
         ok = false;
     }
@@ -114,7 +115,11 @@ static bool has_file(const char *folder, const char *name) {
 bool info_path(FILE *out, const char *path, bool verify, Error *error) {
     if (!folder_exists(path)) return info_shard(out, path, verify, error);
     if (has_file(path, "trainer/state.json")) return info_checkpoint(out, path, verify, error);
-    if (has_file(path, "config.json")) return info_model(out, path, error);
+    if (has_file(path, "config.json")) {
+        if (!info_model(out, path, error)) return false;
+        if (verify) fprintf(out, "  no hashes to verify: only checkpoints and shards have them\n");
+        return true;
+    }
     PathList list;
     bool run = has_file(path, "run.json"), ok;
     if (!folder_match(path, run ? "step_*" : "*.bin", &list, error)) return false;

@@ -88,10 +88,16 @@ bool ranks_split(Ranks *ranks, int64_t context_size, Error *error) {
         while (below > 1 && ranks->size % below != 0) below--;
         int64_t above = context_size < ranks->size ? context_size : ranks->size;
         while (above < ranks->size && ranks->size % above != 0) above++;
-        return error_set(
-            error, STATUS_USAGE,
-            "--cp %lld does not divide the %d ranks of this job; nearest: --cp %lld or --cp %lld",
-            (long long)context_size, ranks->size, (long long)below, (long long)above);
+        if (ranks->size == 1) {
+            return error_set(error, STATUS_USAGE,
+                             "--cp %lld: this job is one rank; start %lld or a multiple with mpirun -np %lld",
+                             (long long)context_size, (long long)context_size, (long long)context_size);
+        }
+        char or_above[32] = "";
+        if (above != below) snprintf(or_above, sizeof or_above, " or --cp %lld", (long long)above);
+        return error_set(error, STATUS_USAGE,
+                         "--cp %lld does not divide the %d ranks of this job; nearest: --cp %lld%s",
+                         (long long)context_size, ranks->size, (long long)below, or_above);
     }
     ranks->context_size = (int)context_size;
     ranks->context_rank = ranks->rank % ranks->context_size;

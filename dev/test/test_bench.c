@@ -251,7 +251,7 @@ static void test_floors_of_layer(void **state) {
 
 static void test_refusals(void **state) {
     (void)state;
-    program_expect(2, "bench : say what to time, bench attention or bench step", "bench");
+    program_expect(2, "error: bench: say what to time, bench attention or bench step", "bench");
     program_expect(2, "bench layer: say what to time", "bench layer");
     program_expect(2, "no model is given", "bench step --device cpu");
     program_expect(2, "--preset big: there are", "bench step --preset big --device cpu");

@@ -55,6 +55,7 @@ static void test_words(void **state) {
         {"train --data x --out", "--out needs a value"},
         {"train run", "'run' is one word too many for train"},
         {"info run run", "'run' is one word too many for info"},
+        {"pack ids --tokens uint16 --vocab 320 --out x --max-bad 0.1", "--max-bad is for lines of text"},
         {"train --lr 1 --steps 3 --lr 1", "--lr is given twice"},
         {"train --deterministic --deterministic", "--deterministic is given twice"},
         {"pack", "pack needs files or folders of text"},
@@ -261,6 +262,7 @@ static void test_help(void **state) {
     }
     char *text = program_output("--help");
     for (int c = 0; c < COMMAND_COUNT; c++) assert_non_null(strstr(text, COMMANDS[c].summary));
+    assert_non_null(strstr(text, "6 a rank of the job is gone or hangs"));
     free(text);
     text = program_output("train --lr 1 --help");
     for (int i = 0; i < PRESET_COUNT; i++) assert_non_null(strstr(text, PRESETS[i].summary));

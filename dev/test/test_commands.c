@@ -242,6 +242,8 @@ static void test_info(void **state) {
     copy_checkpoint(CHECKPOINT, "model", false);
     expect_info("model", "Llama of ");
     expect_info("model", "2 layers, dim 64, 2/1 heads of 64, ffn 64, vocabulary 264, context 768");
+    expect_info("model --verify", "no hashes to verify");
+    program_expect(2, "--verify needs a path", "info --verify");
     expect_info("run --verify", "right");
     expect_info(". --verify", "hash right");
     file_copy("val_0.bin", "odd[1]/val_0.bin"); // a folder's name is no pattern
@@ -276,6 +278,12 @@ static void test_verify(void **state) {
     program_expect(0, NULL, "info shards/train_0.bin"); // the header is right
     program_expect(3, "shards/train_0.bin", "info shards/train_0.bin --verify");
     program_expect(3, "shards/train_0.bin", "info shards --verify");
+    file_copy("shards/train_0.bin", "shards/train_1.bin"); // each damaged one is named
+    Outcome outcome = program_run("info shards --verify");
+    assert_non_null(strstr(outcome.out, "shards/train_0.bin: DAMAGED: "));
+    assert_non_null(strstr(outcome.out, "shards/train_1.bin: DAMAGED: "));
+    outcome_free(&outcome);
+    assert_int_equal(remove("shards/train_1.bin"), 0);
     program_expect(3, "shards/train_0.bin", TINY_TRAIN "--data shards/*.bin --out damaged --steps 2");
     assert_false(folder_exists("damaged/step_00000002"));
     program_expect(3, "shards/train_0.bin", "eval --model run --data shards/*.bin");

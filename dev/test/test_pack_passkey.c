@@ -204,6 +204,7 @@ static void test_command(void **state) {
     (void)state;
     char *text = program_output("pack text.jsonl --out command --passkey-fraction 0.3 --passkey-max 500");
     assert_non_null(strstr(text, "of the training documents "));
+    assert_non_null(strstr(text, " tokens, a share of 0.3"));
     free(text);
     text = program_output("pack text.jsonl --out plain");
     assert_null(strstr(text, "passkeys"));
@@ -214,6 +215,8 @@ static void test_command(void **state) {
                    "pack text.jsonl --out no --passkey-fraction 0.1 --passkey-min 300 --passkey-max 200");
     program_expect(2, "--passkey-min 30: must be from 64",
                    "pack text.jsonl --out no --passkey-fraction 0.1 --passkey-min 30");
+    program_expect(2, "--passkey-min and --passkey-max need --passkey-fraction",
+                   "pack text.jsonl --out no --passkey-max 500");
     assert_false(folder_exists("no"));
 }
 

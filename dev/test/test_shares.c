@@ -70,6 +70,13 @@ static void test_groups(void **state) {
     assert_false(ranks_split(&ranks, 5, &error));
     assert_string_equal(error.message,
                         "--cp 5 does not divide the 12 ranks of this job; nearest: --cp 4 or --cp 6");
+    ranks_imagine(&ranks, 4);
+    assert_false(ranks_split(&ranks, 9, &error));
+    assert_string_equal(error.message, "--cp 9 does not divide the 4 ranks of this job; nearest: --cp 4");
+    ranks_imagine(&ranks, 1);
+    assert_false(ranks_split(&ranks, 2, &error));
+    assert_string_equal(error.message,
+                        "--cp 2: this job is one rank; start 2 or a multiple with mpirun -np 2");
     int device;
     ranks.local_rank = 3;
     assert_true(ranks_device(&ranks, 8, &device, &error) && device == 3);
