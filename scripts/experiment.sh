@@ -58,7 +58,12 @@ preset_setting() {
 
 # Whether train takes the options at all: what it refuses now it would refuse at every run.
 check_options() {
-    local complaint
+    local complaint word
+    for word in "${common[@]}"; do
+        case ${word%%=*} in
+        --out | --resume | --stop-at | --attention | --switch-at | --dry-run) fail "${word%%=*} is this script's own: leave it out" ;;
+        esac
+    done
     case " ${common[*]} " in *" --data "* | *" --data="*) ;; *) fail "--data is missing: the training shards, as --data 'data/train_*.bin'" ;; esac
     case " ${common[*]} " in *" --val "* | *" --val="*) ;; *) fail "--val is missing: the table needs a validation loss" ;; esac
     complaint=$("$program" train --dry-run "${common[@]}" --attention dense 2>&1 >/dev/null) || fail "$complaint"
@@ -72,7 +77,7 @@ hold_folder() {
     exec 9>"$out/.lock"
     flock -n 9 || { echo "$experiment: a run is still at work in $out; waiting for its end" >&2; flock 9; }
     settings=$(printf '%s\n' "$experiment" "${common[@]}" | grep -vxE -e '--device|auto|cpu|cuda')
-    if [ -f "$out/experiment.txt" ]; then
+    if compgen -G "$out/*/run.json" >/dev/null && [ -f "$out/experiment.txt" ]; then # a run has begun
         [ "$settings" = "$(cat "$out/experiment.txt")" ] ||
             fail "$out was begun with other settings ($out/experiment.txt); give those, or another folder"
     else

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # The whole job in a few minutes on a CPU: text to shards, stage 1 under Lighthouse attention, stage 2 under dense attention
-# from its checkpoint, evaluation on text that was kept apart, a sample.   quickstart.sh [FOLDER]   (default: quickstart)
+# from its checkpoint, evaluation on text that was kept apart, a sample.   quickstart.sh [FOLDER]   (default: quickstart, in
+# the repository)
 set -euo pipefail
+out=${1:+$(realpath -m -- "$1")}
+out=${out:-quickstart}
 cd "$(dirname "$0")/.."
-out=${1:-quickstart}
 [ -e "$out" ] && { echo "quickstart: $out is there already; remove it, or name another folder: scripts/quickstart.sh FOLDER" >&2; exit 2; }
 step() { printf '\n== %s\n' "$*"; }
 

@@ -6,6 +6,8 @@
 # text, and the training ones are shuffled. OUT/train and OUT/val receive the shards.
 set -euo pipefail
 export LC_ALL=C
+[ $# -ge 2 ] && command -v "$2" >/dev/null ||
+    { echo "usage: python_corpus.sh OUT PROGRAM [MEGABYTES [SEQUENCE [ROOT...]]]; PROGRAM: train_gpt_lighthouse" >&2; exit 2; }
 out=$1 program=$2 megabytes=${3:-388} sequence=${4:-16384}
 shift $(($# < 4 ? $# : 4))
 roots=("${@:-/}")

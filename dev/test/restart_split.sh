@@ -2,6 +2,7 @@
 # scripts/reproduce_split.sh, killed at random points and started again until it is done, ends in the same bits as one that
 # nobody stopped.   restart_split.sh DATA [SEED]      DATA: a folder of shards, as pack writes it
 set -euo pipefail
+[ $# -ge 1 ] || { echo "usage: restart_split.sh DATA [SEED]" >&2; exit 2; }
 cd "$(dirname "$0")/../.."
 data=$1 seed=${2:-$(date +%s)}
 folder=$(mktemp -d)
