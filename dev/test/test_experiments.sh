@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# scripts/experiment.sh, which the published experiments share: what it refuses, and which settings a folder takes. That
+# runs go on in the same bits is dev/test/restart_split.sh's.
+# Prints its results as cmocka does, so that dev/test/run.sh counts them.
+set -uo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+program=$(realpath "${BUILD:-build}")/train_gpt_lighthouse
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failures=()
+
+fail() { echo "$test: $*" >&2; wrong=1; }
+# status WANTED PART, options of reproduce_split.sh
+status() {
+    local wanted=$1 part=$2 status=0 said
+    shift 2
+    said=$("$root/scripts/reproduce_split.sh" "$@" --preset tiny --program "$program" --device cpu --val 'data/val_*.bin' \
+        -- --layers 2 --dense-layers 0 --seq-len 256 --levels 2 --topk 128 "${behind[@]}" 2>&1) || status=$?
+    [ "$status" -eq "$wanted" ] && [[ $said == *"$part"* ]] || fail "wanted $wanted and '$part', got $status: $said"
+}
+
+test_own_options_are_refused() {
+    local word
+    for word in "--stop-at 3" --out=other "--resume run" "--attention dense" "--switch-at 4" --dry-run; do
+        read -ra behind <<<"$word"
+        status 2 "${behind[0]%%=*} is this script's own" own --data 'data/train_*.bin'
+    done
+    behind=()
+    [ ! -e own ] || fail "a folder was made"
+}
+
+# Settings that no run could begin with do not stay.
+test_settings() {
+    behind=()
+    status 3 "no file matches nothing" folder --steps 16 --data nothing
+    status 0 "| split_12_16 | 12 + 4 |" folder --steps 16 --data 'data/train_*.bin'
+    status 2 "was begun with other settings" folder --steps 17 --data 'data/train_*.bin'
+}
+
+head -c 20000 /dev/urandom | base64 >text.txt
+"$program" pack text.txt --out data/all --val-fraction 0 >/dev/null || exit 1
+mv data/all/train_00000.bin data/train_00000.bin
+cp data/train_00000.bin data/val_00000.bin
+
+for test in test_own_options_are_refused test_settings; do
+    wrong=0
+    $test
+    if [ $wrong -eq 0 ]; then echo "[       OK ] $test"; else failures+=("$test"); fi
+done
+if [ ${#failures[@]} -gt 0 ]; then
+    echo "[  FAILED  ] ${#failures[@]} test(s), listed below:"
+    printf '[  FAILED  ] %s\n' "${failures[@]}"
+    exit 1
+fi
