@@ -120,6 +120,8 @@ static void test_eval_lighthouse(void **state) {
                         "--pool 2 --topk 128"),
                 validation_of("gates", "lighthouse"));
     program_expect(2, "nearest: ", "eval --model run --data val_*.bin --attention lighthouse --topk 1024");
+    program_expect(2, "--topk has no meaning under dense attention",
+                   "eval --model run --data val_*.bin --topk 128");
 }
 
 // ---- generate
