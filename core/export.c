@@ -101,6 +101,18 @@ static bool export_tokenizer(const char *from, const char *to, Error *error) {
     return ok;
 }
 
+// Where the folder is made, beside its place: "model" in ".model.tmp". One left there by a killed export
+// goes.
+static char *hidden_path(const char *to) {
+    size_t room = strlen(path_name(to)) + sizeof "..tmp";
+    char *parent = path_parent(to), *name = (char *)alloc_or_exit(room, 1);
+    snprintf(name, room, ".%s.tmp", path_name(to));
+    char *hidden = path_join(parent, name);
+    free(name);
+    free(parent);
+    return hidden;
+}
+
 static bool export_folder(const char *from, const char *to, bool bf16, Error *error) {
     ModelConfig model;
     int64_t context;
@@ -109,9 +121,7 @@ static bool export_folder(const char *from, const char *to, bool bf16, Error *er
     if (file_exists(to) || folder_exists(to)) {
         return error_set(error, STATUS_USAGE, "--out %s is there already; choose another folder", to);
     }
-    size_t room = strlen(to) + sizeof ".tmp";
-    char *hidden = (char *)alloc_or_exit(room, 1);
-    snprintf(hidden, room, "%s.tmp", to);
+    char *hidden = hidden_path(to);
     Error ignored;
     bool ok = tree_remove(hidden, error) && folders_make(hidden, error) &&
               export_config(from, hidden, bf16, error) && export_weights(from, hidden, bf16, error) &&

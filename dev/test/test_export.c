@@ -110,6 +110,11 @@ static void test_refusals(void **state) {
     program_expect(3, "nothing", "export --model nothing --out new");
     file_copy(CHECKPOINT "/config.json", "headless/config.json");
     program_expect(3, "headless/model.safetensors", "export --model headless --out new");
+    file_copy(CHECKPOINT "/config.json", "own.tmp/config.json");  // a folder that is none of export's
+    file_copy(CHECKPOINT "/config.json", ".own.tmp/config.json"); // what a killed export left
+    free(program_output("export --model run --out own"));
+    assert_true(file_exists("own.tmp/config.json"));
+    assert_false(folder_exists(".own.tmp"));
     static const char *const names[] = {"config.json",
                                         "model.safetensors",
                                         "tokenizer.json",
@@ -127,7 +132,7 @@ static void test_refusals(void **state) {
     free(scratch_read("damaged/step_00000008", "model.safetensors", &size));
     scratch_flip("damaged/step_00000008", "model.safetensors", size - 5, 1);
     program_expect(3, "model.safetensors: damaged", "export --model damaged/step_00000008 --out new --bf16");
-    assert_false(folder_exists("new") || folder_exists("new.tmp"));
+    assert_false(folder_exists("new") || folder_exists(".new.tmp"));
 }
 
 int main(void) {
