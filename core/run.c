@@ -130,6 +130,16 @@ static bool read_config_file(Options *options, Error *error) {
     return ok;
 }
 
+// A run is no model folder; its checkpoints are.
+static bool check_init(const char *init, Error *error) {
+    char *path = path_join(init, "run.json");
+    bool is_run = file_exists(path);
+    free(path);
+    return !is_run ||
+           error_set(error, STATUS_USAGE,
+                     "--init %s: is a run; name one of its checkpoints, %s/step_NNNNNNNN", init, init);
+}
+
 static bool gather_settings(Run *run, Options *options, Error *error) {
     if (run->checkpoint) {
         if (!checkpoint_read_state(run->checkpoint, &run->state, error)) return false;
@@ -144,7 +154,8 @@ static bool gather_settings(Run *run, Options *options, Error *error) {
         ModelConfig model;
         int64_t context;
         char text[32];
-        if (!model_folder_config(options->init, &model, &context, error)) return false;
+        if (!check_init(options->init, error) || !model_folder_config(options->init, &model, &context, error))
+            return false;
         options_set_model(options, &model, SOURCE_INIT);
         snprintf(text, sizeof text, "%lld", (long long)context);
         if (!options_set(options, OPTION_seq_len, text, SOURCE_INIT, error)) return false;

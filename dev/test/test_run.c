@@ -450,6 +450,8 @@ static void test_init(void **state) {
     assert_true(files_equal("first/step_00000002/model.safetensors", "same/step_00000001/model.safetensors"));
     assert_false(files_equal("first/step_00000002/trainer/optimizer.safetensors",
                              "same/step_00000001/trainer/optimizer.safetensors"));
+    program_expect(2, "--init first: is a run; name one of its checkpoints",
+                   TINY_TRAIN "--init first --out other");
     program_expect(3, "first/step_00000002", TINY_TRAIN "--init first/step_00000002 --layers 1 --out other");
 }
 
