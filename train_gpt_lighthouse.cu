@@ -106,9 +106,10 @@ static void print_traffic(const Trainer *t, const EngineApi *api, Attention atte
     ElementBytes cpu = {4, 4, 4}, gpu = {4, 2, 2}; // the GPU keeps bf16 weights and activations
     Traffic moved = traffic_update(&t->run.engine, attention, t->options->global_batch / ranks->data_size,
                                    api == engine_cpu() ? cpu : gpu);
-    printf("  %-10s  %.3f GB sent a rank: gradients %.3f, weights %.3f, attention %.3f, borders %.6f\n",
-           attention_name(attention), traffic_total(&moved) / 1e9, moved.gradients / 1e9, moved.weights / 1e9,
-           moved.attention / 1e9, moved.borders / 1e9);
+    printf("  %-10s  %s sent a rank: gradients %s, weights %s, attention %s, borders %s\n",
+           attention_name(attention), plan_size_text(traffic_total(&moved)).text,
+           plan_size_text(moved.gradients).text, plan_size_text(moved.weights).text,
+           plan_size_text(moved.attention).text, plan_size_text(moved.borders).text);
 }
 
 static void print_ranks(const Trainer *t, const EngineApi *api) {

@@ -32,13 +32,11 @@ size_t plan_purpose_bytes(const MemoryPlan *plan, const char *purpose) {
     return bytes;
 }
 
-static void print_bytes(FILE *out, size_t bytes) {
-    double value = (double)bytes;
-    if (value >= 1e9) {
-        fprintf(out, "%8.2f GB", value / 1e9);
-    } else {
-        fprintf(out, "%8.2f MB", value / 1e6);
-    }
+SizeText plan_size_text(double bytes) {
+    SizeText text;
+    bool large = bytes >= 1e9;
+    snprintf(text.text, sizeof text.text, "%.2f %s", bytes / (large ? 1e9 : 1e6), large ? "GB" : "MB");
+    return text;
 }
 
 void plan_print(const MemoryPlan *plan, FILE *out, const char *indent) {
@@ -47,16 +45,13 @@ void plan_print(const MemoryPlan *plan, FILE *out, const char *indent) {
         bool seen = false;
         for (int i = 0; i < first; i++) seen = seen || strcmp(plan->rows[i].purpose, purpose) == 0;
         if (seen) continue;
-        fprintf(out, "%s%-12s", indent, purpose);
-        print_bytes(out, plan_purpose_bytes(plan, purpose));
-        fprintf(out, "  ");
+        fprintf(out, "%s%-12s%11s  ", indent, purpose,
+                plan_size_text((double)plan_purpose_bytes(plan, purpose)).text);
         for (int i = first; i < plan->count; i++) {
             if (strcmp(plan->rows[i].purpose, purpose) != 0) continue;
             fprintf(out, "%s%s", i == first ? "" : ", ", plan->rows[i].name);
         }
         fprintf(out, "\n");
     }
-    fprintf(out, "%s%-12s", indent, "total");
-    print_bytes(out, plan->total);
-    fprintf(out, "\n");
+    fprintf(out, "%s%-12s%11s\n", indent, "total", plan_size_text((double)plan->total).text);
 }

@@ -39,6 +39,12 @@ void plan_bind(MemoryPlan *plan, void *base);
 
 size_t plan_purpose_bytes(const MemoryPlan *plan, const char *purpose);
 
+// As text: "1.25 GB", below a gigabyte in MB.
+typedef struct {
+    char text[32];
+} SizeText;
+SizeText plan_size_text(double bytes);
+
 // One line a purpose, its largest buffers named, and the total. `indent` stands before every line.
 void plan_print(const MemoryPlan *plan, FILE *out, const char *indent);
 

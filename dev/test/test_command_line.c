@@ -283,6 +283,11 @@ static void test_dry_run(void **state) {
     text = program_output(PLAN "--out new");
     assert_non_null(strstr(text, "S = 640 of 768 rows in 1 chunks"));
     free(text);
+    text =
+        program_output("train --preset tiny --dry-run --ranks 2 --global-batch 2"); // 4 bytes of half of all
+    assert_non_null(
+        strstr(text, "4.27 MB sent a rank: gradients 2.13 MB, weights 2.13 MB, attention 0.00 MB,"));
+    free(text);
     text = program_output(PLAN "--attention dense");
     assert_null(strstr(text, "lighthouse"));
     free(text);
