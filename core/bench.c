@@ -5,15 +5,6 @@
 
 #include <string.h>
 
-// Sizes far beyond any machine, whose products would not fit 64 bits.
-static bool check_sizes(const Options *options, Error *error) {
-    double width = (double)options->dim + (double)options->ffn + (double)(options->heads * options->head_dim);
-    return (double)options->batch * (double)options->seq_len * (double)options->layers * width < 1e15 ||
-           error_set(error, STATUS_MEMORY,
-                     "--batch %lld sequences of --seq-len %lld tokens through %lld layers fit no machine",
-                     (long long)options->batch, (long long)options->seq_len, (long long)options->layers);
-}
-
 bool bench_run(Options *options, const EngineApi *api, Error *error) {
     const char *kind = options->n_inputs > 0 ? options->inputs[0] : "";
     bool step = strcmp(kind, "step") == 0;
@@ -23,7 +14,7 @@ bool bench_run(Options *options, const EngineApi *api, Error *error) {
     }
     if (!options_apply_preset(options, error)) return false;
     ModelConfig model = options_model(options);
-    if (!model_config_check(&model, error) || !check_sizes(options, error)) return false;
+    if (!model_config_check(&model, error) || !options_check_sizes(options, error)) return false;
     if (options->bench_attention != BENCH_DENSE) {
         LighthouseConfig config = options_lighthouse(options);
         Hierarchy hierarchy;

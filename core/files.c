@@ -43,6 +43,12 @@ const char *path_name(const char *path) {
     return slash ? slash + 1 : path;
 }
 
+bool path_has_ending(const char *path, const char *ending) {
+    const char *name = path_name(path);
+    size_t length = strlen(name), cut = strlen(ending);
+    return length > cut && strcmp(name + length - cut, ending) == 0;
+}
+
 void streams_open(void) {
     int file;
     do file = open("/dev/null", O_RDWR);

@@ -25,6 +25,8 @@ char *path_join(const char *folder, const char *name);
 char *path_parent(const char *path);
 // The part behind the last '/', within `path` itself.
 const char *path_name(const char *path);
+// Whether its name is something with `ending` behind it.
+bool path_has_ending(const char *path, const char *ending);
 
 // Opens /dev/null in place of standard streams that are closed: the next file opened would take the number of
 // one, and receive what is printed.

@@ -4,9 +4,9 @@
 #include "bytes.h"
 #include "files.h"
 #include "passkey.h"
+#include "svg.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,27 +73,18 @@ json_t *niah_summary(const NiahGrid *grid) {
                      depths, "rates", cells, "seconds", seconds);
 }
 
-static void append(ByteBuffer *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void append(ByteBuffer *text, const char *format, ...) {
-    char line[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    int size = vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    bytes_append(text, line, (size_t)size < sizeof line ? (size_t)size : sizeof line - 1);
-}
-
 // One line a trial.
 static void trials_json(const NiahGrid *grid, ByteBuffer *text) {
     for (int l = 0; l < grid->n_lengths; l++) {
         for (int d = 0; d < grid->n_depths; d++) {
             for (int64_t t = 0; t < grid->n_trials; t++) {
                 const NiahTrial *trial = &niah_trials(grid, l, d)[t];
-                append(text,
-                       "{\"length\": %lld, \"depth\": %g, \"trial\": %lld, \"digit\": %d, \"answer\": %d, "
-                       "\"found\": %s, \"probability\": %.6g}\n",
-                       (long long)grid->lengths[l], grid->depths[d], (long long)t, trial->digit,
-                       trial->answer, trial->answer == trial->digit ? "true" : "false", trial->probability);
+                bytes_printf(
+                    text,
+                    "{\"length\": %lld, \"depth\": %g, \"trial\": %lld, \"digit\": %d, \"answer\": %d, "
+                    "\"found\": %s, \"probability\": %.6g}\n",
+                    (long long)grid->lengths[l], grid->depths[d], (long long)t, trial->digit, trial->answer,
+                    trial->answer == trial->digit ? "true" : "false", trial->probability);
             }
         }
     }
@@ -113,52 +104,40 @@ static void cell_color(double rate, int color[3]) {
     }
 }
 
-static void append_escaped(ByteBuffer *text, const char *raw) {
-    for (; *raw; raw++) {
-        if (*raw == '&')
-            append(text, "&amp;");
-        else if (*raw == '<')
-            append(text, "&lt;");
-        else if (*raw == '>')
-            append(text, "&gt;");
-        else
-            append(text, "%c", *raw);
-    }
-}
-
 static void draw_cell(const NiahGrid *grid, int l, int d, ByteBuffer *svg) {
     NiahRate rate = niah_grid_rate(grid, l, l + 1, d);
     int color[3], x = LEFT + l * CELL_WIDTH, y = TOP + d * CELL_HEIGHT;
     cell_color(share(rate), color);
-    append(svg,
-           "<g><title>%lld tokens, depth %g %%: %lld of %lld found (95 %% interval %.0f to %.0f "
-           "%%)</title><rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"rgb(%d,%d,%d)\" "
-           "stroke=\"#fff\"/>",
-           (long long)grid->lengths[l], grid->depths[d], (long long)rate.found, (long long)rate.trials,
-           100 * rate.low, 100 * rate.high, x, y, CELL_WIDTH, CELL_HEIGHT, color[0], color[1], color[2]);
-    append(svg, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\" fill=\"%s\">%.0f</text></g>\n",
-           x + CELL_WIDTH / 2, y + CELL_HEIGHT / 2 + 5, share(rate) > 0.45 ? "#fff" : "#222",
-           100 * share(rate));
+    bytes_printf(svg,
+                 "<g><title>%lld tokens, depth %g %%: %lld of %lld found (95 %% interval %.0f to %.0f "
+                 "%%)</title><rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"rgb(%d,%d,%d)\" "
+                 "stroke=\"#fff\"/>",
+                 (long long)grid->lengths[l], grid->depths[d], (long long)rate.found, (long long)rate.trials,
+                 100 * rate.low, 100 * rate.high, x, y, CELL_WIDTH, CELL_HEIGHT, color[0], color[1],
+                 color[2]);
+    bytes_printf(svg, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\" fill=\"%s\">%.0f</text></g>\n",
+                 x + CELL_WIDTH / 2, y + CELL_HEIGHT / 2 + 5, share(rate) > 0.45 ? "#fff" : "#222",
+                 100 * share(rate));
 }
 
 static void draw_axes(const NiahGrid *grid, ByteBuffer *svg) {
     int bottom = TOP + grid->n_depths * CELL_HEIGHT;
     for (int d = 0; d < grid->n_depths; d++) {
-        append(svg, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%g %%</text>\n", LEFT - 8,
-               TOP + d * CELL_HEIGHT + CELL_HEIGHT / 2 + 5, grid->depths[d]);
+        bytes_printf(svg, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%g %%</text>\n", LEFT - 8,
+                     TOP + d * CELL_HEIGHT + CELL_HEIGHT / 2 + 5, grid->depths[d]);
     }
     for (int l = 0; l < grid->n_lengths; l++) {
         int64_t length = grid->lengths[l];
-        append(svg, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">%lld%s</text>\n",
-               LEFT + l * CELL_WIDTH + CELL_WIDTH / 2, bottom + 20,
-               (long long)(length % 1024 ? length : length / 1024), length % 1024 ? "" : "K");
+        bytes_printf(svg, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">%lld%s</text>\n",
+                     LEFT + l * CELL_WIDTH + CELL_WIDTH / 2, bottom + 20,
+                     (long long)(length % 1024 ? length : length / 1024), length % 1024 ? "" : "K");
     }
-    append(svg, "<text x=\"%d\" y=\"%d\" fill=\"#555\">length in tokens (K: 1,024)</text>\n", LEFT,
-           bottom + 42);
-    append(svg,
-           "<text x=\"18\" y=\"%d\" fill=\"#555\" text-anchor=\"middle\" transform=\"rotate(-90 18 "
-           "%d)\">depth</text>\n",
-           (TOP + bottom) / 2, (TOP + bottom) / 2);
+    bytes_printf(svg, "<text x=\"%d\" y=\"%d\" fill=\"#555\">length in tokens (K: 1,024)</text>\n", LEFT,
+                 bottom + 42);
+    bytes_printf(svg,
+                 "<text x=\"18\" y=\"%d\" fill=\"#555\" text-anchor=\"middle\" transform=\"rotate(-90 18 "
+                 "%d)\">depth</text>\n",
+                 (TOP + bottom) / 2, (TOP + bottom) / 2);
 }
 
 static void draw_heatmap(const NiahGrid *grid, ByteBuffer *svg) {
@@ -166,14 +145,15 @@ static void draw_heatmap(const NiahGrid *grid, ByteBuffer *svg) {
     int width = LEFT + grid->n_lengths * CELL_WIDTH + 20;
     int height = TOP + grid->n_depths * CELL_HEIGHT + BOTTOM;
     if (width < MIN_WIDTH) width = MIN_WIDTH;
-    append(svg,
-           "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" "
-           "font-family=\"sans-serif\" font-size=\"13\" fill=\"#222\">\n"
-           "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
-           width, height, width, height);
-    append(svg, "<text x=\"16\" y=\"26\" font-size=\"16\" font-weight=\"bold\">Passkeys found, in %%: ");
-    append_escaped(svg, grid->model);
-    append(
+    bytes_printf(svg,
+                 "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" "
+                 "font-family=\"sans-serif\" font-size=\"13\" fill=\"#222\">\n"
+                 "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
+                 width, height, width, height);
+    bytes_printf(svg,
+                 "<text x=\"16\" y=\"26\" font-size=\"16\" font-weight=\"bold\">Passkeys found, in %%: ");
+    xml_append(svg, grid->model);
+    bytes_printf(
         svg,
         "</text>\n<text x=\"16\" y=\"50\" fill=\"#555\">mean %.1f %% (95 %% interval %.1f to %.1f %%), %lld "
         "trials a cell, chance 10 %%</text>\n",
@@ -182,7 +162,7 @@ static void draw_heatmap(const NiahGrid *grid, ByteBuffer *svg) {
         for (int d = 0; d < grid->n_depths; d++) draw_cell(grid, l, d, svg);
     }
     draw_axes(grid, svg);
-    append(svg, "</svg>\n");
+    bytes_printf(svg, "</svg>\n");
 }
 
 // ---- Files

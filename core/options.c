@@ -474,3 +474,12 @@ bool options_dense_layers(const char *list, int64_t n_layers, bool dense_layer[M
         start = end + 1;
     }
 }
+
+bool options_check_sizes(const Options *options, Error *error) {
+    double width = (double)options->dim + (double)options->ffn + (double)(options->heads * options->head_dim);
+    double kept = (double)options->batch * (double)options->seq_len * (double)options->layers * width;
+    return kept < 1e15 ||
+           error_set(error, STATUS_MEMORY,
+                     "--batch %lld sequences of --seq-len %lld tokens through %lld layers fit no machine",
+                     (long long)options->batch, (long long)options->seq_len, (long long)options->layers);
+}

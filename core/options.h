@@ -90,6 +90,10 @@ LighthouseConfig options_lighthouse(const Options *options);
 bool options_dense_layers(const char *list, int64_t n_layers, bool dense_layer[MODEL_MAX_LAYERS],
                           Error *error);
 
+// Refuses (status 4) sizes far beyond any machine, whose products would not fit 64 bits: no plan can be made
+// of them.
+bool options_check_sizes(const Options *options, Error *error);
+
 #ifdef __cplusplus
 }
 #endif

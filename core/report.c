@@ -7,11 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool has_ending(const char *path, const char *ending) {
-    size_t length = strlen(path_name(path)), cut = strlen(ending);
-    return length > cut && strcmp(path + strlen(path) - cut, ending) == 0;
-}
-
 // Runs of one name are told apart by their paths.
 static void tell_apart(RunLog *logs, const char *const *runs, int count) {
     for (int i = 0; i < count; i++) {
@@ -54,7 +49,7 @@ static bool write_report(const RunLog *logs, int count, const char *out, bool pu
     for (int i = 0; i < count; i++) {
         if (logs[i].n_steps > longest) longest = logs[i].n_steps;
     }
-    bool page = has_ending(out, ".html");
+    bool page = path_has_ending(out, ".html");
     int64_t window = stats_window(longest);
     ReportTable table = report_table(logs, count, window, published);
     ByteBuffer html = {NULL, 0, 0}, markdown = {NULL, 0, 0};
@@ -79,7 +74,7 @@ bool report_write(const char *const *runs, int count, const char *out, bool publ
     if (count == 0) {
         return error_set(error, STATUS_USAGE, "report needs runs: their folders, or their log.jsonl");
     }
-    if (!out || !(has_ending(out, ".svg") || has_ending(out, ".html"))) {
+    if (!out || !(path_has_ending(out, ".svg") || path_has_ending(out, ".html"))) {
         return error_set(
             error, STATUS_USAGE,
             "--out %s: must name the file to write, ending in .svg (a picture) or .html (a page)",

@@ -270,16 +270,6 @@ static bool check_ranks(const Options *options, Ranks *ranks, Error *error) {
     return ranks_split(ranks, options->cp, error);
 }
 
-// Sizes far beyond any machine, whose products would not fit 64 bits: no plan can be made of them.
-static bool check_sizes(const Options *options, Error *error) {
-    double width = (double)options->dim + (double)options->ffn + (double)(options->heads * options->head_dim);
-    double kept = (double)options->batch * (double)options->seq_len * (double)options->layers * width;
-    return kept < 1e15 ||
-           error_set(error, STATUS_MEMORY,
-                     "--batch %lld sequences of --seq-len %lld tokens through %lld layers fit no machine",
-                     (long long)options->batch, (long long)options->seq_len, (long long)options->layers);
-}
-
 static bool configure_engine(Run *run, const Options *options, Error *error) {
     EngineConfig *engine = &run->engine;
     engine->model = options_model(options);
@@ -311,7 +301,7 @@ bool run_prepare(Run *run, Options *options, Ranks *ranks, Error *error) {
     if (!find_start(run, options, error) || !gather_settings(run, options, error)) return false;
     return check_needs(run, options, error) && check_resume(run, options, error) &&
            check_ranks(options, ranks, error) && check_batch(options, ranks, error) &&
-           check_recipe(options, error) && check_sizes(options, error) &&
+           check_recipe(options, error) && options_check_sizes(options, error) &&
            configure_engine(run, options, error);
 }
 

@@ -179,11 +179,6 @@ static bool read_run(RunLog *log, const Source *source, Error *error) {
 
 // ---- The face
 
-static bool ends_with(const char *text, const char *ending) {
-    size_t length = strlen(text), cut = strlen(ending);
-    return length > cut && strcmp(text + length - cut, ending) == 0;
-}
-
 // A log.jsonl is called after its folder, any other log after its file.
 static char *name_of(const Source *source) {
     const char *file = path_name(source->log);
@@ -195,13 +190,13 @@ static char *name_of(const Source *source) {
     }
     char *name = strdup(file);
     name[strlen(name) - strlen(".jsonl")] = 0;
-    if (ends_with(name, ".log")) name[strlen(name) - strlen(".log")] = 0;
+    if (path_has_ending(name, ".log")) name[strlen(name) - strlen(".log")] = 0;
     return name;
 }
 
 bool run_log_read(const char *path, RunLog *log, Error *error) {
     memset(log, 0, sizeof *log);
-    bool is_log = ends_with(path, ".jsonl") && !folder_exists(path);
+    bool is_log = path_has_ending(path, ".jsonl") && !folder_exists(path);
     Source source = {is_log ? path_parent(path) : strdup(path),
                      is_log ? strdup(path) : path_join(path, "log.jsonl"), INT64_MAX, 0};
     bool ok = file_exists(source.log)
