@@ -2,6 +2,7 @@
 # make test       every test;  make test SAN=1  the same under address and undefined-behaviour sanitizers
 # make test-gpu   the GPU against the CPU engine and the golden cases; needs a GPU
 # make coverage   line coverage of core/, cpu/ and dataloader.h by the tests
+# make fuzz       fuzzers of everything that reads strangers' files (dev/fuzz); needs clang
 # make check-cxx  the host code as C++17;  make format  clang-format over everything
 BUILD ?= build$(if $(SAN),-san)$(if $(COVERAGE),-coverage)
 CC ?= gcc
@@ -95,6 +96,8 @@ test-gpu: $(BUILD)/train_gpt_lighthouse gpu-tests
 	$(BUILD)/test_lighthouse --golden $(wildcard dev/test/golden/*_p*)
 	$(BUILD)/test_gpu_engine
 	dev/test/gpu_program.sh $(BUILD)/train_gpt_lighthouse
+
+include dev/fuzz/fuzz.mk
 
 coverage:
 	@command -v gcovr >/dev/null || { echo "make coverage needs gcovr (apt-get install gcovr)" >&2; exit 1; }

@@ -132,6 +132,11 @@ static inline bool shard_header_decode(const char *path, const unsigned char *da
             "again",
             path, (unsigned long long)tokens, (unsigned long long)(payload / width));
     }
+    if ((uint64_t)header->n_documents > tokens) {
+        return error_set(error, STATUS_DATA,
+                         "the header of shard %s promises %llu documents in %llu tokens; pack it again", path,
+                         (unsigned long long)header->n_documents, (unsigned long long)tokens);
+    }
     if (tokens * width != payload) {
         return error_set(error, STATUS_DATA,
                          "shard %s has %llu bytes behind its %llu tokens; copy or pack it again", path,

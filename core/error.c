@@ -7,12 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Names in strangers' files may hold anything, also what moves a terminal's cursor: a message stays one line.
+static void clean(char *message) {
+    for (; *message; message++)
+        if ((unsigned char)*message < ' ' || *message == 0x7f) *message = '?';
+}
+
 bool error_set(Error *error, int status, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     error->status = status;
     vsnprintf(error->message, sizeof error->message, format, arguments);
     va_end(arguments);
+    clean(error->message);
     return false;
 }
 
@@ -25,6 +32,7 @@ bool error_set_errno(Error *error, int status, const char *format, ...) {
     va_end(arguments);
     size_t used = strlen(error->message);
     snprintf(error->message + used, sizeof error->message - used, ": %s", strerror(saved));
+    clean(error->message);
     return false;
 }
 
@@ -37,6 +45,7 @@ bool error_prefix(Error *error, const char *format, ...) {
     va_end(arguments);
     size_t used = strlen(error->message);
     snprintf(error->message + used, sizeof error->message - used, ": %s", before);
+    clean(error->message);
     return false;
 }
 
@@ -55,13 +64,14 @@ void warnings_end(void) {
 
 void warn(const char *format, ...) {
     if (warnings_ended) return;
+    char message[sizeof((Error *)0)->message];
     va_list arguments;
     va_start(arguments, format);
-    fflush(stdout);
-    fputs("train_gpt_lighthouse: warning: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
+    clean(message);
+    fflush(stdout);
+    fprintf(stderr, "train_gpt_lighthouse: warning: %s\n", message);
 }
 
 void *alloc_or_exit(size_t count, size_t size) {

@@ -28,7 +28,8 @@ typedef struct {
     char message[1024];
 } Error;
 
-// Fills `error` and returns false, so that a function can end with `return error_set(...)`.
+// Fills `error` (control characters become question marks) and returns false, so that a function can end with
+// `return error_set(...)`.
 bool error_set(Error *error, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 // error_set, with ": " and the text of errno behind the message.

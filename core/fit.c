@@ -30,12 +30,14 @@ static int64_t largest(const EngineApi *api, const EngineConfig *config, int64_t
     return low * unit;
 }
 
-// Contexts that Lighthouse accepts are multiples of its coarsest span; a long one is searched in coarse
-// steps.
+// Contexts that Lighthouse accepts are multiples of its coarsest span, which is no longer than the context;
+// a long one is searched in coarse steps.
 static int64_t context_unit(const EngineConfig *config) {
     int64_t unit = 1;
-    for (int64_t l = 1; l < config->lighthouse.levels; l++) unit *= config->lighthouse.pool;
-    unit *= config->lighthouse.dilation > 0 ? config->lighthouse.dilation : 1;
+    if (config->use_lighthouse) {
+        for (int64_t l = 1; l < config->lighthouse.levels; l++) unit *= config->lighthouse.pool;
+        unit *= config->lighthouse.dilation > 0 ? config->lighthouse.dilation : 1;
+    }
     unit *= ranks_context(config->ranks);
     while (unit < config->context / 256) unit *= 2;
     return unit;

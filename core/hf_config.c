@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_SIZE (1 << 24) // of any one dimension: no product of two or three of them overflows
+#define MAX_CONTEXT 1000000000 // as that of --seq-len
 
 json_t *hf_config_json(const ModelConfig *model, int64_t context) {
     json_t *config = json_object();
@@ -48,16 +48,18 @@ static const json_t *member(const json_t *config, const char *key) {
     return json_is_null(value) ? NULL : value;
 }
 
-static bool size_read(const json_t *config, const char *path, const char *key, int64_t *value, Error *error) {
-    if (json_member_int(config, key, 1, MAX_SIZE, value)) return true;
-    return error_set(error, STATUS_DATA, "%s: %s must be a whole number from 1 to %d", path, key, MAX_SIZE);
+static bool size_read(const json_t *config, const char *path, const char *key, int64_t most, int64_t *value,
+                      Error *error) {
+    if (json_member_int(config, key, 1, most, value)) return true;
+    return error_set(error, STATUS_DATA, "%s: %s must be a whole number from 1 to %lld", path, key,
+                     (long long)most);
 }
 
 // As size_read, with a value for a member that is not there.
 static bool size_read_or(const json_t *config, const char *path, const char *key, int64_t otherwise,
-                         int64_t *value, Error *error) {
+                         int64_t most, int64_t *value, Error *error) {
     *value = otherwise;
-    return !member(config, key) || size_read(config, path, key, value, error);
+    return !member(config, key) || size_read(config, path, key, most, value, error);
 }
 
 static bool real_read_or(const json_t *config, const char *path, const char *key, double otherwise,
@@ -131,14 +133,16 @@ static bool config_parse(const json_t *config, const char *path, ModelConfig *mo
                          bool *tied, Error *error) {
     memset(model, 0, sizeof *model);
     bool ok = plain_llama_check(config, path, error) &&
-              size_read(config, path, "num_hidden_layers", &model->n_layers, error) &&
-              size_read(config, path, "hidden_size", &model->dim, error) &&
-              size_read(config, path, "num_attention_heads", &model->n_heads, error) &&
-              size_read(config, path, "intermediate_size", &model->ffn_dim, error) &&
-              size_read(config, path, "vocab_size", &model->vocab_size, error) &&
-              size_read_or(config, path, "num_key_value_heads", model->n_heads, &model->n_kv_heads, error) &&
-              size_read_or(config, path, "head_dim", model->dim / model->n_heads, &model->head_dim, error) &&
-              size_read_or(config, path, "max_position_embeddings", 2048, context, error) &&
+              size_read(config, path, "num_hidden_layers", MODEL_MAX_LAYERS, &model->n_layers, error) &&
+              size_read(config, path, "hidden_size", MODEL_MAX_WIDTH, &model->dim, error) &&
+              size_read(config, path, "num_attention_heads", MODEL_MAX_HEADS, &model->n_heads, error) &&
+              size_read(config, path, "intermediate_size", MODEL_MAX_WIDTH, &model->ffn_dim, error) &&
+              size_read(config, path, "vocab_size", MODEL_MAX_VOCAB, &model->vocab_size, error) &&
+              size_read_or(config, path, "num_key_value_heads", model->n_heads, MODEL_MAX_HEADS,
+                           &model->n_kv_heads, error) &&
+              size_read_or(config, path, "head_dim", model->dim / model->n_heads, MODEL_MAX_WIDTH,
+                           &model->head_dim, error) &&
+              size_read_or(config, path, "max_position_embeddings", 2048, MAX_CONTEXT, context, error) &&
               real_read_or(config, path, "rms_norm_eps", 1e-6, &model->norm_eps, error) &&
               rope_read(config, path, &model->rope_theta, error);
     if (!ok) return false;

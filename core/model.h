@@ -14,7 +14,11 @@
 extern "C" {
 #endif
 
+// Far beyond any model, and small enough that no size computed of them overflows 64 bits.
 #define MODEL_MAX_LAYERS 512
+#define MODEL_MAX_HEADS  4096
+#define MODEL_MAX_WIDTH  (1 << 20) // of the residual stream and of SwiGLU
+#define MODEL_MAX_VOCAB  (1 << 24)
 
 typedef struct {
     int64_t n_layers;

@@ -126,13 +126,16 @@ static bool manifest_parse(const json_t *files, Manifest *manifest) {
     return listed == json_object_size(files);
 }
 
+// More than any run sees; a run can go on from it and still count.
+#define MAX_COUNT INT64_C(1000000000000000000)
+
 static bool state_parse(const json_t *object, TrainerState *state, Manifest *manifest) {
     const char *attention = json_string_value(json_object_get(object, "attention"));
     state->settings = json_object_get(object, "settings");
-    return json_member_int(object, "step", 0, INT64_MAX, &state->step) &&
-           json_member_int(object, "cursor", 0, INT64_MAX, &state->cursor) &&
-           json_member_int(object, "epoch", 0, INT64_MAX, &state->epoch) &&
-           json_member_int(object, "tokens", 0, INT64_MAX, &state->tokens) && attention &&
+    return json_member_int(object, "step", 0, MAX_COUNT, &state->step) &&
+           json_member_int(object, "cursor", 0, MAX_COUNT, &state->cursor) &&
+           json_member_int(object, "epoch", 0, MAX_COUNT, &state->epoch) &&
+           json_member_int(object, "tokens", 0, MAX_COUNT, &state->tokens) && attention &&
            attention_parse(attention, &state->attention) && json_is_object(state->settings) &&
            manifest_parse(json_object_get(object, "files"), manifest);
 }

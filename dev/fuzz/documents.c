@@ -1,0 +1,61 @@
+// Texts for `pack`: JSON lines, plain text, gzip of both, and a folder of them.
+#include "harness.h"
+
+#include "core/files.h"
+#include "core/info.h"
+#include "core/pack.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Packs one input, and holds the shards against the report.
+static void pack_input(const char *folder, const char *name, bool shuffle, double max_bad) {
+    char *input = path_join(folder, name), *out = path_join(folder, "out");
+    PackConfig config;
+    memset(&config, 0, sizeof config);
+    config.inputs = (const char **)&input;
+    config.n_inputs = 1;
+    config.out = out;
+    config.shard_tokens = 1024;
+    config.val_fraction = 0.25;
+    config.seed = 1;
+    config.shuffle = shuffle;
+    config.threads = 1;
+    config.max_bad_fraction = max_bad;
+    config.document_end = -1;
+    PackReport report;
+    Error error;
+    memset(&error, 0, sizeof error);
+    if (pack_run(&config, &report, &error)) {
+        fuzz_must(report.train.tokens + report.val.tokens ==
+                      report.train.bytes + report.val.bytes +
+                          2 * (report.train.documents + report.val.documents),
+                  "tokens that are no bytes or marks");
+        FILE *null = fopen("/dev/null", "w");
+        fuzz_must(info_path(null, out, true, &error), "a shard that is no shard");
+        fclose(null);
+    } else {
+        fuzz_refused(&error);
+        PathList shards;
+        fuzz_must(!folder_exists(out) || (folder_match(out, "*.bin", &shards, &error) && shards.count == 0),
+                  "a shard is left after an error");
+    }
+    fuzz_must(tree_remove(out, &error), "the output cannot be removed");
+    free(input);
+    free(out);
+}
+
+void fuzz_documents(const char *folder, const uint8_t *data, size_t size) {
+    if (size >= 2 && data[0] == 0x1f && data[1] == 0x8b) {
+        fuzz_write(folder, "lines.jsonl.gz", data, size);
+        fuzz_write(folder, "folder/text.gz", data, size);
+        pack_input(folder, "lines.jsonl.gz", false, 1);
+    } else {
+        fuzz_write(folder, "lines.jsonl", data, size);
+        fuzz_write(folder, "folder/lines.json", data, size);
+        fuzz_write(folder, "folder/deep/text.md", data, size);
+        pack_input(folder, "lines.jsonl", false, 0.5);
+    }
+    pack_input(folder, "folder", true, 1);
+}

@@ -1,0 +1,122 @@
+// What all harnesses share; see harness.h.
+#include "harness.h"
+
+#include "core/files.h"
+#include "core/fit.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const Harness fuzz_harnesses[FUZZ_HARNESSES] = {
+    {"shard", fuzz_shard, fuzz_shard_mend},
+    {"safetensors", fuzz_safetensors, fuzz_safetensors_mend},
+    {"config", fuzz_config, NULL},
+    {"model", fuzz_model, NULL},
+    {"state", fuzz_state, fuzz_state_mend},
+    {"settings", fuzz_settings, NULL},
+    {"log", fuzz_log, NULL},
+    {"documents", fuzz_documents, NULL},
+    {"ids", fuzz_ids, NULL},
+    {"words", fuzz_words, NULL},
+};
+
+const Harness *fuzz_harness(const char *name) {
+    for (int i = 0; i < FUZZ_HARNESSES; i++) {
+        if (strcmp(fuzz_harnesses[i].name, name) == 0) return &fuzz_harnesses[i];
+    }
+    return NULL;
+}
+
+void fuzz_must(bool holds, const char *what) {
+    if (holds) return;
+    fprintf(stderr, "fuzz: this must not be: %s\n", what);
+    abort();
+}
+
+void fuzz_refused(Error *error) {
+    fuzz_must(error->status == STATUS_USAGE || error->status == STATUS_DATA || error->status == STATUS_MEMORY,
+              "a refusal without a status of its own");
+    fuzz_must(error->message[0] != 0, "a refusal without a word");
+    for (const char *at = error->message; *at; at++) {
+        fuzz_must((unsigned char)*at >= ' ' && *at != 0x7f, "a control character in a message");
+    }
+    memset(error, 0, sizeof *error);
+}
+
+void fuzz_write(const char *folder, const char *name, const void *data, size_t size) {
+    Error error;
+    char *path = path_join(folder, name), *parent = path_parent(path);
+    fuzz_must(folders_make(parent, &error), "no room for the input");
+    FILE *file = fopen(path, "wb");
+    fuzz_must(file && fwrite(data, 1, size, file) == size && fclose(file) == 0, "no room for the input");
+    free(parent);
+    free(path);
+}
+
+// The next line "@@ NAME" from `from` on, where one begins; sets where its file begins. `size` where none is.
+static size_t next_part(const char *text, size_t size, size_t from, const char *const *names,
+                        const char **name, size_t *content) {
+    for (size_t at = from; at + 3 < size; at++) {
+        if ((at > 0 && text[at - 1] != '\n') || memcmp(text + at, "@@ ", 3) != 0) continue;
+        for (int i = 0; names[i]; i++) {
+            size_t length = strlen(names[i]), end = at + 3 + length;
+            if (end >= size || text[end] != '\n' || memcmp(text + at + 3, names[i], length) != 0) continue;
+            *name = names[i];
+            *content = end + 1;
+            return at;
+        }
+    }
+    return size;
+}
+
+void fuzz_unpack(const char *folder, const char *const *names, const uint8_t *data, size_t size) {
+    const char *text = (const char *)data, *name = NULL, *following = NULL;
+    size_t content = 0, begin = 0;
+    size_t at = next_part(text, size, 0, names, &name, &content);
+    while (at < size) {
+        begin = content;
+        at = next_part(text, size, begin, names, &following, &content);
+        size_t end = at < size ? at - 1 : size; // the line's own end is no part of the file before it
+        fuzz_write(folder, name, text + begin, end > begin ? end - begin : 0);
+        name = following;
+    }
+}
+
+static size_t one_gigabyte(void) {
+    return 1000000000;
+}
+
+void fuzz_plan(const EngineConfig *config) {
+    EngineApi api = *engine_cpu();
+    api.memory_available = one_gigabyte;
+    MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
+    Error error;
+    memset(&error, 0, sizeof error);
+    if (!api.plan(config, plan, &error) || !fit_check(&api, config, plan, &error)) fuzz_refused(&error);
+    free(plan);
+}
+
+// Where inputs are written: in memory where the system has such a folder.
+static char *make_folder(void) {
+    const char *base = getenv("TMPDIR");
+    if (!base) base = folder_exists("/dev/shm") ? "/dev/shm" : "/tmp";
+    char *folder = path_join(base, "lighthouse_fuzz_XXXXXX");
+    fuzz_must(mkdtemp(folder) != NULL, "no temporary folder");
+    return folder;
+}
+
+void fuzz_run(const Harness *harness, const uint8_t *data, size_t size) {
+    Error error;
+    char *folder = make_folder();
+    int before = open(folder, O_RDONLY | O_CLOEXEC);
+    close(before);
+    harness->run(folder, data, size);
+    int after = open(folder, O_RDONLY | O_CLOEXEC);
+    close(after);
+    fuzz_must(before == after, "a file is still open");
+    fuzz_must(tree_remove(folder, &error), "the input cannot be removed");
+    free(folder);
+}
