@@ -215,10 +215,11 @@ static bool write_block(Pack *pack, const Block *block, Error *error) {
     const char *text = block->text.data;
     const size_t *sizes = (const size_t *)(const void *)block->sizes.data;
     for (size_t i = 0; i < block->sizes.size / sizeof *sizes; i++) {
-        if (sizes[i] == 0)
+        if (sizes[i] == 0) {
             pack->report->empty_documents++;
-        else if (!pack_output_add(&pack->output, text, sizes[i], error))
-            return false;
+            continue;
+        }
+        if (!pack_output_add(&pack->output, text, sizes[i], error)) return false;
         text += sizes[i];
     }
     pack_progress_read(&pack->progress, block->source.disk_bytes, pack->inputs.bytes,

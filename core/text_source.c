@@ -8,8 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RAW_SIZE ((size_t)1 << 18)
-
 // ---- One file
 
 bool text_file_open(TextFile *file, const PackInput *input, Error *error) {
@@ -21,7 +19,7 @@ bool text_file_open(TextFile *file, const PackInput *input, Error *error) {
         close(file->file);
         return error_set(error, STATUS_MEMORY, "no memory to decompress %s", input->path);
     }
-    file->raw = (unsigned char *)alloc_or_exit(RAW_SIZE, 1);
+    file->raw = (unsigned char *)alloc_or_exit(TEXT_READ, 1);
     return true;
 }
 
@@ -40,7 +38,7 @@ int64_t text_file_position(const TextFile *file) {
 static bool fill_raw(TextFile *file, Error *error) {
     if (file->inflater.avail_in > 0 || file->raw_ended) return true;
     ssize_t got;
-    do got = read(file->file, file->raw, RAW_SIZE);
+    do got = read(file->file, file->raw, TEXT_READ);
     while (got < 0 && errno == EINTR);
     if (got < 0) return error_set_errno(error, STATUS_DATA, "cannot read input %s", file->input->path);
     file->raw_ended = got == 0;
@@ -127,7 +125,7 @@ void text_reader_close(TextReader *reader) {
 // Reads on into `text`; *ended is set at the file's end.
 static bool read_more(TextReader *reader, ByteBuffer *text, bool *ended, Error *error) {
     size_t got = 0;
-    if (!text_file_read(&reader->file, bytes_reserve(text, RAW_SIZE), RAW_SIZE, &got, error)) return false;
+    if (!text_file_read(&reader->file, bytes_reserve(text, TEXT_READ), TEXT_READ, &got, error)) return false;
     text->size += got;
     *ended = got == 0;
     if (text->size <= TEXT_MAX_DOCUMENT) return true;

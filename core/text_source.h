@@ -13,7 +13,10 @@
 extern "C" {
 #endif
 
-#define TEXT_BLOCK        ((size_t)1 << 20) // bytes of whole lines that travel together
+#ifndef TEXT_BLOCK // fuzzers, whose files are small, want small pieces
+#define TEXT_BLOCK ((size_t)1 << 20) // bytes of whole lines that travel together
+#define TEXT_READ  ((size_t)1 << 18) // bytes read at a time
+#endif
 #define TEXT_MAX_DOCUMENT ((size_t)1 << 32) // bytes of one document or line: all of it is held in memory
 
 // ---- One file

@@ -37,13 +37,14 @@ void fuzz_safetensors(const char *folder, const uint8_t *data, size_t size) {
     free(path);
 }
 
-// The header is taken to end with the brace that closes it.
+// The header is taken to end with the brace that closes it and the blanks behind that.
 size_t fuzz_safetensors_mend(uint8_t *data, size_t size, size_t room, unsigned choice) {
     (void)room, (void)choice;
     int depth = 0;
     for (size_t at = 8; at < size; at++) {
         depth += (data[at] == '{') - (data[at] == '}');
         if (depth > 0 || data[at] != '}') continue;
+        while (at + 1 < size && data[at + 1] == ' ') at++;
         uint64_t length = at + 1 - 8;
         memcpy(data, &length, sizeof length);
         break;

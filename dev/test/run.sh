@@ -12,6 +12,7 @@ for program in "$@"; do
     name=$(basename "$program")
     set --
     [ "$name" = test_golden ] && set -- "$here"/golden/*/ "$here"/golden/*.json
+    [ "$name" = test_fuzz ] && set -- "$here"/../fuzz
     start=$(date +%s)
     BUILD=${BUILD:-build} "$program" "$@" >"$output" 2>&1
     status=$?
