@@ -3,6 +3,7 @@
 # make test-gpu   the GPU against the CPU engine and the golden cases; needs a GPU
 # make coverage   line coverage of core/, cpu/ and dataloader.h by the tests
 # make fuzz       fuzzers of everything that reads strangers' files (dev/fuzz); needs clang
+# make check-analysis  clang-tidy and gcc -fanalyzer over the host code
 # make check-cxx  the host code as C++17;  make format  clang-format over everything
 BUILD ?= build$(if $(SAN),-san)$(if $(COVERAGE),-coverage)
 CC ?= gcc
@@ -98,13 +99,14 @@ test-gpu: $(BUILD)/train_gpt_lighthouse gpu-tests
 	dev/test/gpu_program.sh $(BUILD)/train_gpt_lighthouse
 
 include dev/fuzz/fuzz.mk
+include dev/analysis/analysis.mk
 
 coverage:
 	@command -v gcovr >/dev/null || { echo "make coverage needs gcovr (apt-get install gcovr)" >&2; exit 1; }
 	OMP_NUM_THREADS=1 $(MAKE) COVERAGE=1 BUILD=build-coverage test # threads would fight over the counters
 	gcovr --root . --filter 'core/' --filter 'cpu/' --filter 'dataloader.h' --exclude-directories '.*double.*' build-coverage
 
-HOST_SOURCES := $(LIBRARY) $(wildcard dev/test/*.c dev/test/support/*.c dev/test/ranks/*.c)
+HOST_SOURCES := $(LIBRARY) $(wildcard dev/test/*.c dev/test/support/*.c dev/test/ranks/*.c dev/fuzz/*.c)
 check-cxx:
 	@for f in $(HOST_SOURCES); do echo "c++17 $$f"; \
 	  g++ -x c++ -std=c++17 -D_GNU_SOURCE -fopenmp $(WARNINGS) -I. $(MPI_INCLUDES) -fsyntax-only $$f || exit 1; done
@@ -117,7 +119,7 @@ check-format:
 	clang-format --dry-run -Werror $(FORMATTED)
 
 clean:
-	rm -rf build build-san build-coverage
+	rm -rf build build-san build-coverage build-fuzz
 
 .PHONY: all tests test gpu-tests test-gpu coverage check-cxx format check-format clean
 .SECONDARY:

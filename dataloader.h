@@ -453,8 +453,8 @@ static inline void dataloader_close(DataLoader *loader) {
         pthread_cond_destroy(&loader->changed);
         pthread_mutex_destroy(&loader->lock);
         pthread_mutex_destroy(&loader->check_lock);
+        for (int64_t i = 0; i < loader->n_shards; i++) shard_close(&loader->shards[i]);
     }
-    for (int64_t i = 0; i < loader->n_shards; i++) shard_close(&loader->shards[i]);
     free(loader->shards);
     free(loader->buffer);
     memset(loader, 0, sizeof *loader);

@@ -103,7 +103,7 @@ bool checkpoint_latest(const char *run, char **folder, Error *error) {
 
 // A path that ends in the folder's own name: no slashes behind, and not "." or "..".
 static char *path_named(const char *path) {
-    char *named = strdup(path);
+    char *named = copy_or_exit(path);
     for (size_t end = strlen(named); end > 1 && named[end - 1] == '/'; end--) named[end - 1] = 0;
     if (strcmp(path_name(named), ".") != 0 && strcmp(path_name(named), "..") != 0) return named;
     free(named);

@@ -77,7 +77,7 @@ static bool strangers_verify(Verification *verification, const char *inner) {
     }
     for (int i = 0; i < count; i++) {
         const char *name = entries[i]->d_name;
-        char *path = inner[0] ? path_join(inner, name) : strdup(name);
+        char *path = inner[0] ? path_join(inner, name) : copy_or_exit(name);
         if (go_on && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
             !belongs(&verification->manifest, path)) {
             error_set(&fault, STATUS_DATA, "%s/%s: not part of the checkpoint; move it away",

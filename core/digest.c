@@ -63,7 +63,7 @@ DigestWriter *digest_writer_create(const char *path, Error *error) {
         free(writer);
         return NULL;
     }
-    writer->path = strdup(path);
+    writer->path = copy_or_exit(path);
     writer->hash = XXH3_createState();
     XXH3_64bits_reset(writer->hash);
     return writer;

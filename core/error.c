@@ -83,3 +83,8 @@ void *alloc_or_exit(size_t count, size_t size) {
     }
     return memory;
 }
+
+char *copy_or_exit(const char *text) {
+    size_t size = strlen(text) + 1;
+    return (char *)memcpy(alloc_or_exit(size, 1), text, size);
+}

@@ -46,8 +46,10 @@ void error_exit(const Error *error) __attribute__((noreturn));
 void warnings_end(void);
 void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-// Zeroed host memory; leaves the program with STATUS_MEMORY when there is none. Release with free().
-void *alloc_or_exit(size_t count, size_t size);
+// Zeroed host memory, and the copy of a text; they leave the program with STATUS_MEMORY when there is none.
+// Release with free().
+void *alloc_or_exit(size_t count, size_t size) __attribute__((returns_nonnull));
+char *copy_or_exit(const char *text) __attribute__((returns_nonnull));
 
 #ifdef __cplusplus
 }

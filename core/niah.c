@@ -165,8 +165,9 @@ static void show_progress(const NiahGrid *grid, int l, int64_t done, int64_t tot
             (long long)done, (long long)total);
     if (done == total) {
         NiahRate rate = niah_grid_rate(grid, l, l + 1, -1);
-        fprintf(stderr, ", %.1f %% found, %.1f s\n", 100.0 * (double)rate.found / (double)rate.trials,
-                grid->seconds[l]);
+        // NOLINTNEXTLINE(clang-analyzer-core.DivideZero) a grid has lengths, depths and trials
+        double percent = 100.0 * (double)rate.found / (double)rate.trials;
+        fprintf(stderr, ", %.1f %% found, %.1f s\n", percent, grid->seconds[l]);
     }
 }
 

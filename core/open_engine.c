@@ -31,7 +31,8 @@ char *model_find(const Options *options, Error *error) {
         return NULL;
     }
     char *config = path_join(options->model, "config.json");
-    char *folder = file_exists(config) ? strdup(options->model) : checkpoint_find(options->model, error);
+    char *folder =
+        file_exists(config) ? copy_or_exit(options->model) : checkpoint_find(options->model, error);
     free(config);
     return folder;
 }

@@ -172,7 +172,7 @@ bool options_set(Options *options, int option, const char *text, Source source, 
     case OPTION_TYPE_FLAG: *(bool *)value = flag; break;
     case OPTION_TYPE_TEXT:
         free(*(char **)value);
-        *(char **)value = strdup(text);
+        *(char **)value = copy_or_exit(text);
         break;
     }
     return true;

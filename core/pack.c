@@ -244,7 +244,7 @@ static void pipeline_open(Pipeline *pipeline, const PackInputs *inputs, const Pa
     memset(pipeline, 0, sizeof *pipeline);
     pipeline->config = config;
     text_reader_open(&pipeline->reader, inputs, ids);
-    pipeline->capacity = QUEUE_BLOCKS * config->threads;
+    pipeline->capacity = (int64_t)QUEUE_BLOCKS * config->threads;
     pipeline->ring = (Block *)alloc_or_exit((size_t)pipeline->capacity, sizeof *pipeline->ring);
     pthread_mutex_init(&pipeline->lock, NULL);
     pthread_cond_init(&pipeline->room, NULL);

@@ -125,7 +125,7 @@ static bool add_file(PackInputs *inputs, const char *path, bool from_folder, int
         return true;
     }
     PackInput *file = grow(inputs);
-    file->path = strdup(path);
+    file->path = copy_or_exit(path);
     file->json_lines = json_lines;
     file->gzip = gzip;
     file->from_folder = from_folder;
@@ -158,7 +158,7 @@ static bool collect_entry(FTS *walk, FTSENT *entry, PathList *found, Error *erro
 }
 
 static bool add_folder(PackInputs *inputs, const char *folder, int token_bytes, Error *error) {
-    char *root = strdup(folder);
+    char *root = copy_or_exit(folder);
     char *roots[] = {root, NULL};
     FTS *walk = fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR, NULL);
     bool ok = walk != NULL || error_set_errno(error, STATUS_DATA, "cannot read input %s", folder);
@@ -228,7 +228,8 @@ static bool sample_file(const PackInput *input, double *disk_bytes, double *toke
     ByteBuffer text = {NULL, 0, 0};
     bool ok = true;
     size_t got = 1;
-    while (ok && got > 0 && text_file_position(&file) < SAMPLE_BYTES && text.size < 16 * SAMPLE_BYTES) {
+    while (ok && got > 0 && text_file_position(&file) < SAMPLE_BYTES &&
+           text.size < (size_t)16 * SAMPLE_BYTES) {
         ok = text_file_read(&file, bytes_reserve(&text, 1 << 16), 1 << 16, &got, error);
         text.size += ok ? got : 0;
     }

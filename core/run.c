@@ -35,7 +35,7 @@ static bool find_checkpoint(Run *run, const Options *options, Error *error) {
     if (!run->checkpoint) return false;
     char *origin = path_parent(run->checkpoint), *last = NULL;
     run->continues = !options->out || same_folder(options->out, origin);
-    run->folder = strdup(options->out ? options->out : origin);
+    run->folder = copy_or_exit(options->out ? options->out : origin);
     bool ok = !run->continues || checkpoint_latest(origin, &last, error);
     if (ok && run->continues && last && strcmp(path_name(last), path_name(run->checkpoint)) != 0) {
         ok = error_set(
@@ -88,7 +88,7 @@ static bool find_start(Run *run, const Options *options, Error *error) {
     if (options->resume && !automatic) {
         if (!find_checkpoint(run, options, error)) return false;
     } else if (options->out) {
-        run->folder = strdup(options->out);
+        run->folder = copy_or_exit(options->out);
         if (automatic && !checkpoint_latest(options->out, &run->checkpoint, error)) return false;
         run->continues = run->checkpoint != NULL;
         if (automatic && !run->continues && !check_restart(options->out, error)) return false;

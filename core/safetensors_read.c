@@ -100,7 +100,7 @@ static bool tensor_parse(const SafetensorsFile *file, const char *name, const js
 
     tensor->begin = data + begin;
     tensor->end = data + end;
-    tensor->name = strdup(name);
+    tensor->name = copy_or_exit(name);
     return true;
 }
 
@@ -182,7 +182,7 @@ static bool file_open(const char *path, int mode, SafetensorsFile *file, Error *
     memset(file, 0, sizeof *file);
     file->file = open(path, mode | O_CLOEXEC | O_NONBLOCK); // a named pipe must not make us wait
     if (file->file < 0) return error_set_errno(error, STATUS_DATA, "%s: cannot be opened", path);
-    file->path = strdup(path);
+    file->path = copy_or_exit(path);
 
     struct stat status;
     bool ok;

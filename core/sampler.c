@@ -44,10 +44,8 @@ int32_t sampler_draw(const Sampler *sampler, const float *logits, int32_t count,
     while (n < count && kept < sampler->top_p * total) kept += candidates[n++].weight;
     double target = random_uniform(sampler->seed, 0, index) * kept;
     int32_t chosen = 0;
-    for (double sum = candidates[0].weight; chosen + 1 < n && sum <= target;
-         sum += candidates[chosen].weight) {
-        chosen++;
-    }
+    double sum = candidates[0].weight;
+    while (chosen + 1 < n && sum <= target) sum += candidates[++chosen].weight;
     int32_t token = candidates[chosen].token;
     free(candidates);
     return token;

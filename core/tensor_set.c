@@ -1,6 +1,7 @@
 // Tensor sets: an engine's tensors under their names in files; see tensor_set.h.
 #include "tensor_set.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,6 +148,7 @@ static void shape_text(char *text, size_t size, int n_dims, const int64_t *dims)
 
 static bool tensor_check(const SafetensorsFile *file, const SafetensorsTensor *tensor, const Param *param,
                          Error *error) {
+    assert(param->n_dims == 1 || param->n_dims == 2);
     int64_t dims[2] = {param->n_dims == 1 ? param->cols : param->rows, param->cols};
     bool same = tensor->n_dims == param->n_dims && tensor->dims[0] == dims[0] &&
                 (param->n_dims == 1 || tensor->dims[1] == dims[1]);

@@ -39,6 +39,7 @@ void checkpoint_name(int64_t step, char *name, size_t size) {
 int64_t checkpoint_name_step(const char *name) {
     long long step;
     char printed[64];
+    // NOLINTNEXTLINE(cert-err34-c) 18 digits always fit, and the name must come out again as it was
     if (sscanf(name, "step_%18lld", &step) != 1 || step < 0) return -1;
     checkpoint_name(step, printed, sizeof printed);
     return strcmp(name, printed) == 0 ? step : -1;
@@ -142,7 +143,7 @@ static bool state_parse(const json_t *object, TrainerState *state, Manifest *man
 
 // Step in the name of the checkpoint's folder, trailing slashes aside.
 static int64_t folder_step(const char *folder) {
-    char *copy = strdup(folder);
+    char *copy = copy_or_exit(folder);
     size_t length = strlen(copy);
     while (length > 1 && copy[length - 1] == '/') copy[--length] = 0;
     int64_t step = checkpoint_name_step(path_name(copy));

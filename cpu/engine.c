@@ -66,7 +66,7 @@ static Engine *cpu_create(const EngineConfig *config, Error *error) {
         // Zeroed, and backed by memory only where it is touched.
         e->arena = calloc(plan->total, 1);
         ok = e->arena ||
-             error_set(error, STATUS_MEMORY, "no %.2f GB of memory on the host", plan->total / 1e9);
+             error_set(error, STATUS_MEMORY, "no %.2f GB of memory on the host", (double)plan->total / 1e9);
     }
     if (!ranks_agree(config->ranks, ok, error)) {
         free(plan);

@@ -31,7 +31,7 @@ $(BUILD)/make_corpus: $(BUILD)/dev/fuzz/make_corpus.o $(HARNESS_OBJECTS) $(BUILD
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
 # Seeds and past crashes are fed to the harnesses by the tests too.
-$(BUILD)/test_fuzz: $(HARNESS_OBJECTS)
+$(BUILD)/test_fuzz $(BUILD)/test_paths: $(HARNESS_OBJECTS)
 
 .PHONY: fuzz fuzz-compiler fuzz-corpus
 -include $(shell find $(FUZZ_BUILD) -name '*.d' 2>/dev/null)

@@ -89,7 +89,9 @@ static void make_shard(const char *folder, const char *name, int bytes, int cont
     must(shard_writer_open(&writer, path, bytes, &error), &error);
     writer.header.content = content;
     for (int64_t i = 0; i < count; i++) {
-        int32_t token = (int32_t)(i % 20 == 0 ? TOKEN_BOS : i % 20 == 19 ? TOKEN_EOS : 'a' + i % 20);
+        int32_t token = 'a' + (int32_t)(i % 20);
+        if (i % 20 == 0) token = TOKEN_BOS;
+        if (i % 20 == 19) token = TOKEN_EOS;
         writer.header.n_documents += token == TOKEN_BOS;
         must(shard_writer_append(&writer, &token, 1, &error), &error);
     }
@@ -131,7 +133,7 @@ static void make_shards(const char *folder) {
 static void lying_safetensors(const char *folder, const char *name, const char *header, int64_t length,
                               size_t n_data) {
     ByteBuffer seed = {NULL, 0, 0};
-    static const char zeros[64];
+    static const char zeros[64] = {0};
     uint64_t told = length < 0 ? strlen(header) : (uint64_t)length;
     bytes_append(&seed, &told, sizeof told);
     append_text(&seed, header);
@@ -305,9 +307,9 @@ static void make_lying_states(const char *folder) {
         {"outside",
          "{\"step\": 7, \"cursor\": 0, \"epoch\": 0, \"tokens\": 0, \"attention\": \"dense\", "
          "\"settings\": {}, \"files\": {\"config.json\": {\"size\": 1, \"xxh3\": "
-         "\"0123456789abcdef\"}, \"../../outside\": {\"size\": 1, \"xxh3\": \"0123456789abcdef\"}}"},
+         "\"0123456789abcdef\"}, \"../../outside\": {\"size\": 1, \"xxh3\": \"0123456789abcdef\"}}}"},
         {"negative", "{\"step\": 7, \"cursor\": -1, \"epoch\": 0, \"tokens\": 0, \"attention\": \"dense\", "
-                     "\"settings\": {\"lr\": []}, \"files\": {}"},
+                     "\"settings\": {\"lr\": []}, \"files\": {}}"},
         {"no_object", "[7"},
     };
     for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
@@ -387,11 +389,11 @@ static void make_documents(const char *folder) {
 
 static void make_ids(const char *folder) {
     unsigned char bytes[80];
-    for (int i = 0; i < 40; i++) shard_put(bytes + 2 * i, 2, i % 9 == 8 ? 7 : (uint64_t)(100 + i));
+    for (size_t i = 0; i < 40; i++) shard_put(bytes + 2 * i, 2, i % 9 == 8 ? 7 : 100 + i);
     seed_bytes(folder, "ids", "two_bytes", bytes, sizeof bytes);
     seed_bytes(folder, "ids", "cut", bytes, 79);
     seed_gzip(folder, "ids", "gzip", bytes, sizeof bytes);
-    for (int i = 0; i < 20; i++) shard_put(bytes + 4 * i, 4, i % 9 == 8 ? 7 : (uint64_t)(100 + i));
+    for (size_t i = 0; i < 20; i++) shard_put(bytes + 4 * i, 4, i % 9 == 8 ? 7 : 100 + i);
     seed_bytes(folder, "ids", "four_bytes", bytes, sizeof bytes);
     shard_put(bytes + 40, 4, UINT32_MAX);
     seed_bytes(folder, "ids", "too_large", bytes, sizeof bytes);

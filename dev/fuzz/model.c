@@ -35,7 +35,7 @@ static void load(const char *folder, const ModelConfig *model) {
 }
 
 static void export_it(const char *folder) {
-    char *out = path_join(folder, "../exported"), *model = strdup(folder);
+    char *out = path_join(folder, "../exported"), *model = copy_or_exit(folder);
     Options options;
     Error error;
     memset(&options, 0, sizeof options);

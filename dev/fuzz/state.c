@@ -6,6 +6,7 @@
 #include "core/info.h"
 #include "core/options.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,8 +63,10 @@ size_t fuzz_state_mend(uint8_t *data, size_t size, size_t room, unsigned choice)
     const size_t digits = 16, tail = digits + strlen(end);
     (void)choice;
     if (size < tail || memcmp(data + size - strlen(end), end, strlen(end)) != 0) {
-        // The end is gone: a whole one goes in place of the last brace, or behind.
-        while (size > 0 && (data[size - 1] == '\n' || data[size - 1] == '}')) size--;
+        // The end is gone: a whole one goes in place of the last brace.
+        while (size > 0 && isspace(data[size - 1])) size--;
+        if (size > 0 && data[size - 1] == '}') size--;
+        while (size > 0 && isspace(data[size - 1])) size--;
         if (size + strlen(member) + tail > room) return size;
         memcpy(data + size, member, strlen(member));
         size += strlen(member) + tail;

@@ -264,7 +264,8 @@ static void see(void *context, const char *file, const char *fault) {
         return;
     }
     seen->wrong++;
-    strcat(strcat(seen->names, file), ";");
+    size_t used = strlen(seen->names);
+    snprintf(seen->names + used, sizeof seen->names - used, "%s;", file);
 }
 
 static void test_report_names_every_fault(void **data) {

@@ -33,7 +33,7 @@ static void expect_refused(int status, const Refusal *refusals, size_t count) {
     for (size_t i = 0; i < count; i++) program_expect(status, refusals[i].part, "%s", refusals[i].line);
 }
 
-#define REFUSED(status, refusals) expect_refused(status, refusals, sizeof refusals / sizeof *refusals)
+#define REFUSED(status, refusals) expect_refused(status, refusals, sizeof(refusals) / sizeof *(refusals))
 
 // ---- Words
 

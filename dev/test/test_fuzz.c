@@ -15,8 +15,8 @@
 
 #include <cmocka.h>
 
-#define MUTATIONS 200 // of an input
-#define MAX_SPAN  64 // bytes that a mutation moves
+#define MUTATIONS 200          // of an input
+#define MAX_SPAN  ((size_t)64) // bytes that a mutation moves
 
 static const char *fuzz_folder;
 
@@ -157,7 +157,7 @@ int main(int argc, char **argv) {
                                                    cmocka_unit_test(test_mend)};
     for (int i = 0; i < FUZZ_HARNESSES; i++) {
         struct CMUnitTest test = {fuzz_harnesses[i].name, test_harness, NULL, NULL,
-                                  (void *)(uintptr_t)&fuzz_harnesses[i]};
+                                  (void *)&fuzz_harnesses[i]};
         tests[2 + i] = test;
     }
     return cmocka_run_group_tests(tests, NULL, NULL);

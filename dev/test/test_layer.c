@@ -11,8 +11,10 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+// NOLINTBEGIN(bugprone-macro-parentheses) c is the name of a variable that the loop declares
 #define LOOP_CASES(c, state) \
     for (LayerCase *c = (LayerCase *)*(state); c < (LayerCase *)*(state) + LAYER_CASES; c++)
+// NOLINTEND(bugprone-macro-parentheses)
 #define CHECK(c, condition)                                                    \
     do {                                                                       \
         if (!(condition)) fail_msg("%s: not true: %s", (c)->name, #condition); \

@@ -37,6 +37,7 @@ static int64_t check_text(const char *text, int64_t size, int digit) {
         '.',  '\n', 0};
     const char question[] = "\nThe passkey is ";
     char *copy = strndup(text, (size_t)size);
+    assert_non_null(copy);
     char *place = strstr(copy, needle), *end = strstr(place ? place + strlen(needle) - 1 : copy, question);
     if (!place) fail_msg("no needle of %d in %s", digit, copy);
     // The needle's last byte may be the question's first only where both are there in full.
@@ -165,6 +166,7 @@ static bool answer(Engine *engine, const int32_t *tokens, int64_t batch, int64_t
         assert_int_equal(tokens[b * context], TOKEN_BOS);
         assert_int_equal(tokenizer_decode(tokens + b * context, context, text), context - 1);
         const char *needle = strchr(text, '\n');
+        assert_non_null(needle);
         int digit = needle[16] - '0';
         check_text(text, context - 1, digit);
         bool seen = context - 1 - (needle - text) <= sight;

@@ -540,6 +540,7 @@ static void test_malformed_line_far_down(void **state) {
     (void)state;
     put_many("a.jsonl", 40000);
     FILE *file = fopen("a.jsonl", "a");
+    assert_non_null(file);
     fputs("oops\n", file);
     fclose(file);
     const char *input = "a.jsonl";
@@ -552,6 +553,7 @@ static void test_malformed_line_far_down(void **state) {
 static void test_no_json_at_all(void **state) {
     (void)state;
     FILE *file = fopen("a.json", "w");
+    assert_non_null(file);
     for (int i = 0; i < 200000; i++) fprintf(file, "  \"key %d\": 5,\n", i);
     fclose(file);
     const char *input = "a.json";
@@ -589,6 +591,7 @@ static void test_damaged_gzip(void **state) {
         remove_tree("padded");
         config.out = "out";
         FILE *file = fopen("a.jsonl.gz", "ab");
+        assert_non_null(file);
         fputs("garbage", file);
         fclose(file);
         assert_fails(&config, STATUS_DATA, "input a.jsonl.gz is damaged gzip");

@@ -64,7 +64,7 @@ static bool next_field(Reader *r, Field *field) {
 
 static void text_of(Reader bytes, char *text, size_t size) {
     size_t length = (size_t)(bytes.end - bytes.at);
-    assert_true(length < size);
+    assert_true(bytes.at && length < size);
     memcpy(text, bytes.at, length);
     text[length] = '\0';
 }

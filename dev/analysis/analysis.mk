@@ -1,0 +1,23 @@
+# make check-analysis   clang-tidy (.clang-tidy) and gcc -fanalyzer on the host code; files that did not change since the last
+#                       clean pass are not looked at again
+TIDY ?= clang-tidy
+ANALYSED := $(LIBRARY) $(wildcard dev/test/*.c dev/test/support/*.c dev/fuzz/*.c) train_gpt_lighthouse.cu
+ANALYSIS_STAMPS := $(ANALYSED:%=build/analysis/%.clean)
+# Without OpenMP: gcc's analyser takes the variables that threads share for uninitialised ones.
+ANALYSIS_FLAGS = -D_GNU_SOURCE $(CSTD) -I. $(if $(filter core/error.c,$<),,-include dev/analysis/error_returns.h) \
+                 $(if $(findstring dev/test/,$<),-include dev/analysis/cmocka_asserts.h)
+
+check-analysis: $(ANALYSIS_STAMPS)
+
+build/analysis/%.clean: % .clang-tidy dev/test/.clang-tidy $(wildcard dev/analysis/*) | analysers
+	@mkdir -p $(@D)
+	@echo "analysis $<"
+	@$(CC) -x c $(ANALYSIS_FLAGS) -O1 -fanalyzer $(WARNINGS) -Wno-unknown-pragmas -Wno-unused-value -MMD -MP -MF $(@:.clean=.d) -MT $@ -c -o /dev/null $<
+	@$(TIDY) --quiet $< -- -x c $(ANALYSIS_FLAGS) -fopenmp 2>/dev/null
+	@touch $@
+
+analysers:
+	@command -v $(TIDY) >/dev/null || { echo "make check-analysis needs clang-tidy (apt-get install clang-tidy)" >&2; exit 1; }
+
+.PHONY: check-analysis analysers
+-include $(shell find build/analysis -name '*.d' 2>/dev/null)
