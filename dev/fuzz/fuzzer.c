@@ -20,7 +20,7 @@ static const Harness *chosen(void) {
 
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t room, unsigned seed) {
     const Harness *harness = chosen();
-    size = LLVMFuzzerMutate(data, size, room);
+    size = seed % 3 ? LLVMFuzzerMutate(data, size, room) : fuzz_change_number(data, size, room, seed / 64);
     bool mend = harness->mend && seed % 8; // now and then a checksum stays wrong
     return mend ? harness->mend(data, size, room, seed / 8) : size;
 }

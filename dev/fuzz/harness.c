@@ -4,6 +4,7 @@
 #include "core/files.h"
 #include "core/fit.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,6 +98,60 @@ void fuzz_plan(const EngineConfig *config) {
     memset(&error, 0, sizeof error);
     if (!api.plan(config, plan, &error) || !fit_check(&api, config, plan, &error)) fuzz_refused(&error);
     free(plan);
+}
+
+// Where the n-th number of a text, counted round and round, begins, and how many digits it has; 0 for none.
+static size_t find_number(const uint8_t *data, size_t size, unsigned n, size_t *begin) {
+    unsigned count = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t at = 0; at < size; at++) {
+            size_t digits = 0;
+            while (at + digits < size && isdigit(data[at + digits])) digits++;
+            if (digits == 0) continue;
+            *begin = at;
+            if (pass == 1 && n-- == 0) return digits;
+            count++;
+            at += digits;
+        }
+        if (count == 0) return 0;
+        if (pass == 0) n %= count;
+    }
+    return 0;
+}
+
+size_t fuzz_change_number(uint8_t *data, size_t size, size_t room, unsigned choice) {
+    static const int64_t numbers[] = {0,
+                                      1,
+                                      7,
+                                      8,
+                                      64,
+                                      65,
+                                      128,
+                                      1024,
+                                      1 << 20,
+                                      1 << 24,
+                                      INT32_MAX,
+                                      1000000000,
+                                      (int64_t)1 << 32,
+                                      1000000000000,
+                                      (int64_t)1 << 53,
+                                      INT64_MAX,
+                                      -1,
+                                      INT64_MIN};
+    static const unsigned n_numbers = sizeof numbers / sizeof *numbers;
+    size_t begin, digits = find_number(data, size, choice / 32, &begin);
+    if (digits == 0) return size;
+    char old[16] = "", text[24]; // of a longer number the first digits count
+    memcpy(old, data + begin, digits < sizeof old - 1 ? digits : sizeof old - 1);
+    int64_t value = strtoll(old, NULL, 10);
+    unsigned kind = choice % 32;
+    int64_t changed = kind < n_numbers ? numbers[kind] : value + (int64_t)kind - 24;
+    if (kind == 31) changed = 2 * value;
+    size_t length = (size_t)snprintf(text, sizeof text, "%lld", (long long)changed);
+    if (size - digits + length > room) return size;
+    memmove(data + begin + length, data + begin + digits, size - begin - digits);
+    memcpy(data + begin, text, length);
+    return size - digits + length;
 }
 
 // Where inputs are written: in memory where the system has such a folder.

@@ -31,6 +31,10 @@ const Harness *fuzz_harness(const char *name);
 // kept a file open.
 void fuzz_run(const Harness *harness, const uint8_t *data, size_t size);
 
+// A mutation that leaves a text whole: puts another number in place of one that stands in it, chosen by the
+// random number `choice`. Gives the new size, `room` at most.
+size_t fuzz_change_number(uint8_t *data, size_t size, size_t room, unsigned choice);
+
 // ---- What harnesses are made of (harness.c)
 
 // Ends the program as a crash does: what a reader must never do has happened.
@@ -45,6 +49,10 @@ void fuzz_write(const char *folder, const char *name, const void *data, size_t s
 void fuzz_unpack(const char *folder, const char *const *names, const uint8_t *data, size_t size);
 // Plans an engine and looks whether it fits into a gigabyte, as every command does before it makes one.
 void fuzz_plan(const EngineConfig *config);
+
+// The smallest model, and weights of it (all zero) as a new file.
+extern const ModelConfig fuzz_small_model;
+void fuzz_write_weights(const char *folder, const char *name);
 
 // ---- The harnesses, one a file
 

@@ -6,14 +6,12 @@
 #include "core/files.h"
 #include "core/hf_config.h"
 #include "core/log.h"
-#include "core/model_folder.h"
+#include "core/niah.h"
 #include "core/options.h"
 #include "core/safetensors.h"
-#include "core/tensor_set.h"
 #include "core/tokenizer.h"
 #include "core/trainer_state.h"
 #include "dataloader.h"
-#include "dev/test/support/fake_engine.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -188,32 +186,20 @@ static void make_safetensors(const char *folder) {
 
 // ---- Model folders
 
-static const ModelConfig model = {1, 8, 1, 1, 64, 8, 8, 10000, 1e-5};
-
-// A folder with the model as one file.
-static void write_model(const char *folder) {
-    Error error;
-    Digest digest;
-    json_t *config = hf_config_json(&model, 32);
-    char *text = json_dumps(config, JSON_INDENT(2)), *path = path_join(folder, "model.safetensors");
-    fuzz_write(folder, "config.json", text, strlen(text));
-    Engine *engine = fake_engine_create(&model, false);
-    TensorSet set = tensor_set_weights(&engine->table);
-    must(tensor_set_save(&set, engine, path, &digest, &error), &error);
-    tensor_set_free(&set);
-    engine_destroy(engine);
-    free(path);
-    free(text);
-    json_decref(config);
-}
-
 static void make_models(const char *folder) {
     Error error;
     char *work = path_join(folder, "work");
-    write_model(work);
+    json_t *json = hf_config_json(&fuzz_small_model, 32);
+    char *text = json_dumps(json, JSON_INDENT(2));
+    fuzz_write(work, "config.json", text, strlen(text));
+    fuzz_write_weights(work, "model.safetensors");
+    free(text);
+    json_decref(json);
     char *config = path_join(work, "config.json"), *weights = path_join(work, "model.safetensors");
     seed_file(folder, "config", "written", config);
     ByteBuffer seed = {NULL, 0, 0};
+    append_file(&seed, "config.json", config);
+    seed_buffer(folder, "model", "config_alone", &seed);
     append_file(&seed, "config.json", config);
     append_file(&seed, "model.safetensors", weights);
     append_text(&seed, "\n@@ tokenizer.json\n{}");
@@ -231,7 +217,6 @@ static void make_models(const char *folder) {
         append_file(&seed, "config.json", config);
         append_text(&seed, "\n@@ model.safetensors.index.json\n");
         append_text(&seed, indices[i][1]);
-        if (i < 2) append_file(&seed, "a.safetensors", weights);
         if (i == 1) append_file(&seed, "b.safetensors", weights);
         seed_buffer(folder, "model", indices[i][0], &seed);
     }
@@ -403,7 +388,24 @@ static void make_ids(const char *folder) {
 
 // ---- Command lines
 
+// As many lengths and depths as there is room for.
+static void make_full_lists(const char *folder) {
+    ByteBuffer seed = {NULL, 0, 0};
+    append_text(&seed, "niah");
+    for (int list = 0; list < 2; list++) {
+        append_text(&seed, list ? "\n--depths\n" : "\n--lengths\n");
+        for (int i = 0; i < NIAH_MAX_STEPS; i++) {
+            char number[16];
+            bool last = i == NIAH_MAX_STEPS - 1 && !list; // one comma more makes two of it
+            snprintf(number, sizeof number, "%s%d", i ? "," : "", last ? 128129 : list ? i : i + 64);
+            append_text(&seed, number);
+        }
+    }
+    seed_buffer(folder, "words", "niah_full", &seed);
+}
+
 static void make_words(const char *folder) {
+    make_full_lists(folder);
     seed_text(folder, "words", "help", "--help");
     seed_text(folder, "words", "help_train", "train\n--help");
     seed_text(folder, "words", "version", "--version");

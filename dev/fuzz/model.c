@@ -1,10 +1,11 @@
 // A model folder of strangers, one file or sharded: loaded into an engine that only holds tensors, and
-// exported.
+// exported. Weights that the input does not bring are those of fuzz_small_model, so that inputs stay small.
 #include "harness.h"
 
 #include "core/export.h"
 #include "core/files.h"
 #include "core/model_folder.h"
+#include "core/tensor_set.h"
 #include "dev/test/support/fake_engine.h"
 
 #include <stdio.h>
@@ -21,6 +22,27 @@ static const char *const names[] = {"config.json",
                                     "tokenizer.json",
                                     "../outside",
                                     NULL};
+
+const ModelConfig fuzz_small_model = {1, 8, 1, 1, 64, 8, 8, 10000, 1e-5};
+
+void fuzz_write_weights(const char *folder, const char *name) {
+    Error error;
+    Digest digest;
+    char *path = path_join(folder, name);
+    Engine *engine = fake_engine_create(&fuzz_small_model, false);
+    TensorSet set = tensor_set_weights(&engine->table);
+    fuzz_must(tensor_set_save(&set, engine, path, &digest, &error), "no room for the weights");
+    tensor_set_free(&set);
+    engine_destroy(engine);
+    free(path);
+}
+
+static bool has(const char *folder, const char *name) {
+    char *path = path_join(folder, name);
+    bool there = file_exists(path);
+    free(path);
+    return there;
+}
 
 static void load(const char *folder, const ModelConfig *model) {
     ParamTable table = param_table_create(model, false);
@@ -57,6 +79,8 @@ void fuzz_model(const char *scratch, const uint8_t *data, size_t size) {
     memset(&error, 0, sizeof error);
     fuzz_must(folders_make(folder, &error), "no room for the input");
     fuzz_unpack(folder, names, data, size);
+    const char *weights = has(folder, "model.safetensors.index.json") ? "a.safetensors" : "model.safetensors";
+    if (!has(folder, weights)) fuzz_write_weights(folder, weights);
     ModelConfig model;
     int64_t context;
     if (model_folder_config(folder, &model, &context, &error)) {

@@ -56,7 +56,8 @@ static void run_mutations(const Harness *harness, const char *input, size_t size
     for (int i = 0; i < MUTATIONS; i++) {
         size_t now = size;
         memcpy(data, input, size);
-        for (size_t changes = 1 + draw(draws, 4); changes > 0; changes--) now = mutate(data, now, draws);
+        if (i % 2) now = fuzz_change_number(data, now, size + MAX_SPAN, (unsigned)draw(draws, 1 << 20));
+        for (size_t changes = draw(draws, 4); changes > 0; changes--) now = mutate(data, now, draws);
         if (harness->mend && i % 8) now = harness->mend(data, now, room, (unsigned)draw(draws, 1000));
         fuzz_run(harness, data, now);
     }
@@ -147,18 +148,33 @@ static void test_mend(void **state) {
     }
 }
 
+// One number of a text becomes another, and the rest stays.
+static void test_change_number(void **state) {
+    (void)state;
+    uint8_t text[64] = "{\"a\": 12, \"b\": 3}";
+    size_t size = strlen((char *)text);
+    size = fuzz_change_number(text, size, sizeof text, 32 + 1); // the second becomes 1
+    assert_memory_equal(text, "{\"a\": 12, \"b\": 1}", size);
+    size = fuzz_change_number(text, size, sizeof text, 2 * 32 + 31); // round again to the first, doubled
+    assert_memory_equal(text, "{\"a\": 24, \"b\": 1}", size);
+    assert_int_equal(fuzz_change_number(text, size, size, 15), size); // no room for INT64_MAX
+    size = fuzz_change_number(text, size, sizeof text, 15);
+    assert_memory_equal(text, "{\"a\": 9223372036854775807, \"b\": 1}", size);
+    assert_int_equal(fuzz_change_number(text, 4, sizeof text, 15), 4); // none there
+}
+
 int main(int argc, char **argv) {
     if (argc != 2) {
         fprintf(stderr, "usage: test_fuzz FOLDER\n");
         return 2;
     }
     fuzz_folder = argv[1];
-    struct CMUnitTest tests[FUZZ_HARNESSES + 2] = {cmocka_unit_test(test_unpack),
-                                                   cmocka_unit_test(test_mend)};
+    struct CMUnitTest tests[3 + FUZZ_HARNESSES] = {
+        cmocka_unit_test(test_change_number), cmocka_unit_test(test_unpack), cmocka_unit_test(test_mend)};
     for (int i = 0; i < FUZZ_HARNESSES; i++) {
         struct CMUnitTest test = {fuzz_harnesses[i].name, test_harness, NULL, NULL,
                                   (void *)&fuzz_harnesses[i]};
-        tests[2 + i] = test;
+        tests[3 + i] = test;
     }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
