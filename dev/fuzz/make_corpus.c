@@ -380,6 +380,8 @@ static void make_ids(const char *folder) {
     seed_gzip(folder, "ids", "gzip", bytes, sizeof bytes);
     for (size_t i = 0; i < 20; i++) shard_put(bytes + 4 * i, 4, i % 9 == 8 ? 7 : 100 + i);
     seed_bytes(folder, "ids", "four_bytes", bytes, sizeof bytes);
+    shard_put(bytes + 36, 4, 999); // the largest that the harness allows
+    seed_bytes(folder, "ids", "at_the_bound", bytes, sizeof bytes);
     shard_put(bytes + 40, 4, UINT32_MAX);
     seed_bytes(folder, "ids", "too_large", bytes, sizeof bytes);
     seed_bytes(folder, "ids", "shard", SHARD_MAGIC, 8);
@@ -388,24 +390,24 @@ static void make_ids(const char *folder) {
 
 // ---- Command lines
 
-// As many lengths and depths as there is room for.
-static void make_full_lists(const char *folder) {
+// This many lengths and depths.
+static void make_lists(const char *folder, const char *name, int count) {
     ByteBuffer seed = {NULL, 0, 0};
     append_text(&seed, "niah");
     for (int list = 0; list < 2; list++) {
         append_text(&seed, list ? "\n--depths\n" : "\n--lengths\n");
-        for (int i = 0; i < NIAH_MAX_STEPS; i++) {
+        for (int i = 0; i < count; i++) {
             char number[16];
-            bool last = i == NIAH_MAX_STEPS - 1 && !list; // one comma more makes two of it
-            snprintf(number, sizeof number, "%s%d", i ? "," : "", last ? 128129 : list ? i : i + 64);
+            snprintf(number, sizeof number, "%s%d", i ? "," : "", list ? i : i + 64);
             append_text(&seed, number);
         }
     }
-    seed_buffer(folder, "words", "niah_full", &seed);
+    seed_buffer(folder, "words", name, &seed);
 }
 
 static void make_words(const char *folder) {
-    make_full_lists(folder);
+    make_lists(folder, "niah_full", NIAH_MAX_STEPS);
+    make_lists(folder, "niah_too_full", NIAH_MAX_STEPS + 1);
     seed_text(folder, "words", "help", "--help");
     seed_text(folder, "words", "help_train", "train\n--help");
     seed_text(folder, "words", "version", "--version");
