@@ -16,7 +16,7 @@ static void tell_apart(RunLog *logs, const char *const *runs, int count) {
         for (int j = count - 1; j >= i; j--) {
             if (j != i && strcmp(logs[j].name, logs[i].name) != 0) continue;
             free(logs[j].name);
-            logs[j].name = strdup(runs[j]);
+            logs[j].name = copy_or_exit(runs[j]);
         }
     }
 }

@@ -56,7 +56,7 @@ static bool read_parent(const char *folder, char **parent, Error *error) {
     json_t *json = file_exists(path) ? json_file_read(path, error) : json_object();
     free(path);
     const char *found = json_string_value(json_object_get(json, "parent"));
-    *parent = found ? strdup(found) : NULL;
+    *parent = found ? copy_or_exit(found) : NULL;
     bool ok = json != NULL;
     json_decref(json);
     return ok;
@@ -320,7 +320,7 @@ bool run_begin(Run *run, const Options *options, Error *error) {
     if (!folders_make(run->folder, error) || !lock_folder(run, error)) return false;
     char *parent = NULL; // what goes on keeps its parent
     if (run->continues && !read_parent(run->folder, &parent, error)) return false;
-    if (run->checkpoint && !run->continues) parent = strdup(run->checkpoint);
+    if (run->checkpoint && !run->continues) parent = copy_or_exit(run->checkpoint);
     // Of a run that was stopped before its first checkpoint and is begun again, no line stays.
     bool ok = log_cut(run->folder, run->continues ? run->state.step : -1, error);
     json_t *json = json_pack("{s:s, s:s, s:o}", "program", "train_gpt_lighthouse", "version",

@@ -129,7 +129,7 @@ static char *find_parent(const Source *source, const char *checkpoint) {
     char *candidates[] = {folder, beside};
     for (int i = 0; i < 2 && !found; i++) {
         char *log = path_join(candidates[i], "log.jsonl");
-        if (file_exists(log)) found = strdup(candidates[i]);
+        if (file_exists(log)) found = copy_or_exit(candidates[i]);
         free(log);
     }
     free(folder);
@@ -184,11 +184,11 @@ static char *name_of(const Source *source) {
     const char *file = path_name(source->log);
     if (strcmp(file, "log.jsonl") == 0) {
         char *real = realpath(source->folder, NULL);
-        char *name = strdup(path_name(real ? real : source->folder));
+        char *name = copy_or_exit(path_name(real ? real : source->folder));
         free(real);
         return name;
     }
-    char *name = strdup(file);
+    char *name = copy_or_exit(file);
     name[strlen(name) - strlen(".jsonl")] = 0;
     if (path_has_ending(name, ".log")) name[strlen(name) - strlen(".log")] = 0;
     return name;
@@ -197,8 +197,8 @@ static char *name_of(const Source *source) {
 bool run_log_read(const char *path, RunLog *log, Error *error) {
     memset(log, 0, sizeof *log);
     bool is_log = path_has_ending(path, ".jsonl") && !folder_exists(path);
-    Source source = {is_log ? path_parent(path) : strdup(path),
-                     is_log ? strdup(path) : path_join(path, "log.jsonl"), INT64_MAX, 0};
+    Source source = {is_log ? path_parent(path) : copy_or_exit(path),
+                     is_log ? copy_or_exit(path) : path_join(path, "log.jsonl"), INT64_MAX, 0};
     bool ok = file_exists(source.log)
                   ? read_run(log, &source, error)
                   : error_set(error, STATUS_DATA, "%s: there is no log; name a run's folder, or a log.jsonl",

@@ -1,10 +1,10 @@
 # make check-analysis   clang-tidy (.clang-tidy) and gcc -fanalyzer on the host code; files that did not change since the last
 #                       clean pass are not looked at again
 TIDY ?= clang-tidy
-ANALYSED := $(LIBRARY) $(wildcard dev/test/*.c dev/test/support/*.c dev/fuzz/*.c) train_gpt_lighthouse.cu
+ANALYSED := $(LIBRARY) $(wildcard dev/test/*.c dev/test/support/*.c dev/test/ranks/*.c dev/fuzz/*.c) train_gpt_lighthouse.cu
 ANALYSIS_STAMPS := $(ANALYSED:%=build/analysis/%.clean)
 # Without OpenMP: gcc's analyser takes the variables that threads share for uninitialised ones.
-ANALYSIS_FLAGS = -D_GNU_SOURCE $(CSTD) -I. $(if $(filter core/error.c,$<),,-include dev/analysis/error_returns.h) \
+ANALYSIS_FLAGS = -D_GNU_SOURCE $(CSTD) -I. $(MPI_INCLUDES) $(if $(filter core/error.c,$<),,-include dev/analysis/error_returns.h) \
                  $(if $(findstring dev/test/,$<),-include dev/analysis/cmocka_asserts.h)
 
 check-analysis: $(ANALYSIS_STAMPS)

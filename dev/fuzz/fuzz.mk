@@ -21,7 +21,7 @@ $(FUZZ_BUILD)/fuzz: $(FUZZ_SOURCES:%.c=$(FUZZ_BUILD)/%.o)
 
 $(FUZZ_BUILD)/%.o: %.c | fuzz-compiler
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link,address,undefined -I. -MMD -MP -c -o $@ $<
+	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link,address,undefined -I. $(MPI_INCLUDES) -MMD -MP -c -o $@ $<
 
 # Writes the seeds of dev/fuzz/corpus anew.
 fuzz-corpus: $(BUILD)/make_corpus

@@ -19,6 +19,7 @@ const Harness fuzz_harnesses[FUZZ_HARNESSES] = {
     {"state", fuzz_state, fuzz_state_mend},
     {"settings", fuzz_settings, NULL},
     {"log", fuzz_log, NULL},
+    {"report", fuzz_report, NULL},
     {"documents", fuzz_documents, NULL},
     {"ids", fuzz_ids, NULL},
     {"words", fuzz_words, NULL},

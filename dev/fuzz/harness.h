@@ -21,7 +21,7 @@ typedef struct {
     size_t (*mend)(uint8_t *data, size_t size, size_t room, unsigned choice);
 } Harness;
 
-#define FUZZ_HARNESSES 10
+#define FUZZ_HARNESSES 11
 extern const Harness fuzz_harnesses[FUZZ_HARNESSES];
 
 // NULL for an unknown name.
@@ -66,6 +66,7 @@ void fuzz_state(const char *folder, const uint8_t *data, size_t size);
 size_t fuzz_state_mend(uint8_t *data, size_t size, size_t room, unsigned choice);
 void fuzz_settings(const char *folder, const uint8_t *data, size_t size);
 void fuzz_log(const char *folder, const uint8_t *data, size_t size);
+void fuzz_report(const char *folder, const uint8_t *data, size_t size);
 void fuzz_documents(const char *folder, const uint8_t *data, size_t size);
 void fuzz_ids(const char *folder, const uint8_t *data, size_t size);
 void fuzz_words(const char *folder, const uint8_t *data, size_t size);

@@ -334,11 +334,31 @@ static void make_log(const char *folder) {
     }
     log_close(log);
     seed_file(folder, "log", "written", path);
+    ByteBuffer seed = {NULL, 0, 0};
+    append_file(&seed, "log.jsonl", path);
+    append_text(&seed, "@@ run.json\n{\"ranks\": 4}");
+    seed_buffer(folder, "report", "run", &seed);
+    append_file(&seed, "../parent/log.jsonl", path);
+    append_file(&seed, "log.jsonl", path);
+    append_text(&seed, "@@ run.json\n{\"parent\": \"../parent/step_00000004\"}");
+    seed_buffer(folder, "report", "branch", &seed);
+    append_file(&seed, "log.jsonl", path);
+    append_text(&seed, "@@ run.json\n{\"parent\": \"run/step_00000004\"}");
+    seed_buffer(folder, "report", "own_parent", &seed);
     must(tree_remove(run, &error), &error);
     free(path);
     free(run);
     seed_text(folder, "log", "torn",
               "{\"step\": 1}\n{\"event\": \"switch\", \"step\": 9223372036854775807}\n{\"st");
+    seed_text(
+        folder, "report", "far",
+        "@@ log.jsonl\n{\"step\": 9223372036854775807, \"tokens\": 9223372036854775807, \"loss\": 1e308, "
+        "\"seconds\": 1e308, \"attention\": \"dense\"}\n{\"event\": \"validation\", \"step\": 3, \"loss\": "
+        "-1e308, \"attention\": \"lighthouse\"}\n");
+    seed_text(
+        folder, "report", "flat",
+        "@@ log.jsonl\n{\"step\": 0, \"tokens\": 0, \"loss\": 0, \"attention\": \"dense\"}\n{\"event\": "
+        "\"resume\", \"step\": 0}\n");
     seed_text(folder, "log", "no_log", "\n\n[]\n{\"step\": -1}\n{\"step\": 1.5}\n\x1f\x8b\n");
 }
 

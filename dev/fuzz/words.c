@@ -14,9 +14,11 @@
 
 static void train(Options *options) {
     Run run;
+    Ranks ranks;
     Error error;
     memset(&error, 0, sizeof error);
-    if (run_prepare(&run, options, &error))
+    ranks_imagine(&ranks, 1);
+    if (run_prepare(&run, options, &ranks, &error))
         fuzz_plan(&run.engine);
     else
         fuzz_refused(&error);
