@@ -57,6 +57,7 @@ static void *list_grow(void *list, int count, int *capacity, int n, size_t size)
 
 // A place for one more request.
 static MPI_Request *next_request(MpiQueue *q) {
+    // NOLINTNEXTLINE(bugprone-sizeof-expression) a request is a pointer here, and the list is of such
     q->requests = (MPI_Request *)list_grow(q->requests, q->count, &q->capacity, 1, sizeof *q->requests);
     return &q->requests[q->count++];
 }

@@ -20,7 +20,7 @@ static void alone(Ranks *ranks) {
 // The number of tasks that srun started, 0 where it did not.
 static int srun_tasks(void) {
     const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
-    return getenv("SLURM_PROCID") && tasks ? atoi(tasks) : 0;
+    return getenv("SLURM_PROCID") && tasks ? (int)strtol(tasks, NULL, 10) : 0;
 }
 
 // Open MPI's mpirun, whatever speaks PMIx or PMI, or srun started this process.
@@ -124,7 +124,8 @@ void ranks_close(Ranks *ranks) {
     int initialized;
     MPI_Initialized(&initialized);
     if (c) {
-        ranks_agree(ranks, true, NULL); // under the watch, as MPI_Finalize is not
+        Error error = {STATUS_DONE, ""};
+        ranks_agree(ranks, true, &error); // under the watch, as MPI_Finalize is not
         MPI_Comm_free(&c->all);
         MPI_Comm_free(&c->context);
         MPI_Comm_free(&c->watch);
@@ -211,7 +212,7 @@ void ranks_broadcast(Ranks *ranks, void *bytes, size_t size) {
 bool ranks_agree(Ranks *ranks, bool ok, Error *error) {
     if (!ranks || !ranks->connection) return ok;
     char *well = (char *)alloc_or_exit((size_t)ranks->size, 1);
-    char own = ok;
+    char own = ok ? 1 : 0;
     ranks_gather(ranks, &own, 1, well);
     int first = 0, ill = 0;
     for (int r = ranks->size - 1; r >= 0; r--) {
@@ -222,6 +223,7 @@ bool ranks_agree(Ranks *ranks, bool ok, Error *error) {
     free(well);
     if (ill == 0) return true;
     Error told;
+    memset(&told, 0, sizeof told);
     if (ranks->rank == first) told = *error;
     broadcast_from(ranks, first, &told, sizeof told);
     *error = told;

@@ -66,7 +66,7 @@ static void add_point(double *points, int64_t *count, const RunCurve *curve, con
 // Fills `points` with the values of steps [from, to), thinned to 2 * BINS at most; returns their count.
 static int64_t thin(double *points, const RunCurve *curve, const double *values, int64_t from, int64_t to,
                     Across across) {
-    int64_t count = 0, bins = to - from > 2 * BINS ? BINS : to - from;
+    int64_t count = 0, bins = to - from > (int64_t)2 * BINS ? BINS : to - from;
     for (int64_t b = 0; b < bins; b++) {
         int64_t first = from + (to - from) * b / bins, end = from + (to - from) * (b + 1) / bins;
         int64_t low = first, high = first;

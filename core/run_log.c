@@ -139,19 +139,19 @@ static char *find_parent(const Source *source, const char *checkpoint) {
 }
 
 static bool read_parent(RunLog *log, const Source *source, const char *checkpoint, Error *error) {
-    long long step;
+    int64_t step = checkpoint_name_step(path_name(checkpoint));
     if (source->generation == MOST_PARENTS) {
         return error_set(error, STATUS_DATA, "%s: has more than %d parents, or is its own", source->folder,
                          MOST_PARENTS);
     }
-    if (sscanf(path_name(checkpoint), "step_%lld", &step) != 1) {
+    if (step < 0) {
         return error_set(error, STATUS_DATA, "%s/run.json: the parent %s is no checkpoint's path",
                          source->folder, checkpoint);
     }
     char *folder = find_parent(source, checkpoint);
     if (!folder) {
         warn("%s: its parent %s is not there; the curve begins at step %lld", source->folder, checkpoint,
-             step);
+             (long long)step);
         return true;
     }
     Source parent = {folder, path_join(folder, "log.jsonl"), source->last < step ? source->last : step,

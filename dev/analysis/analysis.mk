@@ -4,15 +4,18 @@ TIDY ?= clang-tidy
 ANALYSED := $(LIBRARY) $(wildcard dev/test/*.c dev/test/support/*.c dev/test/ranks/*.c dev/fuzz/*.c) train_gpt_lighthouse.cu
 ANALYSIS_STAMPS := $(ANALYSED:%=build/analysis/%.clean)
 # Without OpenMP: gcc's analyser takes the variables that threads share for uninitialised ones.
-ANALYSIS_FLAGS = -D_GNU_SOURCE $(CSTD) -I. $(MPI_INCLUDES) $(if $(filter core/error.c,$<),,-include dev/analysis/error_returns.h) \
+ANALYSIS_FLAGS = -D_GNU_SOURCE $(CSTD) -I. $(MPI_INCLUDES) $(if $(filter core/error.c core/ranks.c,$<),,-include dev/analysis/error_returns.h) \
                  $(if $(findstring dev/test/,$<),-include dev/analysis/cmocka_asserts.h)
+
+# gcc takes what a function that returns a structure has filled in for uninitialised here.
+build/analysis/dev/test/test_report.c.clean: ANALYSIS_LESS := -Wno-analyzer-use-of-uninitialized-value
 
 check-analysis: $(ANALYSIS_STAMPS)
 
 build/analysis/%.clean: % .clang-tidy dev/test/.clang-tidy $(wildcard dev/analysis/*) | analysers
 	@mkdir -p $(@D)
 	@echo "analysis $<"
-	@$(CC) -x c $(ANALYSIS_FLAGS) -O1 -fanalyzer $(WARNINGS) -Wno-unknown-pragmas -Wno-unused-value -MMD -MP -MF $(@:.clean=.d) -MT $@ -c -o /dev/null $<
+	@$(CC) -x c $(ANALYSIS_FLAGS) -O1 -fanalyzer $(WARNINGS) -Wno-unknown-pragmas -Wno-unused-value $(ANALYSIS_LESS) -MMD -MP -MF $(@:.clean=.d) -MT $@ -c -o /dev/null $<
 	@$(TIDY) --quiet $< -- -x c $(ANALYSIS_FLAGS) -fopenmp 2>/dev/null
 	@touch $@
 

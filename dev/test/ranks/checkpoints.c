@@ -48,7 +48,7 @@ static void check(Ranks *ranks, Engine *engine, float *values, const char *what)
 }
 
 static void expect_same_file(Ranks *ranks, const char *name) {
-    Digest one, other;
+    Digest one = {0, 0}, other = {0, 0};
     Error error;
     char path[2][256];
     snprintf(path[0], sizeof path[0], "alone/step_00000004/%s", name);

@@ -29,7 +29,7 @@ static EngineConfig small_config(int64_t context, int64_t topk, int64_t heads, i
 static Engine *create(Ranks *ranks, const EngineConfig *config, bool initial) {
     Error error;
     Engine *engine = engine_cpu()->create(config, &error);
-    expect(ranks, engine != NULL, "%s", error.message);
+    if (!engine) ranks_fail(ranks, &error);
     for (int p = 0; p < engine->table.count; p++) {
         const Param *param = &engine->table.params[p];
         int64_t size = param_size(param);
