@@ -13,7 +13,8 @@
 extern "C" {
 #endif
 
-#ifndef TEXT_BLOCK // fuzzers, whose files are small, want small pieces
+// Fuzzers, whose files are small, want smaller pieces.
+#ifndef TEXT_BLOCK
 #define TEXT_BLOCK ((size_t)1 << 20) // bytes of whole lines that travel together
 #define TEXT_READ  ((size_t)1 << 18) // bytes read at a time
 #endif

@@ -169,6 +169,9 @@ static void make_safetensors(const char *folder) {
                       "{\"a\":{\"dtype\":\"U8\",\"shape\":[9223372036854775807],\"data_offsets\":[0,"
                       "9223372036854775807]}}",
                       -1, 8);
+    lying_safetensors(folder, "shape_of_an_exabyte",
+                      "{\"a\":{\"dtype\":\"F32\",\"shape\":[288230376151711744],\"data_offsets\":[0,8]}}", -1,
+                      8);
     lying_safetensors(folder, "product_wraps",
                       "{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}}",
                       -1, 0);
@@ -402,6 +405,8 @@ static void make_ids(const char *folder) {
     seed_bytes(folder, "ids", "four_bytes", bytes, sizeof bytes);
     shard_put(bytes + 36, 4, 999); // the largest that the harness allows
     seed_bytes(folder, "ids", "at_the_bound", bytes, sizeof bytes);
+    shard_put(bytes + 36, 4, 1000);
+    seed_bytes(folder, "ids", "one_too_large", bytes, sizeof bytes);
     shard_put(bytes + 40, 4, UINT32_MAX);
     seed_bytes(folder, "ids", "too_large", bytes, sizeof bytes);
     seed_bytes(folder, "ids", "shard", SHARD_MAGIC, 8);

@@ -29,7 +29,7 @@ for name in "$@"; do
     touch "$TMPDIR/start"
     status=0
     HARNESS=$name nice "$program" -max_total_time="$seconds" -timeout=10 -max_len=32768 -rss_limit_mb=2048 -malloc_limit_mb=64 \
-        -dict="$here/words.dict" -artifact_prefix="$work/found/$name/" -print_final_stats=1 -close_fd_mask=3 \
+        -dict="$here/words.dict" -artifact_prefix="$work/found/$name/" -print_final_stats=1 \
         "$work/corpus/$name" "$here/corpus/$name" "$here/crashes/$name" >"$work/$name.log" 2>&1 || status=$?
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/$name.log")
     coverage=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$work/$name.log" | tail -n 1)

@@ -7,10 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void read_tensor(const SafetensorsFile *file, int index) {
+static void read_tensor(const SafetensorsFile *file, int index, size_t size) {
     const SafetensorsTensor *tensor = &file->tensors[index];
+    fuzz_must(tensor->begin >= 0 && tensor->begin <= tensor->end && tensor->end <= (int64_t)size,
+              "a tensor beyond the file");
     fuzz_must(safetensors_find(file, tensor->name) == index, "a tensor that is not found by its name");
     if (tensor->type == SAFETENSORS_OTHER || tensor->count == 0) return;
+    fuzz_must(tensor->count > 0 && tensor->count <= tensor->end - tensor->begin, "more elements than bytes");
     Error error;
     memset(&error, 0, sizeof error);
     // Exactly as long as it must be, so that the sanitizer sees a byte too many.
@@ -27,7 +30,7 @@ void fuzz_safetensors(const char *folder, const uint8_t *data, size_t size) {
     Error error;
     memset(&error, 0, sizeof error);
     if (safetensors_open(path, &file, &error)) {
-        for (int i = 0; i < file.count; i++) read_tensor(&file, i);
+        for (int i = 0; i < file.count; i++) read_tensor(&file, i, size);
         fuzz_must(safetensors_find(&file, "") < 0 || file.tensors[0].name[0] == 0,
                   "an unknown tensor is found");
         safetensors_close(&file);
