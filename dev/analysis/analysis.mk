@@ -5,7 +5,7 @@ ANALYSED := $(LIBRARY) $(wildcard dev/test/*.c dev/test/support/*.c dev/test/ran
 ANALYSIS_STAMPS := $(ANALYSED:%=build/analysis/%.clean)
 # Without OpenMP: gcc's analyser takes the variables that threads share for uninitialised ones.
 ANALYSIS_FLAGS = -D_GNU_SOURCE $(CSTD) -I. $(MPI_INCLUDES) $(if $(filter core/error.c core/ranks.c,$<),,-include dev/analysis/error_returns.h) \
-                 $(if $(findstring dev/test/,$<),-include dev/analysis/cmocka_asserts.h)
+                 $(if $(shell grep -s cmocka.h $<),-include dev/analysis/cmocka_asserts.h)
 
 # gcc takes what a function that returns a structure has filled in for uninitialised here.
 build/analysis/dev/test/test_report.c.clean: ANALYSIS_LESS := -Wno-analyzer-use-of-uninitialized-value
