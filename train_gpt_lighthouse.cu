@@ -208,7 +208,8 @@ static bool open_model(Trainer *t, const EngineApi *api, Error *error) {
     t->engine = engine_open(api, &t->run.engine, &bytes, error);
     if (!t->engine) return false;
     t->gigabytes = (double)bytes / 1e9;
-    engine_draw_weights(t->engine, (uint64_t)t->options->seed, t->run.checkpoint || t->options->init);
+    engine_draw_weights(t->engine, (uint64_t)t->options->seed, t->options->embedding_std,
+                        t->run.checkpoint || t->options->init);
     if (t->run.checkpoint) return checkpoint_load(t->engine, t->run.checkpoint, error);
     if (t->options->init) return model_folder_load(t->engine, t->options->init, error);
     return true;

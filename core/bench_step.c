@@ -63,7 +63,7 @@ static bool open_engine(StepBench *b, Attention attention, Error *error) {
     b->engine = b->api->create(&b->config, error);
     if (!b->engine) return false;
     b->step = 0;
-    engine_draw_weights(b->engine, 1, false);
+    engine_draw_weights(b->engine, 1, 1, false);
     int64_t count = b->config.batch * (b->config.context + 1);
     int64_t V = b->config.model.vocab_size < 256 ? b->config.model.vocab_size : 256;
     if (!b->tokens) b->tokens = (int32_t *)alloc_or_exit((size_t)count, sizeof *b->tokens);

@@ -158,8 +158,9 @@ static inline void engine_write(Engine *engine, TensorKind kind, int param, int6
     engine->api->write(engine, kind, param, start, count, in);
 }
 
-// Draws the initial weights of a seed. `frozen`: only those that no checkpoint need hold.
-void engine_draw_weights(Engine *engine, uint64_t seed, bool frozen);
+// Draws the initial weights of a seed, the embedding of this standard deviation (1 in the published recipe).
+// `frozen`: only those that no checkpoint need hold.
+void engine_draw_weights(Engine *engine, uint64_t seed, double embedding_std, bool frozen);
 
 // For tests: the entries a layer gathered in the last forward pass, in order, and the means to impose them on
 // later passes (NULL sets the layer free again). entries: (B, H, S), absolute entry indices; S and entries of

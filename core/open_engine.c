@@ -55,7 +55,7 @@ Engine *engine_open_model(const EngineApi *api, const EngineConfig *config, cons
     size_t bytes;
     Engine *engine = engine_open(api, config, &bytes, error);
     if (!engine) return NULL;
-    if (engine->table.frozen_size > 0) engine_draw_weights(engine, seed, true);
+    if (engine->table.frozen_size > 0) engine_draw_weights(engine, seed, 1, true);
     if (model_is_checkpoint(folder) ? checkpoint_load(engine, folder, error)
                                     : model_folder_load(engine, folder, error)) {
         return engine;

@@ -1,6 +1,7 @@
 // Training runs of the built program: their log, and that an interrupted run ends in the same bits as one
 // that did not stop, whatever interrupted it.
 #include "core/files.h"
+#include "core/safetensors.h"
 #include "dev/test/support/program.h"
 #include "dev/test/support/scratch.h"
 #include "dev/test/support/temporary_folder.h"
@@ -370,14 +371,42 @@ static void test_overrides(void **state) {
     assert_int_equal(integer_of(settings, "seq-len"), 1024);
     assert_string_equal(text_of(settings, "schedule"), "linear");
     json_decref(run);
-    static const char *const fixed[] = {"layers 3",  "dim 128",         "heads 1", "kv-heads 2", "ffn 128",
-                                        "vocab 320", "rope-theta 5000", "seed 7",  "preset tiny"};
+    static const char *const fixed[] = {"layers 3",    "dim 128",          "heads 1",         "kv-heads 2",
+                                        "ffn 128",     "vocab 320",        "rope-theta 5000", "seed 7",
+                                        "preset tiny", "embedding-std 0.5"};
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
         program_expect(2, "a resumed run cannot change it", "train --resume run --steps 9 --%s", fixed[i]);
     program_expect(2, "a resumed run cannot change it",
                    "train --resume run --steps 9 --preset tiny --batch 1");
     program_expect(2, "has done 8 already", "train --resume run --steps 7");
     program_expect(2, "--init", "train --resume run --steps 9 --init run/step_00000008");
+}
+
+// Of the first weights of two runs, the embedding of the one is `scale` that of the other; all else is the
+// same.
+static void expect_scaled_embedding(const char *one, const char *other, float scale) {
+    SafetensorsFile a, b;
+    Error error;
+    assert_true(safetensors_open(one, &a, &error) && safetensors_open(other, &b, &error));
+    float x[64], y[64];
+    for (int i = 0; i < a.count; i++) {
+        assert_true(safetensors_read(&a, i, 0, 64, x, &error) && safetensors_read(&b, i, 0, 64, y, &error));
+        bool embedding = strcmp(a.tensors[i].name, "model.embed_tokens.weight") == 0;
+        for (int j = 0; j < 64; j++) assert_true(y[j] == (embedding ? scale * x[j] : x[j]));
+    }
+    safetensors_close(&a);
+    safetensors_close(&b);
+}
+
+static void test_embedding_std(void **state) {
+    (void)state;
+    const char *drawn =
+        "train --preset tiny --layers 2 --dim 64 --heads 1 --kv-heads 1 --seq-len 1024 --topk 128 "
+        "--lr 0 --weight-decay 0 --data train_*.bin --steps 1";
+    DONE("%s --out std_1", drawn);
+    DONE("%s --out std_small --embedding-std 0.02", drawn);
+    expect_scaled_embedding("std_1/step_00000001/model.safetensors",
+                            "std_small/step_00000001/model.safetensors", 0.02F);
 }
 
 // What was set beside a preset stays when the run goes on.
@@ -537,6 +566,7 @@ int main(void) {
         RUN_TEST(test_branch),
         RUN_TEST(test_auto),
         RUN_TEST(test_overrides),
+        RUN_TEST(test_embedding_std),
         RUN_TEST(test_resumed_preset),
         RUN_TEST(test_same_bits),
         RUN_TEST(test_accumulation),
