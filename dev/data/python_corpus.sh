@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
 # Shards of this machine's Python sources as one long text in path order, read at random places.
-#   python_corpus.sh OUT PROGRAM [MEGABYTES [SEQUENCE [ROOT...]]]     else 388 MB, sequences of 16,384 tokens, all below /
+#   python_corpus.sh OUT PROGRAM [MEGABYTES [SEQUENCE [ROOT...]]] [-- OPTIONS OF pack, for the training text]
+# Without these: 388 MB, sequences of 16,384 tokens, all below /.
 # The text is the files in the order of their paths, a form feed between two, cut to MEGABYTES; its last 2 % are for
 # validation. Both are cut into documents of SEQUENCE tokens (BOS, bytes, EOS), so that each sequence is one stretch of the
 # text, and the training ones are shuffled. OUT/train and OUT/val receive the shards.
 set -euo pipefail
 export LC_ALL=C
 [ $# -ge 2 ] && command -v "$2" >/dev/null ||
-    { echo "usage: python_corpus.sh OUT PROGRAM [MEGABYTES [SEQUENCE [ROOT...]]]; PROGRAM: train_gpt_lighthouse" >&2; exit 2; }
-out=$1 program=$2 megabytes=${3:-388} sequence=${4:-16384}
-shift $(($# < 4 ? $# : 4))
-roots=("${@:-/}")
+    { echo "usage: python_corpus.sh OUT PROGRAM [MEGABYTES [SEQUENCE [ROOT...]]] [-- OPTIONS]; PROGRAM: train_gpt_lighthouse" >&2; exit 2; }
+words=()
+while [ $# -gt 0 ] && [ "$1" != -- ]; do words+=("$1") && shift; done
+pack_options=("${@:2}")
+out=${words[0]} program=${words[1]} megabytes=${words[2]:-388} sequence=${words[3]:-16384}
+roots=("${words[@]:4}")
+((${#roots[@]} > 0)) || roots=(/)
 work=$(mktemp -d "${TMPDIR:-/tmp}/python_corpus.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
@@ -31,5 +35,5 @@ cut_and_pack() { # FOLDER, options of pack; the text comes on standard input
 }
 val=$((bytes / 50))
 train=$(((bytes - val) / (sequence - 2) * (sequence - 2))) # whole documents alone: a shorter one would shift all behind it
-head -c $train "$work/text" | cut_and_pack train
+head -c $train "$work/text" | cut_and_pack train "${pack_options[@]}"
 tail -c $val "$work/text" | cut_and_pack val --no-shuffle
