@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The small two-stage experiment: dense from scratch for 1,600 steps against Lighthouse for 1,000 and dense for 600, on this
-# machine's Python sources (dev/data/python_corpus.sh) in the same order; 4 x 16,384 tokens a step, lr 1e-3, warm-up 200.
+# machine's Python sources (dev/data/python_corpus.sh) in the same order; 4 x 16,384 tokens a step, lr 1e-3, warm-up 200,
+# first embedding of std 0.02 (dev/results/README.md says why).
 # Ends with the validation loss of both and of a plain PyTorch Llama trained like the dense run (dev/compare_pytorch.py; on
 # a second GPU at the same time where there is one).   gpu_small.sh FOLDER [PROGRAM]
 set -euo pipefail
@@ -10,7 +11,7 @@ mkdir -p "$out"
 [ -d "$out/data" ] || "$here/../data/python_corpus.sh" "$out/data" "$program"
 gpus=$(nvidia-smi --query-gpu=index --format=csv,noheader | wc -l)
 train=(train --device cuda --log-every 100 --val-every 200 --val-batches 32 --checkpoint-every 0)
-small=(--preset small --batch 4 --data "$out/data/train/train_*.bin" --val "$out/data/val/train_*.bin")
+small=(--preset small --batch 4 --embedding-std 0.02 --data "$out/data/train/train_*.bin" --val "$out/data/val/train_*.bin")
 pytorch() {
     while [ ! -f "$out/dense/run.json" ]; do sleep 0.1; done
     CUDA_VISIBLE_DEVICES=$((gpus - 1)) python3 "$here/../compare_pytorch.py" "$out/dense" --wait \
