@@ -5,6 +5,7 @@
 #include "core/context.h"
 #include "cuda/adamw.cuh"
 #include "cuda/block.cuh"
+#include "cuda/collectives_nccl.cuh"
 #include "cuda/embedding.cuh"
 
 // Host memory that the card copies from and to while the host goes on ("pinned").
@@ -22,6 +23,8 @@ typedef struct {
     LighthouseShape lighthouse; // at the configured batch and context
     CudaContext context;
     BlockTools tools;
+    Collectives *sums;   // of gradients, and the weights, of all ranks; NULL: alone
+    Collectives *trades; // of the ranks that share sequences; NULL: whole sequences are here
     void *arena;
 
     float *weights, *gradients, *moment1, *moment2; // flat, laid out by the parameter table
