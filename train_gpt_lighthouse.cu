@@ -43,13 +43,9 @@
 // see a GPU.
 static const EngineApi *choose_engine(int device, bool plans, const Ranks *ranks, Error *error) {
 #ifdef WITH_CUDA
-    bool gpu = engine_cuda()->present();
-    if (ranks_many(ranks) && device != DEVICE_CPU && (gpu || device == DEVICE_CUDA)) {
-        error_set(error, STATUS_USAGE,
-                  "the CUDA engine works on one rank so far; use --device cpu, or start without mpirun");
-        return NULL;
-    }
-    if ((device != DEVICE_CPU && gpu) || (device == DEVICE_CUDA && plans)) return engine_cuda();
+    bool gpu = device != DEVICE_CPU && engine_cuda()->present();
+    if (gpu && ranks_many(ranks) && !engine_cuda_device(ranks, error)) return NULL;
+    if (gpu || (device == DEVICE_CUDA && plans)) return engine_cuda();
     const char *why = "no GPU is to be seen on this machine (nvidia-smi shows what the driver sees)";
 #else
     const char *why = "this program was built without the CUDA engine; build it where nvcc is";
@@ -58,6 +54,14 @@ static const EngineApi *choose_engine(int device, bool plans, const Ranks *ranks
     if (device != DEVICE_CUDA) return engine_cpu();
     error_set(error, STATUS_USAGE, "--device cuda: %s, or use --device cpu", why);
     return NULL;
+}
+
+// Of all ranks the same engine.
+static const EngineApi *agree_on_engine(int device, bool plans, Ranks *ranks, Error *error) {
+    const EngineApi *api = choose_engine(device, plans, ranks, error);
+    if (!ranks_agree(ranks, api != NULL, error)) return NULL;
+    return ranks_compare(ranks, "the engine that --device auto takes", api == engine_cpu(), error) ? api
+                                                                                                   : NULL;
 }
 
 // ---- train
@@ -433,8 +437,8 @@ static const EngineApi *plan_training(Trainer *t, Options *options, Error *error
     const EngineApi *api = NULL;
     bool ok = ranks_agree(t->ranks, run_prepare(&t->run, options, t->ranks, error), error) &&
               rank_match_start(t->ranks, options, t->run.checkpoint, error);
-    if (ok) api = choose_engine(options->device, options->dry_run, t->ranks, error);
-    ok = ok && ranks_agree(t->ranks, api && print_plan(t, api, error), error);
+    if (ok) api = agree_on_engine(options->device, options->dry_run, t->ranks, error);
+    ok = api && ranks_agree(t->ranks, print_plan(t, api, error), error);
     if (ok) ranks_group(t->ranks);
     return ok ? api : NULL;
 }
@@ -449,6 +453,8 @@ static bool command_train(Options *options, Ranks *ranks, Error *error) {
         catch_signals();
         ok = open_trainer(t, api, error) && train_loop(t, error);
     }
+    // What only this rank knows is told at once: an engine ends together with those of the others.
+    if (!ok && ranks_many(ranks) && !ranks->agreed) ranks_fail(ranks, error);
     close_trainer(t);
     free(t);
     return ok;
@@ -457,8 +463,8 @@ static bool command_train(Options *options, Ranks *ranks, Error *error) {
 // ---- eval, niah and generate
 
 static bool command_eval(Options *options, Ranks *ranks, Error *error) {
-    const EngineApi *api = choose_engine(options->device, false, ranks, error);
-    return ranks_agree(ranks, api != NULL, error) && evaluate_model(api, options, ranks, error);
+    const EngineApi *api = agree_on_engine(options->device, false, ranks, error);
+    return api && evaluate_model(api, options, ranks, error);
 }
 
 static bool command_niah(const Options *options, Error *error) {

@@ -97,6 +97,10 @@ struct Engine {
 const EngineApi *engine_cpu(void);
 #ifdef WITH_CUDA
 const EngineApi *engine_cuda(void);
+
+// Takes this rank's GPU among those that the program sees, before anything else is done with one. Error
+// (status 2) where the host has more ranks than GPUs.
+bool engine_cuda_device(const Ranks *ranks, Error *error);
 #endif
 
 static inline void engine_destroy(Engine *engine) {

@@ -143,6 +143,8 @@ static bool evaluate_folder(const EngineApi *api, Options *options, Ranks *ranks
     ok = ranks_agree(ranks, engine != NULL, error) &&
          evaluate_data(engine, &data, sequences, (Attention)options->eval_attention, &sum, error);
     if (ok) print_evaluation(options, folder, config.context, data.bytes, &sum);
+    // What only this rank knows is told at once: an engine ends together with those of the others.
+    if (!ok && ranks_many(ranks) && !ranks->agreed) ranks_fail(ranks, error);
     engine_destroy(engine);
     dataloader_close(&data);
     return ok;

@@ -55,8 +55,8 @@ static void connect_ranks(Ranks *ranks) {
     MPI_Comm_size(host, &ranks->local_size);
     MPI_Comm_free(&host);
     c->identities = (RankIdentity *)alloc_or_exit((size_t)ranks->size, sizeof *c->identities);
-    c->answered = (int64_t *)alloc_or_exit((size_t)ranks->size, sizeof *c->answered);
-    c->echoes = (int64_t *)alloc_or_exit((size_t)ranks->size, sizeof *c->echoes);
+    c->answers = (RankWord *)alloc_or_exit((size_t)ranks->size, sizeof *c->answers);
+    c->echoes = (RankWord *)alloc_or_exit((size_t)ranks->size, sizeof *c->echoes);
     RankIdentity own = identity();
     ranks_gather(ranks, &own, sizeof own, c->identities);
 }
@@ -130,7 +130,7 @@ void ranks_close(Ranks *ranks) {
         MPI_Comm_free(&c->context);
         MPI_Comm_free(&c->watch);
         free(c->identities);
-        free(c->answered);
+        free(c->answers);
         free(c->echoes);
         free(c);
     }

@@ -121,6 +121,9 @@ typedef struct {
 RanksWait ranks_wait_begin(const char *what);
 void ranks_wait_tick(Ranks *ranks, RanksWait *wait);
 
+// What is waited for has come nearer: patience begins anew.
+void ranks_wait_renew(RanksWait *wait);
+
 #ifdef __cplusplus
 }
 #endif

@@ -20,14 +20,20 @@ typedef struct {
     uint64_t process_set; // ... among those that see each other: host and pid namespace
 } RankIdentity;
 
+// What the watch of one rank says to another: a question, or the answer to it.
+typedef struct {
+    int64_t number;       // of the question
+    int64_t milliseconds; // for which the rank that answers has waited itself
+} RankWord;
+
 struct RankConnection {
     MPI_Comm all, context;
     RankIdentity *identities; // of every rank
     // The watch (core/ranks_watch.c): questions and answers travel apart from all else.
     MPI_Comm watch;
-    int64_t question;        // number of this rank's last question
-    int64_t *answered;       // of every rank: the last question of ours that it has answered
-    int64_t *echoes;         // what is being answered to every rank
+    RankWord question;       // this rank's last one
+    RankWord *answers;       // of every rank: its last answer to us
+    RankWord *echoes;        // what is being answered to every rank
     double questioned_until; // somebody has asked, and will speak ...
     double yields_until;     // ... before this rank, which is a higher one
 };

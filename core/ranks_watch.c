@@ -1,7 +1,8 @@
 // The watch over waits for other ranks: nobody waits for ever for one that is gone or hangs; see ranks.h.
 //
 // A rank whose patience is over asks all others. Those that wait too, whatever for, answer at once from their
-// loops; after a moment the ones that have not answered are the cause. The lowest rank that asks speaks.
+// loops, and say for how long; after a moment the ones that have not answered are the cause. Where all have,
+// but one has not waited long, it is on its way, and is asked again. The lowest rank that asks speaks.
 #include "clock.h"
 #include "ranks_mpi.h"
 
@@ -63,37 +64,38 @@ static void look_for_gone(Ranks *ranks, RanksWait *wait) {
 
 // ---- Questions and answers
 
-static void post(Ranks *ranks, const int64_t *number, int to, int tag) {
+static void post(Ranks *ranks, const RankWord *word, int to, int tag) {
     MPI_Request request;
-    int code = MPI_Isend(number, 1, MPI_INT64_T, to, tag, ranks->connection->watch, &request);
+    int code = MPI_Isend(word, 2, MPI_INT64_T, to, tag, ranks->connection->watch, &request);
     ranks_mpi_check(ranks, code, "the watch");
     MPI_Request_free(&request);
 }
 
 static void ask(Ranks *ranks) {
     RankConnection *c = ranks->connection;
-    c->question++;
+    c->question.number++;
     for (int r = 0; r < ranks->size; r++) {
         if (r != ranks->rank) post(ranks, &c->question, r, TAG_QUESTION);
     }
 }
 
-static void hear(Ranks *ranks) {
+static void hear(Ranks *ranks, const RanksWait *wait) {
     RankConnection *c = ranks->connection;
     for (;;) {
         int there;
-        int64_t number;
+        RankWord word;
         MPI_Status status;
         ranks_mpi_check(ranks, MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, c->watch, &there, &status),
                         "the watch");
         if (!there) return;
         int from = status.MPI_SOURCE;
-        int code = MPI_Recv(&number, 1, MPI_INT64_T, from, status.MPI_TAG, c->watch, MPI_STATUS_IGNORE);
+        int code = MPI_Recv(&word, 2, MPI_INT64_T, from, status.MPI_TAG, c->watch, MPI_STATUS_IGNORE);
         ranks_mpi_check(ranks, code, "the watch");
         if (status.MPI_TAG == TAG_ANSWER) {
-            c->answered[from] = number;
+            c->answers[from] = word;
         } else {
-            c->echoes[from] = number;
+            c->echoes[from].number = word.number;
+            c->echoes[from].milliseconds = (int64_t)(1e3 * (now() - wait->since));
             c->questioned_until = now() + LAST_SECONDS;
             if (from < ranks->rank) c->yields_until = now() + LAST_SECONDS;
             post(ranks, &c->echoes[from], from, TAG_ANSWER);
@@ -101,14 +103,23 @@ static void hear(Ranks *ranks) {
     }
 }
 
-// The message of a wait that has lasted too long.
-static void accuse(const Ranks *ranks, const RanksWait *wait) {
+// The message of a wait that has lasted too long; none where a rank is on its way.
+static void accuse(const Ranks *ranks, RanksWait *wait) {
     const RankConnection *c = ranks->connection;
     int silent = 0, first = -1;
+    bool coming = false;
     for (int r = ranks->size - 1; r >= 0; r--) {
-        if (r == ranks->rank || c->answered[r] == c->question) continue;
+        if (r == ranks->rank) continue;
+        if (c->answers[r].number == c->question.number) {
+            coming = coming || 1e-3 * (double)c->answers[r].milliseconds < ranks->patience / 4;
+            continue;
+        }
         first = r;
         silent++;
+    }
+    if (silent == 0 && coming) {
+        wait->asked = 0;
+        return;
     }
     Error error;
     double seconds = now() - wait->since;
@@ -126,6 +137,11 @@ static void accuse(const Ranks *ranks, const RanksWait *wait) {
     ranks_fail(ranks, &error);
 }
 
+void ranks_wait_renew(RanksWait *wait) {
+    wait->since = now();
+    wait->asked = 0;
+}
+
 void ranks_wait_tick(Ranks *ranks, RanksWait *wait) {
     if (wait->ticks++ < SPIN_TICKS) {
         sched_yield();
@@ -136,7 +152,7 @@ void ranks_wait_tick(Ranks *ranks, RanksWait *wait) {
     double time = now();
     if (!ranks->connection || !ranks->connection->identities || time - wait->looked < LOOK_SECONDS) return;
     wait->looked = time;
-    hear(ranks);
+    hear(ranks, wait);
     // A rank that was stopped, and asked for, finds the others gone when it goes on: it is no judge of that.
     if (time > ranks->connection->questioned_until) look_for_gone(ranks, wait);
     if (time - wait->since < ranks->patience) return;

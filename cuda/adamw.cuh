@@ -32,10 +32,11 @@ static inline __device__ double block_sum_pairwise(double own) {
     return sums[0];
 }
 
-// Block b sums the squares of every SQUARES_SLICES-th stretch of 4 SQUARES_THREADS elements.
+// Block b sums the squares of every SQUARES_SLICES-th stretch of 4 SQUARES_THREADS elements, and adds what
+// partial[b] holds where `add` says so.
 static __global__ void gradient_squares_kernel(double *partial,        // (SQUARES_SLICES)
                                                const float4 *gradient, // (count / 4)
-                                               int64_t vectors) {
+                                               int64_t vectors, bool add) {
     double own = 0;
     const int64_t stride = (int64_t)SQUARES_SLICES * SQUARES_THREADS;
 #pragma unroll 4
@@ -44,14 +45,14 @@ static __global__ void gradient_squares_kernel(double *partial,        // (SQUAR
         own += (double)g.x * g.x + (double)g.y * g.y + ((double)g.z * g.z + (double)g.w * g.w);
     }
     double sum = block_sum_pairwise(own);
-    if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+    if (threadIdx.x == 0) partial[blockIdx.x] = add ? partial[blockIdx.x] + sum : sum;
 }
 
 static __global__ void gradient_norm_kernel(GradientNorm *result,
-                                            const double *partial, // (SQUARES_SLICES)
-                                            double clip) {
+                                            const double *squares, // (count)
+                                            int count, double clip) {
     double own = 0;
-    for (int i = threadIdx.x; i < SQUARES_SLICES; i += SQUARES_THREADS) own += partial[i];
+    for (int i = threadIdx.x; i < count; i += SQUARES_THREADS) own += squares[i];
     double sum = block_sum_pairwise(own);
     if (threadIdx.x > 0) return;
     double norm = sqrt(sum);
@@ -113,16 +114,21 @@ static __global__ void round_kernel(bf16 *to,          // (count)
 // ---------------------------------------------------------------------------------------------------------------
 // Launchers. Flat arrays are aligned to 16 bytes and a multiple of 4 elements long.
 
-// result: the Euclidean norm, summed in float64 in a fixed order, and the factor that clips it to `clip` (0:
-// none).
+// The sum of squares in SQUARES_SLICES parts, in float64 and in a fixed order; `add`: to what is there.
 //   gradient: (count), partial: (SQUARES_SLICES)
-static inline void gradient_norm(GradientNorm *result, double *partial, const float *gradient, int64_t count,
-                                 double clip, cudaStream_t stream) {
+static inline void gradient_squares(double *partial, const float *gradient, int64_t count, bool add,
+                                    cudaStream_t stream) {
     assert(count % 4 == 0);
     gradient_squares_kernel<<<SQUARES_SLICES, SQUARES_THREADS, 0, stream>>>(partial, (const float4 *)gradient,
-                                                                            count / 4);
+                                                                            count / 4, add);
     CUDA_CHECK(cudaGetLastError());
-    gradient_norm_kernel<<<1, SQUARES_THREADS, 0, stream>>>(result, partial, clip);
+}
+
+// result: the Euclidean norm whose square is the sum of these parts, and the factor that clips it to `clip`
+// (0: none).   squares: (count)
+static inline void gradient_norm(GradientNorm *result, const double *squares, int count, double clip,
+                                 cudaStream_t stream) {
+    gradient_norm_kernel<<<1, SQUARES_THREADS, 0, stream>>>(result, squares, count, clip);
     CUDA_CHECK(cudaGetLastError());
 }
 

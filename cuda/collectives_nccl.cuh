@@ -15,7 +15,4 @@
 // Each rank needs a card of its own, else the job ends here. It never fails.
 Collectives *collectives_nccl(Ranks *ranks, cudaStream_t stream);
 
-// NCCL's version, as of the library that is loaded: "2.28.9".
-const char *collectives_nccl_version(char *text, size_t size);
-
 #endif

@@ -2,8 +2,8 @@
 #   CUDA_ARCHS="90 100"   compute capabilities to build for; else those of the cards in this machine, else 90
 #   CUDA_HOME=DIR         the CUDA toolkit; else where nvcc lies
 #   CUDNN_FRONTEND=DIR    headers of cudnn-frontend 1.18, which scripts/fetch_cudnn_frontend.sh fetches
-# cuDNN and cuBLAS are looked for in the toolkit, in the system, and in the nvidia-* wheels of PYTHON (where they
-# come with PyTorch).
+# cuDNN, cuBLAS and NCCL are looked for in the toolkit, in the system, and in the nvidia-* wheels of PYTHON (where
+# they come with PyTorch).
 comma := ,
 NVCC ?= nvcc
 PYTHON ?= python3
@@ -14,18 +14,18 @@ CUDA_ARCHS ?= $(or $(shell nvidia-smi --query-gpu=compute_cap --format=csv,nohea
                            grep -E '^[0-9]+\.[0-9]+$$' | tr -d . | sort -u), 90)
 
 CUDA_WHEELS := $(shell $(PYTHON) -c 'import nvidia; print(*nvidia.__path__)' 2>/dev/null)
-CUDA_ROOTS := $(CUDA_HOME) /usr /usr/local $(foreach dir,$(CUDA_WHEELS),$(wildcard $(dir)/cudnn $(dir)/cublas $(dir)/cu13))
+CUDA_ROOTS := $(CUDA_HOME) /usr /usr/local $(foreach dir,$(CUDA_WHEELS),$(wildcard $(dir)/cudnn $(dir)/cublas $(dir)/nccl $(dir)/cu13))
 CUDA_INCLUDE_DIRS := $(addsuffix /include,$(CUDA_ROOTS)) /usr/include/$(shell uname -m)-linux-gnu
 CUDA_LIB_DIRS := $(foreach dir,$(CUDA_ROOTS),$(dir)/lib64 $(dir)/lib $(dir)/lib/$(shell uname -m)-linux-gnu)
 
 # $(call cuda_find,FILE,DIRS): the path of FILE in the first of DIRS that holds one with this name
 cuda_find = $(firstword $(wildcard $(addsuffix /$(1),$(2))))
-CUDA_HEADERS := $(foreach file,cuda_runtime.h cublasLt.h cudnn.h,$(call cuda_find,$(file),$(CUDA_INCLUDE_DIRS)))
+CUDA_HEADERS := $(foreach file,cuda_runtime.h cublasLt.h cudnn.h nccl.h,$(call cuda_find,$(file),$(CUDA_INCLUDE_DIRS)))
 # By their full names: the wheels have no libcudnn.so that -lcudnn would find.
-CUDA_LIBRARIES := $(foreach file,libcublasLt.so.1? libcudnn.so.9,$(call cuda_find,$(file),$(CUDA_LIB_DIRS)))
+CUDA_LIBRARIES := $(foreach file,libcublasLt.so.1? libcudnn.so.9 libnccl.so.2,$(call cuda_find,$(file),$(CUDA_LIB_DIRS)))
 
-ifneq ($(words $(CUDA_LIBRARIES)),2)
-$(error the CUDA engine needs cuBLAS and cuDNN 9; found only: $(CUDA_LIBRARIES). Install what is missing, or build with `make CUDA=`)
+ifneq ($(words $(CUDA_LIBRARIES)),3)
+$(error the CUDA engine needs cuBLAS, cuDNN 9 and NCCL 2; found only: $(CUDA_LIBRARIES). Install what is missing, or build with `make CUDA=`)
 endif
 
 CUDA_INCLUDES := $(addprefix -isystem ,$(filter-out /usr/include/% /usr/local/include/%,$(sort $(dir $(CUDA_HEADERS)))))

@@ -1,5 +1,6 @@
 // The card of this process; see device.cuh.
 #include "cuda/device.cuh"
+#include "core/engine.h"
 #include "cuda/common.cuh"
 
 #include <stdio.h>
@@ -23,6 +24,14 @@ bool cuda_device_present(void) {
     bool present = cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
     cudaGetLastError(); // that there is none is no error
     return present;
+}
+
+bool engine_cuda_device(const Ranks *ranks, Error *error) {
+    int count, device;
+    CUDA_TRY(cudaGetDeviceCount(&count), error);
+    if (!ranks_device(ranks, count, &device, error)) return false;
+    CUDA_TRY(cudaSetDevice(device), error);
+    return true;
 }
 
 double cuda_describe_device(char *name, size_t size) {

@@ -23,6 +23,9 @@ static CudaEngine *engine_new(const EngineConfig *config) {
     e->base.config = *config;
     e->base.table =
         param_table_create(&config->model, config->use_lighthouse && config->lighthouse.scorer == SCORER_GLA);
+    param_table_shard(&e->base.table, ranks_count(config->ranks));
+    e->optimizer.table = &e->base.table;
+    e->optimizer.ranks = config->ranks;
     return e;
 }
 
@@ -32,15 +35,41 @@ static bool engine_start(CudaEngine *e, Error *error) {
     CUDA_TRY(cudaGetDevice(&device), error);
     TRY(cuda_context_create(&e->context, device, error));
     e->tools.context = &e->context;
+    e->optimizer.stream = e->context.stream;
+    // Each layer is passed three times at most before the host waits.
+    card_watch_open(&e->watch, e->base.config.ranks, e->context.stream,
+                    3 * (int)e->base.config.model.n_layers);
     e->clock.stream = e->context.stream;
     e->tools.clock = &e->clock;
     e->tools.sdpa = sdpa_create(e->context.stream, e->base.config.deterministic, error);
     return e->tools.sdpa != NULL;
 }
 
+// One queue for what the passes wait for, another for the sums that go on beside them.
+static void engine_connect(CudaEngine *e) {
+    Ranks *ranks = e->base.config.ranks;
+    if (!ranks_many(ranks)) return;
+    if (e->base.config.training) e->optimizer.queue = collectives_nccl(ranks, e->context.stream);
+    if (ranks->context_size > 1) e->trades = collectives_nccl(ranks, e->context.stream);
+    e->watch.queues[0] = e->optimizer.queue;
+    e->watch.queues[1] = e->trades;
+}
+
+// Ends the program, and with it the job, where the card fails.
+static void wait_or_exit(CudaEngine *e, const char *what) {
+    Error error;
+    if (card_wait(&e->watch, what, &error)) return;
+    if (ranks_many(e->watch.ranks)) ranks_fail(e->watch.ranks, &error);
+    error.status = EXIT_FAILURE;
+    error_exit(&error);
+}
+
 static void cuda_destroy(Engine *engine) {
     CudaEngine *e = (CudaEngine *)engine;
-    if (e->context.stream) CUDA_CHECK(cudaStreamSynchronize(e->context.stream));
+    if (e->context.stream) wait_or_exit(e, "the end of the work");
+    collectives_destroy(e->trades);
+    collectives_destroy(e->optimizer.queue);
+    card_watch_close(&e->watch);
     for (int32_t *entries : e->imposed) {
         if (entries) CUDA_CHECK(cudaFree(entries));
     }
@@ -71,10 +100,16 @@ static size_t cuda_memory_available(void) {
     return available > LIBRARY_BYTES ? available - LIBRARY_BYTES : 0;
 }
 
+// What NCCL takes for a queue when it is first used.
+static const size_t QUEUE_BYTES = (size_t)512 << 20;
+
 // Takes the memory of both plans, on the card zeroed.
 static bool engine_allocate(CudaEngine *e, MemoryPlan *plan, Error *error) {
     TRY(cuda_plan_engine(e, plan, error));
     size_t available = cuda_memory_available();
+    for (const Collectives *queue : e->watch.queues) {
+        if (queue) available -= available < QUEUE_BYTES ? available : QUEUE_BYTES;
+    }
     if (plan->total > available) {
         return error_set(
             error, STATUS_MEMORY,
@@ -94,7 +129,9 @@ static bool engine_allocate(CudaEngine *e, MemoryPlan *plan, Error *error) {
 static Engine *cuda_create(const EngineConfig *config, Error *error) {
     CudaEngine *e = engine_new(config);
     MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
-    bool ok = engine_start(e, error) && engine_allocate(e, plan, error);
+    bool ok = ranks_agree(config->ranks, engine_start(e, error), error);
+    if (ok) engine_connect(e);
+    ok = ok && ranks_agree(config->ranks, engine_allocate(e, plan, error), error);
     free(plan);
     if (!ok) {
         cuda_destroy(&e->base);
@@ -121,12 +158,12 @@ static int64_t offset_of(const CudaEngine *e, ParamRole role, int layer) {
 static BlockWeights block_weights(const CudaEngine *e, int layer) {
     BlockWeights w;
     memset(&w, 0, sizeof w);
-    w.attention_norm = e->weights + offset_of(e, PARAM_ATTENTION_NORM, layer);
-    w.qkv = e->copies + offset_of(e, PARAM_Q, layer);
-    w.o = e->copies + offset_of(e, PARAM_O, layer);
-    w.ffn_norm = e->weights + offset_of(e, PARAM_FFN_NORM, layer);
-    w.gate_up = e->copies + offset_of(e, PARAM_GATE, layer);
-    w.down = e->copies + offset_of(e, PARAM_DOWN, layer);
+    w.attention_norm = cuda_optimizer_norm(&e->optimizer, PARAM_ATTENTION_NORM, layer);
+    w.qkv = e->optimizer.copies + offset_of(e, PARAM_Q, layer);
+    w.o = e->optimizer.copies + offset_of(e, PARAM_O, layer);
+    w.ffn_norm = cuda_optimizer_norm(&e->optimizer, PARAM_FFN_NORM, layer);
+    w.gate_up = e->optimizer.copies + offset_of(e, PARAM_GATE, layer);
+    w.down = e->optimizer.copies + offset_of(e, PARAM_DOWN, layer);
     if (e->frozen) {
         w.gla_weight = e->frozen + offset_of(e, PARAM_GLA_WEIGHT, layer);
         w.gla_bias = e->frozen + offset_of(e, PARAM_GLA_BIAS, layer);
@@ -136,12 +173,12 @@ static BlockWeights block_weights(const CudaEngine *e, int layer) {
 
 static BlockGradients block_gradients(const CudaEngine *e, int layer) {
     BlockGradients g;
-    g.attention_norm = e->gradients + offset_of(e, PARAM_ATTENTION_NORM, layer);
-    g.qkv = e->gradients + offset_of(e, PARAM_Q, layer);
-    g.o = e->gradients + offset_of(e, PARAM_O, layer);
-    g.ffn_norm = e->gradients + offset_of(e, PARAM_FFN_NORM, layer);
-    g.gate_up = e->gradients + offset_of(e, PARAM_GATE, layer);
-    g.down = e->gradients + offset_of(e, PARAM_DOWN, layer);
+    g.attention_norm = e->optimizer.gradients + offset_of(e, PARAM_ATTENTION_NORM, layer);
+    g.qkv = e->optimizer.gradients + offset_of(e, PARAM_Q, layer);
+    g.o = e->optimizer.gradients + offset_of(e, PARAM_O, layer);
+    g.ffn_norm = e->optimizer.gradients + offset_of(e, PARAM_FFN_NORM, layer);
+    g.gate_up = e->optimizer.gradients + offset_of(e, PARAM_GATE, layer);
+    g.down = e->optimizer.gradients + offset_of(e, PARAM_DOWN, layer);
     return g;
 }
 
@@ -209,6 +246,7 @@ static bool layer_forward(CudaEngine *e, bf16 *x_out, const BlockPass *pass, int
     range_push("layer", layer);
     bool ok =
         block_forward(x_out, block_input(e, layer), &weights, &acts, &e->scratch, &own, &e->tools, error);
+    card_mark(&e->watch);
     nvtxRangePop();
     return ok;
 }
@@ -221,6 +259,7 @@ static bool layer_backward(CudaEngine *e, const BlockPass *pass, int layer, Erro
     range_push("layer backward", layer);
     bool ok = block_backward(e->dx, block_input(e, layer), &weights, &gradients, &acts, &e->scratch, &own,
                              &e->tools, error);
+    card_mark(&e->watch);
     nvtxRangePop();
     return ok;
 }
@@ -230,7 +269,7 @@ static bool layer_backward(CudaEngine *e, const BlockPass *pass, int layer, Erro
 // Puts tokens into the card's buffer; the vocabulary has all of them, or the error says which it lacks.
 static bool upload_tokens(CudaEngine *e, const int32_t *tokens, int64_t count, Error *error) {
     int64_t V = e->base.config.model.vocab_size;
-    CUDA_TRY(cudaStreamSynchronize(e->context.stream), error); // the buffer may still be read from
+    TRY(card_wait(&e->watch, "the last pass", error)); // the buffer may still be read from
     for (int64_t i = 0; i < count; i++) {
         if (tokens[i] < 0 || tokens[i] >= V) {
             return error_set(error, STATUS_DATA,
@@ -269,8 +308,9 @@ static bool forward(CudaEngine *e, const BlockPass *pass, int64_t stride, int *n
     const ModelConfig *m = &e->base.config.model;
     nvtxRangePushA("forward");
     cuda_part_begin(&e->clock, PART_EMBEDDING);
-    embedding_forward(block_input(e, 0), e->tokens, stride, e->copies + offset_of(e, PARAM_EMBEDDING, -1),
-                      pass->B, pass->N, m->dim, e->context.stream);
+    embedding_forward(block_input(e, 0), e->tokens, stride,
+                      e->optimizer.copies + offset_of(e, PARAM_EMBEDDING, -1), pass->B, pass->N, m->dim,
+                      e->context.stream);
     if (nonfinite) look_at_output(e, pass, -1, nonfinite);
     bool ok = true;
     for (int layer = 0; ok && layer < m->n_layers; layer++) {
@@ -279,8 +319,8 @@ static bool forward(CudaEngine *e, const BlockPass *pass, int64_t stride, int *n
     }
     cuda_part_begin(&e->clock, PART_ELEMENTWISE);
     rmsnorm_forward(e->scratch.normed, block_input(e, m->n_layers),
-                    e->weights + offset_of(e, PARAM_FINAL_NORM, -1), pass->B * pass->N, m->dim, m->norm_eps,
-                    e->context.stream);
+                    cuda_optimizer_norm(&e->optimizer, PARAM_FINAL_NORM, -1), pass->B * pass->N, m->dim,
+                    m->norm_eps, e->context.stream);
     nvtxRangePop();
     return ok;
 }
@@ -296,12 +336,13 @@ static bool head(CudaEngine *e, const BlockPass *pass, double scale, Error *erro
     for (int64_t first = 0; first < rows; first += chunk) {
         int64_t count = rows - first < chunk ? rows - first : chunk;
         bf16 *x = e->scratch.normed + first * C;
-        TRY(matmul_forward(matmul, e->logits, x, e->copies + offset, NULL, count, C, V, error));
+        TRY(matmul_forward(matmul, e->logits, x, e->optimizer.copies + offset, NULL, count, C, V, error));
         cross_entropy(e->logits, e->nats, e->tokens + 1, pass->N + 1, pass->N, first, count, V, scale,
                       pass->keep, e->context.stream);
         if (!pass->keep) continue;
-        TRY(matmul_backward_weight(matmul, e->gradients + offset, e->logits, x, count, C, V, error));
-        TRY(matmul_backward_input(matmul, x, e->logits, e->copies + offset, count, C, V, error));
+        TRY(matmul_backward_weight(matmul, e->optimizer.gradients + offset, e->logits, x, count, C, V,
+                                   error));
+        TRY(matmul_backward_input(matmul, x, e->logits, e->optimizer.copies + offset, count, C, V, error));
     }
     sum_ordered(e->total_nats, e->nats, rows, e->context.stream);
     return true;
@@ -326,13 +367,19 @@ static bool embedding_gradient(CudaEngine *e, const BlockPass *pass, Error *erro
                              (size_t)order->n_long * sizeof *order->long_tokens, cudaMemcpyHostToDevice,
                              stream),
              error);
-    embedding_backward(e->gradients + offset_of(e, PARAM_EMBEDDING, -1), e->embedding_partial, e->dx,
-                       &e->order, m->dim, stream);
+    embedding_backward(e->optimizer.gradients + offset_of(e, PARAM_EMBEDDING, -1), e->embedding_partial,
+                       e->dx, &e->order, m->dim, stream);
     return true;
 }
 
-// From the gradient of the final norm's output, in scratch.normed, to all the others.
-static bool backward(CudaEngine *e, const BlockPass *pass, Error *error) {
+// A bucket's gradients are complete: their sum over the ranks begins.
+static void bucket_done(CudaEngine *e, bool last, int bucket) {
+    if (last) cuda_optimizer_begin_sum(&e->optimizer, bucket);
+}
+
+// From the gradient of the final norm's output, in scratch.normed, to all the others. `last`: no other pass
+// adds to them before the update.
+static bool backward(CudaEngine *e, const BlockPass *pass, bool last, Error *error) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
     int64_t rows = pass->B * pass->N, norm = offset_of(e, PARAM_FINAL_NORM, -1);
@@ -340,14 +387,18 @@ static bool backward(CudaEngine *e, const BlockPass *pass, Error *error) {
     nvtxRangePushA("backward");
     cuda_part_begin(&e->clock, PART_ELEMENTWISE);
     CUDA_TRY(cudaMemsetAsync(e->dx, 0, (size_t)(rows * m->dim) * sizeof *e->dx, e->context.stream), error);
-    rmsnorm_backward(e->dx, e->gradients + norm, e->scratch.normed, e->scratch.norm_partial,
-                     e->scratch.normed, block_input(e, m->n_layers), e->weights + norm, rows, m->dim,
-                     m->norm_eps, e->context.stream);
+    rmsnorm_backward(e->dx, e->optimizer.gradients + norm, e->scratch.normed, e->scratch.norm_partial,
+                     e->scratch.normed, block_input(e, m->n_layers),
+                     cuda_optimizer_norm(&e->optimizer, PARAM_FINAL_NORM, -1), rows, m->dim, m->norm_eps,
+                     e->context.stream);
+    bucket_done(e, last, (int)m->n_layers + 1);
     for (int layer = (int)m->n_layers - 1; ok && layer >= 0; layer--) {
         bool again = config->recompute && layer < m->n_layers - 1;
         ok = (!again || layer_forward(e, NULL, pass, layer, error)) && layer_backward(e, pass, layer, error);
+        if (ok) bucket_done(e, last, layer + 1);
     }
     ok = ok && embedding_gradient(e, pass, error);
+    if (ok) bucket_done(e, last, 0);
     nvtxRangePop();
     return ok;
 }
@@ -375,7 +426,7 @@ static bool fetch_nats(CudaEngine *e, double *nats, Error *error) {
     CUDA_TRY(
         cudaMemcpyAsync(e->host.nats, e->total_nats, sizeof *nats, cudaMemcpyDeviceToHost, e->context.stream),
         error);
-    CUDA_TRY(cudaStreamSynchronize(e->context.stream), error);
+    TRY(card_wait(&e->watch, "the loss of a pass", error));
     cuda_parts_collect(&e->clock);
     *nats = *e->host.nats;
     return true;
@@ -387,7 +438,7 @@ static bool cuda_forward_backward(Engine *engine, const int32_t *tokens, Attenti
     int64_t B = engine->config.batch, N = engine->config.context;
     BlockPass pass;
     LighthouseShape shape;
-    assert(engine->config.training);
+    assert(engine->config.training && e->optimizer.sums_begun == 0);
     TRY(make_pass(e, &pass, &shape, B, N, attention, error));
     pass.keep = true;
     TRY(upload_tokens(e, tokens, B * (N + 1), error));
@@ -395,7 +446,7 @@ static bool cuda_forward_backward(Engine *engine, const int32_t *tokens, Attenti
     embedding_order(&e->host.order, e->host.starts, e->host.tokens, N + 1, B, N,
                     engine->config.model.vocab_size);
     TRY(head(e, &pass, 1.0 / (double)total_targets, error));
-    TRY(backward(e, &pass, error));
+    TRY(backward(e, &pass, ++e->calls == engine->config.micro_steps, error));
     return fetch_nats(e, nats, error);
 }
 
@@ -417,7 +468,8 @@ static bool cuda_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, 
 static bool fetch_logits(CudaEngine *e, int64_t row, float *logits, Error *error) {
     const ModelConfig *m = &e->base.config.model;
     TRY(matmul_forward_float32(e->tools.matmul, e->last_logits, e->scratch.normed + row * m->dim,
-                               e->copies + offset_of(e, PARAM_HEAD, -1), 1, m->dim, m->vocab_size, error));
+                               e->optimizer.copies + offset_of(e, PARAM_HEAD, -1), 1, m->dim, m->vocab_size,
+                               error));
     CUDA_TRY(cudaMemcpyAsync(logits, e->last_logits, (size_t)m->vocab_size * sizeof *logits,
                              cudaMemcpyDeviceToHost, e->context.stream),
              error);
@@ -445,7 +497,7 @@ static bool cuda_decode(Engine *engine, const int32_t *tokens, int64_t count, in
     }
     TRY(fetch_logits(e, pass.N - 1, logits, error));
     cuda_part_end(&e->clock);
-    CUDA_TRY(cudaStreamSynchronize(e->context.stream), error);
+    TRY(card_wait(&e->watch, "the logits", error));
     return true;
 }
 
@@ -462,7 +514,7 @@ static bool cuda_predict(Engine *engine, const int32_t *tokens, int64_t batch, i
         TRY(fetch_logits(e, (b + 1) * context - 1, logits + b * engine->config.model.vocab_size, error));
     }
     cuda_part_end(&e->clock);
-    CUDA_TRY(cudaStreamSynchronize(e->context.stream), error);
+    TRY(card_wait(&e->watch, "the logits", error));
     return true;
 }
 
@@ -494,14 +546,14 @@ static bool cuda_find_nonfinite(Engine *engine, const int32_t *tokens, Attention
 
 static bool cuda_update(Engine *engine, const AdamW *adamw, double *grad_norm, Error *error) {
     CudaEngine *e = (CudaEngine *)engine;
-    cudaStream_t stream = e->context.stream;
-    int64_t size = engine->table.trained_size;
+    e->calls = 0;
     cuda_part_begin(&e->clock, PART_OPTIMIZER);
-    gradient_norm(e->norm, e->norm_partial, e->gradients, size, adamw->clip, stream);
-    adamw_update(e->weights, e->copies, e->gradients, e->moment1, e->moment2, e->norm, size, adamw, stream);
+    cuda_optimizer_update(&e->optimizer, adamw);
     cuda_part_end(&e->clock);
-    CUDA_TRY(cudaMemcpyAsync(e->host.norm, e->norm, sizeof *e->norm, cudaMemcpyDeviceToHost, stream), error);
-    CUDA_TRY(cudaStreamSynchronize(stream), error);
+    CUDA_TRY(cudaMemcpyAsync(e->host.norm, e->optimizer.norm, sizeof *e->host.norm, cudaMemcpyDeviceToHost,
+                             e->context.stream),
+             error);
+    TRY(card_wait(&e->watch, "the sum of the gradients and the updated weights", error));
     cuda_parts_collect(&e->clock);
     *grad_norm = e->host.norm->norm;
     return isfinite(*grad_norm) ||
@@ -510,31 +562,32 @@ static bool cuda_update(Engine *engine, const AdamW *adamw, double *grad_norm, E
 
 // ---- tensors in and out
 
-static float *tensor(CudaEngine *e, TensorKind kind, int param) {
+// Where element `start` of a tensor lies on this rank.
+static float *place(CudaEngine *e, TensorKind kind, int param, int64_t start) {
     const Param *p = &e->base.table.params[param];
     assert(p->trained || kind == TENSOR_WEIGHT);
-    float *flats[] = {e->weights, e->gradients, e->moment1, e->moment2}; // in the order of TensorKind
-    return (p->trained ? flats[kind] : e->frozen) + p->offset;
+    if (!p->trained) return e->frozen + p->offset + start;
+    return cuda_optimizer_tensor(&e->optimizer, kind, p, start);
 }
 
 static void cuda_read(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count, float *out) {
     CudaEngine *e = (CudaEngine *)engine;
-    CUDA_CHECK(cudaStreamSynchronize(e->context.stream));
-    CUDA_CHECK(
-        cudaMemcpy(out, tensor(e, kind, param) + start, (size_t)count * sizeof *out, cudaMemcpyDeviceToHost));
+    const float *values = place(e, kind, param, start);
+    wait_or_exit(e, "the sum of the gradients");
+    CUDA_CHECK(cudaMemcpy(out, values, (size_t)count * sizeof *out, cudaMemcpyDeviceToHost));
 }
 
 static void cuda_write(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count,
                        const float *in) {
     CudaEngine *e = (CudaEngine *)engine;
     const Param *p = &engine->table.params[param];
-    float *to = tensor(e, kind, param) + start;
-    CUDA_CHECK(
-        cudaMemcpyAsync(to, in, (size_t)count * sizeof *in, cudaMemcpyHostToDevice, e->context.stream));
     if (kind == TENSOR_WEIGHT && p->trained) {
-        round_to_bf16(e->copies + p->offset + start, to, count, e->context.stream);
+        cuda_optimizer_write(&e->optimizer, p, start, count, in);
+    } else {
+        CUDA_CHECK(cudaMemcpyAsync(place(e, kind, param, start), in, (size_t)count * sizeof *in,
+                                   cudaMemcpyHostToDevice, e->context.stream));
     }
-    CUDA_CHECK(cudaStreamSynchronize(e->context.stream)); // `in` is the caller's again
+    wait_or_exit(e, "the sum of the gradients"); // `in` is the caller's again
 }
 
 static int64_t selection_size(const CudaEngine *e) {
@@ -544,7 +597,7 @@ static int64_t selection_size(const CudaEngine *e) {
 static void cuda_read_selection(Engine *engine, int layer, int32_t *entries) {
     CudaEngine *e = (CudaEngine *)engine;
     assert(e->kept_layers == engine->config.model.n_layers); // else another layer's may be there
-    CUDA_CHECK(cudaStreamSynchronize(e->context.stream));
+    wait_or_exit(e, "a selection");
     CUDA_CHECK(cudaMemcpy(entries, block_activations(e, layer).lighthouse.entries,
                           (size_t)selection_size(e) * sizeof *entries, cudaMemcpyDeviceToHost));
 }
@@ -552,13 +605,13 @@ static void cuda_read_selection(Engine *engine, int layer, int32_t *entries) {
 static void cuda_impose_selection(Engine *engine, int layer, const int32_t *entries) {
     CudaEngine *e = (CudaEngine *)engine;
     size_t bytes = (size_t)selection_size(e) * sizeof *entries;
-    CUDA_CHECK(cudaStreamSynchronize(e->context.stream));
+    wait_or_exit(e, "a selection");
     CUDA_CHECK(cudaFree(e->imposed[layer]));
     e->imposed[layer] = NULL;
     if (!entries) return;
     CUDA_CHECK(cudaMalloc(&e->imposed[layer], bytes));
     CUDA_CHECK(cudaMemcpyAsync(e->imposed[layer], entries, bytes, cudaMemcpyHostToDevice, e->context.stream));
-    CUDA_CHECK(cudaStreamSynchronize(e->context.stream)); // `entries` is the caller's again
+    wait_or_exit(e, "a selection"); // `entries` is the caller's again
 }
 
 static void cuda_time_parts(Engine *engine, double *seconds) {

@@ -3,10 +3,11 @@
 #define CUDA_ENGINE_CUH
 
 #include "core/context.h"
-#include "cuda/adamw.cuh"
 #include "cuda/block.cuh"
 #include "cuda/collectives_nccl.cuh"
 #include "cuda/embedding.cuh"
+#include "cuda/optimizer.cuh"
+#include "cuda/watch.cuh"
 
 // Host memory that the card copies from and to while the host goes on ("pinned").
 typedef struct {
@@ -23,15 +24,15 @@ typedef struct {
     LighthouseShape lighthouse; // at the configured batch and context
     CudaContext context;
     BlockTools tools;
-    Collectives *sums;   // of gradients, and the weights, of all ranks; NULL: alone
+    CardWatch watch;
     Collectives *trades; // of the ranks that share sequences; NULL: whole sequences are here
     void *arena;
 
-    float *weights, *gradients, *moment1, *moment2; // flat, laid out by the parameter table
-    bf16 *copies;                                   // of the weights
-    float *frozen;                                  // gates of the gla scorer
-    BlockActivations acts;                          // of the first of kept_layers layers
-    int64_t kept_layers; // layers whose activations are kept: all, or one that all share
+    CudaOptimizer optimizer; // weights, gradients, moments
+    float *frozen;           // gates of the gla scorer
+    int64_t calls;           // of forward_backward since the last update
+    BlockActivations acts;   // of the first of kept_layers layers
+    int64_t kept_layers;     // layers whose activations are kept: all, or one that all share
     int64_t
         attention_slots; // of these, layers whose attention is kept; fewer where Lighthouse scatters again
     int64_t kept_inputs; // block inputs that are kept; layer i reads x[i % kept_inputs]
@@ -45,8 +46,6 @@ typedef struct {
     int32_t *tokens;    // (B (N+1))
     EmbeddingOrder order;
     float *embedding_partial; // (embedding_max_slots(rows), C)
-    GradientNorm *norm;
-    double *norm_partial; // (SQUARES_SLICES)
     void *matmul_workspace;
     bf16 *cache_k, *cache_v; // (layers, cache, KV, D)
     HostBuffers host;

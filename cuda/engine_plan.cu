@@ -26,18 +26,6 @@ static Sizes sizes_of(const EngineConfig *config) {
     return s;
 }
 
-static void plan_parameters(CudaEngine *e, MemoryPlan *plan) {
-    const ParamTable *table = &e->base.table;
-    int64_t trained = e->base.config.training ? table->trained_size : 0;
-    plan_add(plan, (void **)&e->weights, "weights", "parameters (float32)", table->trained_size,
-             sizeof(float));
-    plan_add(plan, (void **)&e->copies, "weights", "working copy (bf16)", table->trained_size, sizeof(bf16));
-    plan_add(plan, (void **)&e->frozen, "weights", "gla gates", table->frozen_size, sizeof(float));
-    plan_add(plan, (void **)&e->moment1, "optimizer", "first moments", trained, sizeof(float));
-    plan_add(plan, (void **)&e->moment2, "optimizer", "second moments", trained, sizeof(float));
-    plan_add(plan, (void **)&e->gradients, "gradients", "gradients", trained, sizeof(float));
-}
-
 static void plan_activations(CudaEngine *e, MemoryPlan *plan) {
     const EngineConfig *config = &e->base.config;
     Sizes s = sizes_of(config);
@@ -81,9 +69,6 @@ static void plan_scratch(CudaEngine *e, MemoryPlan *plan) {
         embedding_plan(plan, &e->order, purpose, s.rows, s.V);
         plan_add(plan, (void **)&e->embedding_partial, purpose, "dembedding partial",
                  embedding_max_slots(s.rows) * s.C, sizeof(float));
-        plan_add(plan, (void **)&e->norm, purpose, "gradient norm", 1, sizeof(GradientNorm));
-        plan_add(plan, (void **)&e->norm_partial, purpose, "gradient squares", SQUARES_SLICES,
-                 sizeof(double));
     }
     plan_add(plan, &e->matmul_workspace, purpose, "cuBLASLt", (int64_t)MATMUL_WORKSPACE_BYTES, 1);
 }
@@ -146,7 +131,8 @@ bool cuda_plan_engine(CudaEngine *e, MemoryPlan *plan, Error *error) {
         !context_lighthouse(config, config->batch, config->context, 1, &e->lighthouse, error)) {
         return false;
     }
-    plan_parameters(e, plan);
+    cuda_optimizer_plan(&e->optimizer, plan, config->training);
+    plan_add(plan, (void **)&e->frozen, "weights", "gla gates", e->base.table.frozen_size, sizeof(float));
     plan_activations(e, plan);
     plan_scratch(e, plan);
     if (!plan_sdpa(e, plan, error)) return false;
