@@ -89,7 +89,7 @@ tests: $(TESTS) $(BUILD)/rank_worker $(BUILD)/fault_shim.so
 test: $(BUILD)/train_gpt_lighthouse tests
 	@BUILD=$(BUILD) dev/test/run.sh $(TESTS) $(SHELL_TESTS)
 
-GPU_TESTS := $(addprefix $(BUILD)/,gpu_sdpa test_gpu_kernels test_lighthouse test_gpu_engine)
+GPU_TESTS := $(addprefix $(BUILD)/,gpu_sdpa test_gpu_kernels test_lighthouse test_gpu_engine test_gpu_ranks)
 gpu-tests: $(GPU_TESTS)
 test-gpu: $(BUILD)/train_gpt_lighthouse gpu-tests
 	$(BUILD)/gpu_sdpa check
@@ -97,6 +97,7 @@ test-gpu: $(BUILD)/train_gpt_lighthouse gpu-tests
 	$(BUILD)/test_lighthouse --golden $(wildcard dev/test/golden/*_p*)
 	$(BUILD)/test_gpu_engine
 	dev/test/gpu_program.sh $(BUILD)/train_gpt_lighthouse
+	dev/test/gpu_ranks.sh $(BUILD)
 
 include dev/fuzz/fuzz.mk
 include dev/analysis/analysis.mk

@@ -67,6 +67,11 @@ $(BUILD)/test_gpu_engine: $(BUILD)/dev/test/gpu_engine.o $(BUILD)/dev/test/suppo
 		$(BUILD)/dev/test/support/golden_model.o $(CUDA_OBJECTS) $(OBJECTS)
 	$(CXX) -fopenmp -o $@ $^ $(LDLIBS) $(CUDA_LDLIBS)
 
+# One rank of dev/test/gpu_ranks.sh, which starts several under mpirun; each needs a GPU to run.
+$(BUILD)/test_gpu_ranks: $(BUILD)/dev/test/gpu_ranks.o $(BUILD)/dev/test/support/numbers.o \
+		$(patsubst %.c,$(BUILD)/%.o,$(filter-out dev/test/ranks/cpu.c,$(wildcard dev/test/ranks/*.c))) $(CUDA_OBJECTS) $(OBJECTS)
+	$(CXX) -fopenmp -o $@ $^ $(LDLIBS) $(CUDA_LDLIBS)
+
 # The Lighthouse layer against the CPU engine in float64, and timings; needs a GPU to run.
 $(BUILD)/double/%.o: %.cu
 	@mkdir -p $(@D)

@@ -70,10 +70,14 @@ static void test_a_rank_that_hangs_or_dies(void **state) {
     (void)state;
     program_ranks(3, true);
     expect_end(program_run("hang"), 6, "step 7: rank 2 on ");
-    Outcome outcome = program_run("die");
-    assert_true(outcome.status != 0);
-    assert_non_null(strstr(outcome.err, "step 3: rank 2 on "));
-    outcome_free(&outcome);
+    expect_end(program_run("update-hangs"), 6, "step 7: rank 2 on ");
+    static const char *const deaths[] = {"die", "update-dies"};
+    for (int i = 0; i < 2; i++) {
+        Outcome outcome = program_run("%s", deaths[i]);
+        assert_true(outcome.status != 0);
+        assert_non_null(strstr(outcome.err, "step 3: rank 2 on "));
+        outcome_free(&outcome);
+    }
     program_ranks(1, false);
 }
 

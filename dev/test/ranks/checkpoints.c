@@ -67,7 +67,7 @@ static void expect_refused(Ranks *ranks, Engine *engine, const char *part) {
     ranks->agreed = false;
 }
 
-void scenario_checkpoint(Ranks *ranks) {
+void scenario_checkpoint(Ranks *ranks, const Subject *subject) {
     static const ModelConfig model = {2, 72, 4, 2, 64, 88, 264, 10000, 1e-5};
     static const LighthouseConfig lighthouse = {SCORER_GLA, 2, 2, 256, 4};
     EngineConfig config;
@@ -78,9 +78,9 @@ void scenario_checkpoint(Ranks *ranks) {
     config.use_lighthouse = config.training = true;
     config.batch = 1;
     config.context = 512;
-    Engine *alone = engine_cpu()->create(&config, &error);
+    Engine *alone = subject->engine->create(&config, &error);
     config.ranks = ranks;
-    Engine *together = engine_cpu()->create(&config, &error);
+    Engine *together = subject->engine->create(&config, &error);
     expect(ranks, alone && together, "%s", error.message);
     float *values = (float *)alloc_or_exit((size_t)(264 * 88), sizeof *values);
     TrainerState state;
@@ -99,14 +99,14 @@ void scenario_checkpoint(Ranks *ranks) {
         expect_same_file(ranks, "trainer/state.json");
         engine_destroy(alone);
         config.ranks = NULL;
-        alone = engine_cpu()->create(&config, &error);
+        alone = subject->engine->create(&config, &error);
         expect(ranks, checkpoint_load(alone, "together/step_00000004", &error), "%s", error.message);
         check(ranks, alone, values, "one rank reads several's");
     }
     ranks_agree(ranks, true, &error);
     engine_destroy(together);
     config.ranks = ranks;
-    together = engine_cpu()->create(&config, &error);
+    together = subject->engine->create(&config, &error);
     expect(ranks, checkpoint_load(together, "alone/step_00000004", &error), "%s", error.message);
     check(ranks, together, values, "several ranks read one's");
 

@@ -4,6 +4,7 @@
 #include "worker.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,15 +21,16 @@ static EngineConfig small_config(int64_t context, int64_t topk, int64_t heads, i
     config.lighthouse = lighthouse;
     config.use_lighthouse = true;
     config.training = true;
+    config.deterministic = true;
     config.batch = 1;
     config.context = context;
     return config;
 }
 
 // With the weights that runs begin with, or with ones spread more, so that every layer matters.
-static Engine *create(Ranks *ranks, const EngineConfig *config, bool initial) {
+static Engine *create(Ranks *ranks, const Subject *subject, const EngineConfig *config, bool initial) {
     Error error;
-    Engine *engine = engine_cpu()->create(config, &error);
+    Engine *engine = subject->engine->create(config, &error);
     if (!engine) ranks_fail(ranks, &error);
     for (int p = 0; p < engine->table.count; p++) {
         const Param *param = &engine->table.params[p];
@@ -53,16 +55,18 @@ static int32_t *new_tokens(int64_t rows, int64_t context, uint64_t stream) {
 // The two sides of a comparison: engine `all` is only on rank 0.
 typedef struct {
     Ranks *ranks;
+    const Subject *subject;
     Engine *own, *all;
     int64_t rows; // sequences an update
 } Sides;
 
-static Sides open_sides(Ranks *ranks, const EngineConfig *config, int64_t rows, bool initial) {
+static Sides open_sides(Ranks *ranks, const Subject *subject, const EngineConfig *config, int64_t rows,
+                        bool initial) {
     EngineConfig shared = *config;
     shared.ranks = ranks;
     shared.micro_steps = rows / ranks->data_size / config->batch;
-    Sides sides = {ranks, create(ranks, &shared, initial), NULL, rows};
-    if (ranks->rank == 0) sides.all = create(ranks, config, initial);
+    Sides sides = {ranks, subject, create(ranks, subject, &shared, initial), NULL, rows};
+    if (ranks->rank == 0) sides.all = create(ranks, subject, config, initial);
     return sides;
 }
 
@@ -142,30 +146,35 @@ static double difference(double a, double b) {
 }
 
 // Ten updates, from initial weights as runs are.
-static void check_updates(Ranks *ranks, const EngineConfig *config, Attention attention) {
-    Sides s = open_sides(ranks, config, 4, true);
-    double nats, want, norm, want_norm;
+static void check_updates(Ranks *ranks, const Subject *subject, const EngineConfig *config,
+                          Attention attention) {
+    Sides s = open_sides(ranks, subject, config, 4, true);
+    double nats, want, norm, want_norm, loss_error = 0, norm_error = 0;
     for (int64_t step = 1; step <= STEPS; step++) {
         int32_t *tokens = new_tokens(s.rows, config->context, (uint64_t)step);
         both_backward(&s, tokens, attention, &nats, &want);
         free(tokens);
-        expect(ranks, difference(nats, want) <= 1e-6, "step %d: loss %.9g, not %.9g", (int)step, nats, want);
-        if (step == 1) expect_tensors(&s, TENSOR_GRADIENT, 1e-6, "gradients");
+        expect(ranks, difference(nats, want) <= subject->losses, "step %d: loss %.9g, not %.9g", (int)step,
+               nats, want);
+        if (step == 1) expect_tensors(&s, TENSOR_GRADIENT, subject->gradients, "gradients");
         both_update(&s, step, &norm, &want_norm);
-        expect(ranks, difference(norm, want_norm) <= 1e-6, "step %d: norm %.9g, not %.9g", (int)step, norm,
-               want_norm);
+        expect(ranks, difference(norm, want_norm) <= subject->norms, "step %d: norm %.9g, not %.9g",
+               (int)step, norm, want_norm);
+        loss_error = fmax(loss_error, difference(nats, want));
+        norm_error = fmax(norm_error, difference(norm, want_norm));
     }
-    expect_tensors(&s, TENSOR_WEIGHT, 1e-5, "weights");
-    expect_tensors(&s, TENSOR_MOMENT2, 1e-4, "second moments");
+    if (ranks->rank == 0) printf("ten losses, norms: off by %.2g, %.2g at most\n", loss_error, norm_error);
+    expect_tensors(&s, TENSOR_WEIGHT, subject->weights, "weights");
+    expect_tensors(&s, TENSOR_MOMENT2, subject->moments, "second moments");
     close_sides(&s);
 }
 
 // Sums that begin with the update, and a gradient that is not finite on one rank: it stops all, and changes
 // nothing.
-static void check_late_and_bad(Ranks *ranks, const EngineConfig *alone) {
+static void check_late_and_bad(Ranks *ranks, const Subject *subject, const EngineConfig *alone) {
     EngineConfig config = *alone;
     config.ranks = ranks;
-    Engine *engine = create(ranks, &config, false);
+    Engine *engine = create(ranks, subject, &config, false);
     double norm;
     int32_t *tokens = new_tokens(ranks->size, config.context, 1);
     Error error;
@@ -186,17 +195,48 @@ static void check_late_and_bad(Ranks *ranks, const EngineConfig *alone) {
     engine_destroy(engine);
 }
 
-void scenario_data(Ranks *ranks) {
+void scenario_data(Ranks *ranks, const Subject *subject) {
     EngineConfig config = small_config(512, 128, 4, 2);
     config.dense_layer[0] = true; // there equal tokens score alike, and any rounding turns the selection
-    check_updates(ranks, &config, ATTENTION_LIGHTHOUSE);
-    if (ranks->size == 2) check_updates(ranks, &config, ATTENTION_DENSE);
-    check_late_and_bad(ranks, &config);
+    check_updates(ranks, subject, &config, ATTENTION_LIGHTHOUSE);
+    if (ranks->size == 2) check_updates(ranks, subject, &config, ATTENTION_DENSE);
+    check_late_and_bad(ranks, subject, &config);
+}
+
+// Two updates; before the second the last rank gets a signal that it does not survive.
+static void update_and_signal(Ranks *ranks, const Subject *subject, int64_t step, double patience,
+                              int signal) {
+    EngineConfig config = small_config(512, 128, 4, 2);
+    config.ranks = ranks;
+    Engine *engine = create(ranks, subject, &config, false);
+    int32_t *tokens = new_tokens(1, config.context, 1);
+    for (int i = 0; i < 2; i++) {
+        AdamW adamw = {i + 1, 1e-3, 0.9, 0.95, 1e-8, 0.1, 1};
+        Error error;
+        double nats, norm;
+        ranks->step = step + i;
+        bool ok = engine_forward_backward(engine, tokens, ATTENTION_LIGHTHOUSE, 512, &nats, &error);
+        expect(ranks, ranks_agree(ranks, ok, &error), "backward");
+        if (i == 1) ranks->patience = patience;
+        if (i == 1 && ranks->rank == ranks->size - 1) raise(signal);
+        expect(ranks, engine_update(engine, &adamw, &norm, &error), "update");
+    }
+    free(tokens);
+    engine_destroy(engine);
+}
+
+void scenario_update_hangs(Ranks *ranks, const Subject *subject) {
+    update_and_signal(ranks, subject, 6, 1, SIGSTOP);
+}
+
+void scenario_update_dies(Ranks *ranks, const Subject *subject) {
+    update_and_signal(ranks, subject, 2, RANKS_LONG_PATIENCE, SIGKILL);
 }
 
 // One step of one configuration: the loss, evaluated and trained, gradients, and the weights after.
-static void check_context(Ranks *ranks, const EngineConfig *config, Attention attention, const char *name) {
-    Sides s = open_sides(ranks, config, ranks->data_size * config->batch, false);
+static void check_context(Ranks *ranks, const Subject *subject, const EngineConfig *config,
+                          Attention attention, const char *name) {
+    Sides s = open_sides(ranks, subject, config, ranks->data_size * config->batch, false);
     int32_t *tokens = new_tokens(s.rows, config->context, 3);
     char what[64];
     double nats, want, evaluated = 0, norm, want_norm;
@@ -207,17 +247,18 @@ static void check_context(Ranks *ranks, const EngineConfig *config, Attention at
     ranks_sum(ranks, &evaluated, 1);
     both_backward(&s, tokens, attention, &nats, &want);
     free(tokens);
-    // The sum of as many numbers in another order: no more than its own rounding.
-    expect(ranks, difference(nats, want) <= 1e-13 && nats == evaluated,
+    if (ranks->rank == 0) printf("%s, loss: off by %.2g\n", name, difference(nats, want));
+    expect(ranks, difference(nats, want) <= subject->slice_loss && nats == evaluated,
            "%s: loss %.17g, evaluated %.17g, not %.17g", name, nats, evaluated, want);
     snprintf(what, sizeof what, "%s, gradients", name);
-    expect_tensors(&s, TENSOR_GRADIENT, 1e-6, what);
+    expect_tensors(&s, TENSOR_GRADIENT, subject->slice_gradients, what);
     both_update(&s, 1, &norm, &want_norm);
-    expect(ranks, difference(norm, want_norm) <= 1e-6, "%s: norm %.9g, not %.9g", name, norm, want_norm);
+    expect(ranks, difference(norm, want_norm) <= subject->slice_gradients, "%s: norm %.9g, not %.9g", name,
+           norm, want_norm);
     close_sides(&s);
 }
 
-void scenario_context(Ranks *ranks) {
+void scenario_context(Ranks *ranks, const Subject *subject) {
     static const char *const names[] = {"norm", "dilated", "gla"};
     int64_t slices = ranks->context_size;
     // Sizes for which BLAS takes the same kernels for a slice and for the whole.
@@ -225,17 +266,17 @@ void scenario_context(Ranks *ranks) {
     config.dense_layer[0] = true;
     for (int scorer = SCORER_NORM; scorer <= SCORER_GLA; scorer++) {
         config.lighthouse.scorer = (Scorer)scorer;
-        check_context(ranks, &config, ATTENTION_LIGHTHOUSE, names[scorer]);
+        check_context(ranks, subject, &config, ATTENTION_LIGHTHOUSE, names[scorer]);
         if (ranks->data_size > 1) return; // the scorers know of nothing but their own sequence
     }
     if (slices > 2) return;
     config.lighthouse.scorer = SCORER_DILATED;
     config.batch = 2;
-    check_context(ranks, &config, ATTENTION_LIGHTHOUSE, "two sequences");
+    check_context(ranks, subject, &config, ATTENTION_LIGHTHOUSE, "two sequences");
     config.lighthouse.scorer = SCORER_NORM;
     config.batch = 1;
-    check_context(ranks, &config, ATTENTION_DENSE, "dense");
+    check_context(ranks, subject, &config, ATTENTION_DENSE, "dense");
     config.recompute = true;
     config.dense_layer[0] = false;
-    check_context(ranks, &config, ATTENTION_LIGHTHOUSE, "recompute");
+    check_context(ranks, subject, &config, ATTENTION_LIGHTHOUSE, "recompute");
 }

@@ -1,5 +1,4 @@
 // What crosses between ranks arrives where it should; see worker.h.
-#include "core/collectives.h"
 #include "worker.h"
 
 #include <stdio.h>
@@ -7,6 +6,17 @@
 #include <string.h>
 
 #define COUNT 1000
+
+// Two arrays of a block for each rank, on the host and in the memory that the queue works on.
+typedef struct {
+    const Subject *subject;
+    Collectives *queue;
+    RankGroup group;
+    int own, size; // this rank's place in the group
+    size_t bytes;
+    double *data, *other;
+    void *data_there, *other_there;
+} Exchange;
 
 // A value that says which rank, block and element it comes from.
 static double mark(int rank, int block, int64_t i) {
@@ -19,6 +29,17 @@ static void fill(double *data, int rank, int blocks) {
     }
 }
 
+static void put(Exchange *e) {
+    e->subject->put(e->data_there, e->data, e->bytes);
+    e->subject->put(e->other_there, e->other, e->bytes);
+}
+
+static void wait_and_get(Exchange *e, const char *what) {
+    collectives_wait(e->queue, what);
+    e->subject->get(e->data, e->data_there, e->bytes);
+    e->subject->get(e->other, e->other_there, e->bytes);
+}
+
 // Sum over the group's ranks of what each has in this place.
 static double sum_of_marks(int ranks, int block, int64_t i) {
     double sum = 0;
@@ -26,71 +47,78 @@ static double sum_of_marks(int ranks, int block, int64_t i) {
     return sum;
 }
 
-static void check_sums(Collectives *queue, RankGroup group, int own, int size, double *data) {
-    fill(data, own, 1);
-    collectives_all_reduce(queue, group, data, COUNT, ELEMENT_F64);
-    collectives_wait(queue, "all-reduce");
+static void check_sums(Exchange *e) {
+    const double *data = e->data;
+    fill(e->data, e->own, 1);
+    put(e);
+    collectives_all_reduce(e->queue, e->group, e->data_there, COUNT, ELEMENT_F64);
+    wait_and_get(e, "all-reduce");
     for (int64_t i = 0; i < COUNT; i++) {
-        expect(queue->ranks, data[i] == sum_of_marks(size, 0, i), "all-reduce: element %d is %f", (int)i,
-               data[i]);
+        expect(e->queue->ranks, data[i] == sum_of_marks(e->size, 0, i), "all-reduce: element %d is %f",
+               (int)i, data[i]);
     }
-    fill(data, own, size);
-    collectives_reduce_scatter(queue, group, data, COUNT, ELEMENT_F64);
-    collectives_progress(queue);
-    collectives_wait(queue, "reduce-scatter");
+    fill(e->data, e->own, e->size);
+    put(e);
+    collectives_reduce_scatter(e->queue, e->group, e->data_there, COUNT, ELEMENT_F64);
+    collectives_progress(e->queue);
+    wait_and_get(e, "reduce-scatter");
     for (int64_t i = 0; i < COUNT; i++) {
-        double got = data[own * COUNT + i];
-        expect(queue->ranks, got == sum_of_marks(size, own, i), "reduce-scatter: element %d is %f", (int)i,
-               got);
+        double got = data[e->own * COUNT + i];
+        expect(e->queue->ranks, got == sum_of_marks(e->size, e->own, i), "reduce-scatter: element %d is %f",
+               (int)i, got);
     }
 }
 
-static void check_copies(Collectives *queue, RankGroup group, int own, int size, double *data,
-                         double *other) {
-    memset(data, 0, (size_t)(size * COUNT) * sizeof *data);
-    for (int64_t i = 0; i < COUNT; i++) data[own * COUNT + i] = mark(own, own, i);
-    collectives_all_gather(queue, group, data, COUNT, ELEMENT_F64);
-    fill(other, own, 1);
-    collectives_broadcast(queue, group, other, COUNT, ELEMENT_F64);
-    collectives_wait(queue, "all-gather and broadcast");
-    for (int64_t i = 0; i < size * COUNT; i++) {
+static void check_copies(Exchange *e) {
+    const double *data = e->data, *other = e->other;
+    memset(e->data, 0, e->bytes);
+    for (int64_t i = 0; i < COUNT; i++) e->data[e->own * COUNT + i] = mark(e->own, e->own, i);
+    fill(e->other, e->own, 1);
+    put(e);
+    collectives_all_gather(e->queue, e->group, e->data_there, COUNT, ELEMENT_F64);
+    collectives_broadcast(e->queue, e->group, e->other_there, COUNT, ELEMENT_F64);
+    wait_and_get(e, "all-gather and broadcast");
+    for (int64_t i = 0; i < e->size * COUNT; i++) {
         int r = (int)(i / COUNT);
-        expect(queue->ranks, data[i] == mark(r, r, i % COUNT), "all-gather: element %d is %f", (int)i,
+        expect(e->queue->ranks, data[i] == mark(r, r, i % COUNT), "all-gather: element %d is %f", (int)i,
                data[i]);
     }
     for (int64_t i = 0; i < COUNT; i++) {
-        expect(queue->ranks, other[i] == mark(0, 0, i), "broadcast: element %d is %f", (int)i, other[i]);
+        expect(e->queue->ranks, other[i] == mark(0, 0, i), "broadcast: element %d is %f", (int)i, other[i]);
     }
-    fill(data, own, size);
-    collectives_all_to_all(queue, group, other, data, COUNT, ELEMENT_F64);
-    collectives_wait(queue, "all-to-all");
-    for (int64_t i = 0; i < size * COUNT; i++) {
-        double want = mark((int)(i / COUNT), own, i % COUNT);
-        expect(queue->ranks, other[i] == want, "all-to-all: element %d is %f", (int)i, other[i]);
+    fill(e->data, e->own, e->size);
+    put(e);
+    collectives_all_to_all(e->queue, e->group, e->other_there, e->data_there, COUNT, ELEMENT_F64);
+    wait_and_get(e, "all-to-all");
+    for (int64_t i = 0; i < e->size * COUNT; i++) {
+        double want = mark((int)(i / COUNT), e->own, i % COUNT);
+        expect(e->queue->ranks, other[i] == want, "all-to-all: element %d is %f", (int)i, other[i]);
     }
 }
 
-static void check_neighbours(Collectives *queue, RankGroup group, int own, int size, double *data,
-                             double *other) {
+static void check_neighbours(Exchange *e) {
     for (int by = -1; by <= 1; by += 2) {
-        fill(data, own, 1);
-        for (int64_t i = 0; i < COUNT; i++) other[i] = -1;
-        collectives_shift(queue, group, by, other, data, COUNT, ELEMENT_F64);
-        collectives_wait(queue, "shift");
-        bool has = own - by >= 0 && own - by < size;
+        fill(e->data, e->own, 1);
+        for (int64_t i = 0; i < COUNT; i++) e->other[i] = -1;
+        put(e);
+        collectives_shift(e->queue, e->group, by, e->other_there, e->data_there, COUNT, ELEMENT_F64);
+        wait_and_get(e, "shift");
+        bool has = e->own - by >= 0 && e->own - by < e->size;
         for (int64_t i = 0; i < COUNT; i++) {
-            expect(queue->ranks, other[i] == (has ? mark(own - by, 0, i) : -1),
-                   "shift by %d: element %d is %f", by, (int)i, other[i]);
+            expect(e->queue->ranks, e->other[i] == (has ? mark(e->own - by, 0, i) : -1),
+                   "shift by %d: element %d is %f", by, (int)i, e->other[i]);
         }
     }
     // Round the group, each adding one.
-    double token = own == 0 ? 0 : -1;
-    if (own > 0) collectives_receive(queue, group, own - 1, &token, 1, ELEMENT_F64);
-    collectives_wait(queue, "the token");
-    token++;
-    if (own + 1 < size) collectives_send(queue, group, own + 1, &token, 1, ELEMENT_F64);
-    collectives_wait(queue, "the token");
-    expect(queue->ranks, token == own + 1, "the token is %f", token);
+    e->data[0] = e->own == 0 ? 0 : -1;
+    put(e);
+    if (e->own > 0) collectives_receive(e->queue, e->group, e->own - 1, e->data_there, 1, ELEMENT_F64);
+    wait_and_get(e, "the token");
+    e->data[0]++;
+    put(e);
+    if (e->own + 1 < e->size) collectives_send(e->queue, e->group, e->own + 1, e->data_there, 1, ELEMENT_F64);
+    wait_and_get(e, "the token");
+    expect(e->queue->ranks, e->data[0] == e->own + 1, "the token is %f", e->data[0]);
 }
 
 static void check_host(Ranks *ranks) {
@@ -122,20 +150,28 @@ static void check_host(Ranks *ranks) {
     ranks->agreed = false;
 }
 
-void scenario_interface(Ranks *ranks) {
-    Collectives *queue = collectives_mpi(ranks);
-    double *data = (double *)alloc_or_exit((size_t)(ranks->size * COUNT), sizeof *data);
-    double *other = (double *)alloc_or_exit((size_t)(ranks->size * COUNT), sizeof *other);
+void scenario_interface(Ranks *ranks, const Subject *subject) {
+    Exchange e;
+    memset(&e, 0, sizeof e);
+    e.subject = subject;
+    e.queue = subject->open_queue(ranks);
+    e.bytes = (size_t)(ranks->size * COUNT) * sizeof *e.data;
+    e.data = (double *)alloc_or_exit(e.bytes, 1);
+    e.other = (double *)alloc_or_exit(e.bytes, 1);
+    e.data_there = subject->take(e.bytes);
+    e.other_there = subject->take(e.bytes);
     for (int g = 0; g < 2; g++) {
-        RankGroup group = (RankGroup)g;
-        int own = group == RANKS_ALL ? ranks->rank : ranks->rank % ranks->context_size;
-        int size = group == RANKS_ALL ? ranks->size : ranks->context_size;
-        check_sums(queue, group, own, size, data);
-        check_copies(queue, group, own, size, data, other);
-        check_neighbours(queue, group, own, size, data, other);
+        e.group = (RankGroup)g;
+        e.own = e.group == RANKS_ALL ? ranks->rank : ranks->rank % ranks->context_size;
+        e.size = e.group == RANKS_ALL ? ranks->size : ranks->context_size;
+        check_sums(&e);
+        check_copies(&e);
+        check_neighbours(&e);
     }
     check_host(ranks);
-    free(data);
-    free(other);
-    collectives_destroy(queue);
+    subject->release(e.data_there);
+    subject->release(e.other_there);
+    free(e.data);
+    free(e.other);
+    collectives_destroy(e.queue);
 }

@@ -20,8 +20,9 @@ void expect(Ranks *ranks, bool right, const char *format, ...) {
 }
 
 // A rank that does not come to the sum: the last one stays away, stopped as a whole.
-void scenario_hang(Ranks *ranks) {
+void scenario_hang(Ranks *ranks, const Subject *subject) {
     double one = 1;
+    (void)subject;
     ranks->patience = 1;
     ranks->step = 7;
     ranks_sum(ranks, &one, 1);
@@ -29,21 +30,28 @@ void scenario_hang(Ranks *ranks) {
     ranks_sum(ranks, &one, 1);
 }
 
-void scenario_die(Ranks *ranks) {
+void scenario_die(Ranks *ranks, const Subject *subject) {
     double one = 1;
+    (void)subject;
     ranks->step = 3;
     ranks_sum(ranks, &one, 1);
     if (ranks->rank == ranks->size - 1) raise(SIGKILL);
     ranks_sum(ranks, &one, 1);
 }
 
-int main(int argc, char **argv) {
+int worker_main(int argc, char **argv, const Subject *subject) {
     static const struct {
         const char *name;
-        void (*run)(Ranks *ranks);
+        void (*run)(Ranks *ranks, const Subject *subject);
     } scenarios[] = {
-        {"interface", scenario_interface},   {"data", scenario_data}, {"context", scenario_context},
-        {"checkpoint", scenario_checkpoint}, {"hang", scenario_hang}, {"die", scenario_die},
+        {"interface", scenario_interface},
+        {"data", scenario_data},
+        {"context", scenario_context},
+        {"checkpoint", scenario_checkpoint},
+        {"hang", scenario_hang},
+        {"die", scenario_die},
+        {"update-hangs", scenario_update_hangs},
+        {"update-dies", scenario_update_dies},
     };
     Ranks ranks;
     Error error;
@@ -51,10 +59,12 @@ int main(int argc, char **argv) {
     int64_t context = argc > 2 ? atoi(argv[2]) : 1;
     if (!ranks_agree(&ranks, ranks_split(&ranks, context, &error), &error)) ranks_exit(&ranks, &error);
     ranks_group(&ranks);
+    bool ready = !subject->prepare || subject->prepare(&ranks, &error);
+    if (!ranks_agree(&ranks, ready, &error)) ranks_exit(&ranks, &error);
     size_t i = 0, count = sizeof scenarios / sizeof *scenarios;
     while (argc > 1 && i < count && strcmp(scenarios[i].name, argv[1]) != 0) i++;
     expect(&ranks, argc > 1 && i < count, "no such scenario");
-    scenarios[i].run(&ranks);
+    scenarios[i].run(&ranks, subject);
     if (ranks.rank == 0)
         printf("%s: right on %d ranks, %d a sequence\n", argv[1], ranks.size, ranks.context_size);
     ranks_close(&ranks);
