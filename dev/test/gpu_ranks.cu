@@ -29,6 +29,12 @@ static void get(void *to, const void *memory, size_t size) {
     CUDA_CHECK(cudaStreamSynchronize(0));
 }
 
+static size_t free_memory(void) {
+    size_t available, total;
+    CUDA_CHECK(cudaMemGetInfo(&available, &total));
+    return available;
+}
+
 int main(int argc, char **argv) {
     Subject subject;
     memset(&subject, 0, sizeof subject);
@@ -39,6 +45,7 @@ int main(int argc, char **argv) {
     subject.release = release;
     subject.put = put;
     subject.get = get;
+    subject.free_memory = free_memory;
     // Gradients are float32 sums in another order. From the first update on, weights that differ by a
     // rounding may have other bf16 copies, and rows whose scores are alike may be selected otherwise.
     subject.gradients = 1e-5;

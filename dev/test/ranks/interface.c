@@ -154,6 +154,7 @@ void scenario_interface(Ranks *ranks, const Subject *subject) {
     Exchange e;
     memset(&e, 0, sizeof e);
     e.subject = subject;
+    size_t before = subject->free_memory ? subject->free_memory() : 0;
     e.queue = subject->open_queue(ranks);
     e.bytes = (size_t)(ranks->size * COUNT) * sizeof *e.data;
     e.data = (double *)alloc_or_exit(e.bytes, 1);
@@ -168,6 +169,8 @@ void scenario_interface(Ranks *ranks, const Subject *subject) {
         check_copies(&e);
         check_neighbours(&e);
     }
+    if (subject->free_memory && ranks->rank == 0)
+        printf("a queue has taken %.0f MB\n", 1e-6 * (double)(before - subject->free_memory()));
     check_host(ranks);
     subject->release(e.data_there);
     subject->release(e.other_there);

@@ -20,6 +20,7 @@ typedef struct {
     void (*release)(void *memory);
     void (*put)(void *memory, const void *from, size_t size); // from host memory
     void (*get)(void *to, const void *memory, size_t size);   // to host memory, when all work is done
+    size_t (*free_memory)(void);                              // where queues take some; NULL where not
     // Relative differences, ||a - b|| / ||b|| of each tensor.
     double gradients, losses, norms;    // of the first of ten updates; of all of them
     double weights, moments;            // after them
