@@ -10,73 +10,17 @@
 //   attend           causal attention of the S gathered rows                                  sdpa.cuh
 //   scatter          each position sums the rows that cover it, shifted for causality         here
 //
+// What is different where ranks share the sequences is in cuda/lighthouse_split.cuh: there gathered rows lie
+// packed as they are traded, so that gather and scatter read and write them in place.
+//
 // The gather and the backward of the scatter are one kernel: rows that sum a span of tokens. The scatter and
 // the backward of the gather are the other, its transpose: tokens that sum the rows covering them. Each
 // output is written once by one thread, in a fixed order of additions: no atomics, the same bits every run.
 #ifndef LIGHTHOUSE_CUH
 #define LIGHTHOUSE_CUH
 
-#include "core/plan.h"
-#include "cuda/gla.cuh"
+#include "cuda/lighthouse_split.cuh"
 #include "cuda/select.cuh"
-
-// What a layer keeps from its forward pass to its backward.
-typedef struct {
-    int32_t *entries;   // (B, H, S) absolute entry index of each gathered row, in post-order
-    int32_t *positions; // (B, H, E) row of each entry, -1 where it is not selected
-    bf16 *q, *k, *v;    // (B, H, S, D) gathered rows
-    bf16 *out;          // (B, H, S, D) their attention
-    float *lse;         // (B, H, S) its statistics
-} CudaLighthouseRows;
-
-// What is free again when the call returns, shared by all layers.
-typedef struct {
-    LighthouseScores scores;   // (B, H, E)
-    bf16 *dilated;             // (B, N, H, D), dilated scorer only: attention of the subsequences
-    float *gla_states;         // gla scorer only, of contexts longer than a segment: see gla_scores
-    double *gla_decays;        // likewise
-    bf16 *dout, *dq, *dk, *dv; // (B, H, S, D), backward only
-    void *sdpa;                // workspace of sdpa.cuh, the caller's: it may be that of the dense layers
-    size_t sdpa_bytes;         // at least cuda_lighthouse_sdpa_bytes()
-} CudaLighthouseScratch;
-
-// ---------------------------------------------------------------------------------------------------------------
-// Plan.
-
-static inline void cuda_lighthouse_plan_rows(MemoryPlan *plan, CudaLighthouseRows *rows,
-                                             const LighthouseShape *shape, int64_t layers) {
-    int64_t heads = layers * shape->B * shape->H, selected = heads * shape->hierarchy.n_selected;
-    const char *purpose = "lighthouse";
-    plan_add(plan, (void **)&rows->entries, purpose, "entries", selected, sizeof(int32_t));
-    plan_add(plan, (void **)&rows->positions, purpose, "positions", heads * shape->hierarchy.n_entries,
-             sizeof(int32_t));
-    plan_add(plan, (void **)&rows->q, purpose, "gathered q", selected * shape->D, sizeof(bf16));
-    plan_add(plan, (void **)&rows->k, purpose, "gathered k", selected * shape->D, sizeof(bf16));
-    plan_add(plan, (void **)&rows->v, purpose, "gathered v", selected * shape->D, sizeof(bf16));
-    plan_add(plan, (void **)&rows->out, purpose, "gathered out", selected * shape->D, sizeof(bf16));
-    plan_add(plan, (void **)&rows->lse, purpose, "log-sum-exp", selected, sizeof(float));
-}
-
-// Everything but the workspace of sdpa.cuh.
-static inline void cuda_lighthouse_plan_scratch(MemoryPlan *plan, CudaLighthouseScratch *scratch,
-                                                const LighthouseShape *shape, bool training) {
-    int64_t heads = shape->B * shape->H, N = shape->hierarchy.n, S = shape->hierarchy.n_selected,
-            D = shape->D;
-    int64_t entries = heads * shape->hierarchy.n_entries, rows = training ? heads * S * D : 0;
-    int64_t dilated = shape->config.scorer == SCORER_DILATED ? heads * N * D : 0, states = 0;
-    if (shape->config.scorer == SCORER_GLA && gla_segments(N, shape->config.dilation) > 1)
-        states = 2 * heads * shape->config.dilation * gla_segments(N, shape->config.dilation);
-    const char *purpose = "workspace";
-    plan_add(plan, (void **)&scratch->scores.q, purpose, "query scores", entries, sizeof(float));
-    plan_add(plan, (void **)&scratch->scores.k, purpose, "key scores", entries, sizeof(float));
-    plan_add(plan, (void **)&scratch->dilated, purpose, "dilated attention", dilated, sizeof(bf16));
-    plan_add(plan, (void **)&scratch->gla_states, purpose, "gla states", states * D * D, sizeof(float));
-    plan_add(plan, (void **)&scratch->gla_decays, purpose, "gla decays", states, sizeof(double));
-    plan_add(plan, (void **)&scratch->dout, purpose, "gathered dout", rows, sizeof(bf16));
-    plan_add(plan, (void **)&scratch->dq, purpose, "gathered dq", rows, sizeof(bf16));
-    plan_add(plan, (void **)&scratch->dk, purpose, "gathered dk", rows, sizeof(bf16));
-    plan_add(plan, (void **)&scratch->dv, purpose, "gathered dv", rows, sizeof(bf16));
-}
 
 // ---------------------------------------------------------------------------------------------------------------
 // Between tokens and gathered rows. D / 8 neighbouring lanes hold a row, 8 elements each.
@@ -91,7 +35,7 @@ static inline void cuda_lighthouse_plan_scratch(MemoryPlan *plan, CudaLighthouse
 // run at once work on neighbouring tokens of all heads, which lie side by side.
 typedef struct {
     CudaRows tokens; // (b, h, n)
-    bf16 *rows;      // (B, H, S, D)
+    bf16 *rows;      // (B, H, S, D); or TRADED, as the launch's TradedRows say
     int heads;       // of tokens: H / share
 } Exchange;
 typedef struct {
@@ -136,10 +80,11 @@ static inline __device__ float inverse_power(int n) {
 // rows[s] = sum over the span of entry s of tokens, or SHIFTED by the span - 1 (only so far as there are
 // tokens); the mean where not SHIFTED. The entries of a block lie within each other, so that a token comes
 // from memory about once.
-template <int D, bool SHIFTED>
+template <int D, bool SHIFTED, bool TRADED>
 static __global__ void __launch_bounds__(SPAN_THREADS)
     sum_spans_kernel(const __grid_constant__ Exchanges exchanges, const int32_t *entries /* (B, H, S) */,
-                     const __grid_constant__ Levels levels, int H, unsigned heads /* of all jobs */) {
+                     const __grid_constant__ Levels levels, int H, unsigned heads /* of all jobs */,
+                     const __grid_constant__ TradedRows traded) {
     const int LANES = D / 8;
     int index = 0, head = (int)(blockIdx.x % heads), b = blockIdx.y, lane = threadIdx.x % LANES;
     while (head >= H) head -= H, index++;
@@ -168,14 +113,17 @@ static __global__ void __launch_bounds__(SPAN_THREADS)
     float scale = SHIFTED ? 1.0f : inverse_power(levels.log_pool * level);
 #pragma unroll
     for (int i = 0; i < 8; i++) sum[i] *= scale;
-    ((Bf16x8 *)(job.rows + row * D))[lane] = pack(sum);
+    ((Bf16x8 *)(job.rows + (TRADED ? traded_row<D>(traded, b, head, s) : row * D)))[lane] = pack(sum);
 }
 
 // On every level but the finest: adds the row that covers the neighbours from `unit` on, if there is one, to
-// the sum of each; the coarsest level first.   position: (E), rows: (S, D) of one head
+// the sum of each; the coarsest level first. Where an entry begins before the slice, its row is the border's.
+// position: (E), rows: (S, D), border: (L-1, D) or NULL, of one head; words of a row are `step` apart
 template <int D, bool SHIFTED, int SUMS>
 static inline __device__ void add_coarse_covers(float (&sum)[SUMS][8], int unit, const int32_t *position,
-                                                const uint4 *rows, const Levels &levels) {
+                                                const uint4 *rows, int64_t step, const uint4 *border,
+                                                const Levels &levels) {
+    const int BORDER = INT_MAX;
 #pragma unroll 1
     for (int top = levels.levels - 1; top > 0; top -= COVER_LEVELS) {
         int s[COVER_LEVELS];
@@ -184,10 +132,14 @@ static inline __device__ void add_coarse_covers(float (&sum)[SUMS][8], int unit,
         for (int i = 0; i < COVER_LEVELS; i++) {
             int level = top - i, entry = (unit >> levels.log_pool * level) - SHIFTED;
             s[i] = level > 0 && entry >= 0 ? position[levels.offset[level] + entry] : -1;
+            if (SHIFTED && border && level > 0 && entry < 0) s[i] = BORDER;
         }
 #pragma unroll
-        for (int i = 0; i < COVER_LEVELS; i++)
-            if (s[i] >= 0) x[i] = rows[(int64_t)s[i] * (D / 8)];
+        for (int i = 0; i < COVER_LEVELS; i++) {
+            const uint4 *row = rows + s[i] * step;
+            if (SHIFTED && border && s[i] == BORDER) row = border + (top - i - 1) * (D / 8);
+            if (s[i] >= 0) x[i] = *row;
+        }
 #pragma unroll
         for (int i = 0; i < COVER_LEVELS; i++) {
             if (s[i] < 0) continue;
@@ -206,11 +158,12 @@ static inline __device__ void add_coarse_covers(float (&sum)[SUMS][8], int unit,
 // neighbours, TOKENS a divisor of p, have the same rows on all levels but the finest, if the first of them
 // has t + SHIFTED = `unit`, a multiple of TOKENS. D / 8 lanes take them together and read these rows once; of
 // one head alone the sum of these rows, too, is the same for all.
-template <int D, bool SHIFTED, bool GROUPED, int TOKENS>
+template <int D, bool SHIFTED, bool GROUPED, int TOKENS, bool TRADED>
 static __global__ void __launch_bounds__(COVER_THREADS, GROUPED ? 5 : 6)
     sum_covers_kernel(const __grid_constant__ Exchanges exchanges,
                       const int32_t *__restrict__ positions /* (B, H, E) */,
-                      const __grid_constant__ Levels levels, int H, unsigned heads /* of all jobs */) {
+                      const __grid_constant__ Levels levels, int H, unsigned heads /* of all jobs */,
+                      const __grid_constant__ TradedRows traded) {
     const int LANES = D / 8, SUMS = GROUPED ? TOKENS : 1;
     int index = 0, token_head = (int)(blockIdx.x % heads), b = blockIdx.y, lane = threadIdx.x % LANES;
     while (token_head >= exchanges.job[index].heads) token_head -= exchanges.job[index++].heads;
@@ -220,7 +173,11 @@ static __global__ void __launch_bounds__(COVER_THREADS, GROUPED ? 5 : 6)
     if (t >= levels.n) return;
     int64_t head = (int64_t)b * H + token_head * share;
     const int32_t *position = positions + head * levels.entries;
-    const uint4 *rows = (const uint4 *)(job.rows + head * levels.selected * D) + lane;
+    int64_t first = TRADED ? traded_row<D>(traded, b, token_head * share, 0) : head * levels.selected * D;
+    const int64_t row_step = TRADED ? traded.row / 8 : LANES; // of neighbouring rows, and below of heads
+    const int64_t head_step = TRADED ? LANES : (int64_t)levels.selected * LANES;
+    const uint4 *rows = (const uint4 *)(job.rows + first) + lane, *border = NULL;
+    if (TRADED && SHIFTED) border = (const uint4 *)(traded.border + head * (levels.levels - 1) * D) + lane;
     float sum[SUMS][8] = {};
     uint4 x[TOKENS]; // rows of the finest level; zero where there is none
 #pragma unroll 1
@@ -231,15 +188,15 @@ static __global__ void __launch_bounds__(COVER_THREADS, GROUPED ? 5 : 6)
         auto load = [&] {
 #pragma unroll
             for (int i = 0; i < TOKENS; i++)
-                x[i] = s[i] >= 0 ? rows[(int64_t)s[i] * LANES] : make_uint4(0, 0, 0, 0);
+                x[i] = s[i] >= 0 ? rows[s[i] * row_step] : make_uint4(0, 0, 0, 0);
         };
         if (GROUPED) load(); // at once with the coarser rows, for which one head alone lacks the registers
-        add_coarse_covers<D, SHIFTED>(sum, unit, position, rows, levels);
+        add_coarse_covers<D, SHIFTED>(sum, unit, position, rows, row_step, border, levels);
         if (!GROUPED) load();
 #pragma unroll
         for (int i = 0; i < TOKENS; i++)
             if (GROUPED && s[i] >= 0) add(sum[i % SUMS], x[i], 1);
-        position += levels.entries, rows += (int64_t)levels.selected * LANES;
+        position += levels.entries, rows += head_step;
     }
     int64_t step = job.tokens.row / 8;
     uint4 *token =
@@ -255,36 +212,57 @@ static __global__ void __launch_bounds__(COVER_THREADS, GROUPED ? 5 : 6)
     }
 }
 
-static inline void sum_spans(CudaContext *context, const Exchanges *exchanges, int count, bool shifted,
-                             const int32_t *entries, const LighthouseShape *shape) {
+template <int D>
+static inline void sum_spans_of(CudaContext *context, const Exchanges *exchanges, unsigned heads,
+                                bool shifted, const int32_t *entries, const LighthouseShape *shape,
+                                const TradedRows *traded) {
     Levels levels = levels_of(&shape->hierarchy);
-    int64_t D = shape->D, tiles = ceil_div(levels.selected, SPAN_THREADS / (D / 8));
-    assert(D == 64 || D == 128);
-    auto kernel = D == 64 ? (shifted ? sum_spans_kernel<64, true> : sum_spans_kernel<64, false>)
-                          : (shifted ? sum_spans_kernel<128, true> : sum_spans_kernel<128, false>);
-    unsigned heads = (unsigned)(count * shape->H);
-    dim3 grid(heads * (unsigned)tiles, (unsigned)shape->B);
-    kernel<<<grid, SPAN_THREADS, 0, context->stream>>>(*exchanges, entries, levels, (int)shape->H, heads);
+    const TradedRows none = {0, 0, 0, 0, NULL};
+    auto kernel = traded ? (shifted ? sum_spans_kernel<D, true, true> : sum_spans_kernel<D, false, true>)
+                         : (shifted ? sum_spans_kernel<D, true, false> : sum_spans_kernel<D, false, false>);
+    int64_t tiles = ceil_div(levels.selected, SPAN_THREADS / (D / 8));
+    kernel<<<dim3(heads * (unsigned)tiles, (unsigned)shape->B), SPAN_THREADS, 0, context->stream>>>(
+        *exchanges, entries, levels, (int)shape->H, heads, traded ? *traded : none);
+    CUDA_CHECK(cudaGetLastError());
+}
+
+// `traded`: how the gathered rows lie; NULL: (B, H, S, D)
+static inline void sum_spans(CudaContext *context, const Exchanges *exchanges, int count, bool shifted,
+                             const int32_t *entries, const LighthouseShape *shape, const TradedRows *traded) {
+    assert(shape->D == 64 || shape->D == 128);
+    auto launch = shape->D == 64 ? sum_spans_of<64> : sum_spans_of<128>;
+    launch(context, exchanges, (unsigned)(count * shape->H), shifted, entries, shape, traded);
+}
+
+template <int D, bool SHIFTED, bool GROUPED, bool TRADED>
+static inline void sum_covers_of(CudaContext *context, const Exchanges *exchanges, unsigned heads,
+                                 const int32_t *positions, const LighthouseShape *shape,
+                                 const TradedRows *traded) {
+    Levels levels = levels_of(&shape->hierarchy);
+    const TradedRows none = {0, 0, 0, 0, NULL};
+    // GROUPED, each token has a sum of its own: more than two of them would take too many registers.
+    const int MOST = GROUPED ? 2 : 4;
+    int tokens = levels.log_pool == 1 ? 2 : MOST;
+    auto kernel = tokens == 2 ? sum_covers_kernel<D, SHIFTED, GROUPED, 2, TRADED>
+                              : sum_covers_kernel<D, SHIFTED, GROUPED, MOST, TRADED>;
+    int64_t tiles = ceil_div(levels.n + SHIFTED, tokens * COVER_THREADS / (D / 8));
+    kernel<<<dim3(heads * (unsigned)tiles, (unsigned)shape->B), COVER_THREADS, 0, context->stream>>>(
+        *exchanges, positions, levels, (int)shape->H, heads, traded ? *traded : none);
     CUDA_CHECK(cudaGetLastError());
 }
 
 template <int D, bool SHIFTED, bool GROUPED>
 static inline void sum_covers_of(CudaContext *context, const Exchanges *exchanges, unsigned heads,
-                                 const int32_t *positions, const LighthouseShape *shape) {
-    Levels levels = levels_of(&shape->hierarchy);
-    // GROUPED, each token has a sum of its own: more than two of them would take too many registers.
-    const int MOST = GROUPED ? 2 : 4;
-    int tokens = levels.log_pool == 1 ? 2 : MOST;
-    auto kernel = tokens == 2 ? sum_covers_kernel<D, SHIFTED, GROUPED, 2>
-                              : sum_covers_kernel<D, SHIFTED, GROUPED, MOST>;
-    int64_t tiles = ceil_div(levels.n + SHIFTED, tokens * COVER_THREADS / (D / 8));
-    kernel<<<dim3(heads * (unsigned)tiles, (unsigned)shape->B), COVER_THREADS, 0, context->stream>>>(
-        *exchanges, positions, levels, (int)shape->H, heads);
-    CUDA_CHECK(cudaGetLastError());
+                                 const int32_t *positions, const LighthouseShape *shape,
+                                 const TradedRows *traded) {
+    auto launch = traded ? sum_covers_of<D, SHIFTED, GROUPED, true> : sum_covers_of<D, SHIFTED, GROUPED, false>;
+    launch(context, exchanges, heads, positions, shape, traded);
 }
 
+// `traded`: how the gathered rows lie, and where `shifted` their borders; NULL: (B, H, S, D)
 static inline void sum_covers(CudaContext *context, const Exchanges *exchanges, int count, bool shifted,
-                              const int32_t *positions, const LighthouseShape *shape) {
+                              const int32_t *positions, const LighthouseShape *shape,
+                              const TradedRows *traded) {
     unsigned heads = 0;
     bool grouped = false;
     for (int i = 0; i < count; i++) {
@@ -296,7 +274,7 @@ static inline void sum_covers(CudaContext *context, const Exchanges *exchanges, 
     auto launch = shifted   ? (wide ? sum_covers_of<128, true, false> : sum_covers_of<64, true, false>)
                   : grouped ? (wide ? sum_covers_of<128, false, true> : sum_covers_of<64, false, true>)
                             : (wide ? sum_covers_of<128, false, false> : sum_covers_of<64, false, false>);
-    launch(context, exchanges, heads, positions, shape);
+    launch(context, exchanges, heads, positions, shape, traded);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -340,9 +318,10 @@ static inline CudaRows dilated_rows(const CudaLighthouseScratch *scratch, const 
     return cuda_rows_packed(scratch->dilated, shape->hierarchy.n, shape->H, 0, shape->D, 1);
 }
 
-static inline bool dilated_scores(CudaContext *context, Sdpa *sdpa, CudaLighthouseScratch *scratch,
-                                  CudaRows q, CudaRows k, CudaRows v, const LighthouseShape *shape,
-                                  Error *error) {
+// Base scores, the first N of the n_entries of each head.
+static inline bool dilated_scores(CudaContext *context, Sdpa *sdpa, LighthouseScores scores,
+                                  const CudaLighthouseScratch *scratch, CudaRows q, CudaRows k, CudaRows v,
+                                  const LighthouseShape *shape, Error *error) {
     CudaRows out = dilated_rows(scratch, shape);
     for (int exchanged = 0; exchanged < 2; exchanged++) {
         SdpaProblem problem = dilated_problem(out, q, k, v, exchanged, shape);
@@ -354,10 +333,32 @@ static inline bool dilated_scores(CudaContext *context, Sdpa *sdpa, CudaLighthou
                                   scratch->sdpa, scratch->sdpa_bytes, error))
                     return false;
             }
-        NormJob job = norm_job(out, exchanged ? scratch->scores.k : scratch->scores.q, shape->H);
+        NormJob job = norm_job(out, exchanged ? scores.k : scores.q, shape->H);
         norm_scores(context, &job, NULL, shape->B, shape->H, shape->hierarchy.n, shape->hierarchy.n_entries,
                     shape->D);
     }
+    return true;
+}
+
+// The same where ranks share the sequences: the subsequences need all rows, so each rank scores its heads.
+// q, k, v: of one packed (B, n, H + 2 KV, D)
+static inline bool split_dilated_scores(CudaContext *context, Sdpa *sdpa, CudaLighthouseScratch *scratch,
+                                        CudaRows q, CudaRows k, CudaRows v, const LighthouseShape *shape,
+                                        Error *error) {
+    int64_t P = scratch->split->size, KV = shape->H / shape->share / P, D = shape->D;
+    LighthouseShape whole = *shape;
+    whole.H = shape->H / P;
+    whole.hierarchy.n = whole.hierarchy.n_entries = shape->hierarchy.n * P;
+    assert(k.data == q.data + shape->H * D && v.data == k.data + P * KV * D && q.row == v.row);
+    split_trade_tokens(context, scratch, q.data, shape);
+    int64_t N = whole.hierarchy.n, H = whole.H, heads = H + 2 * KV, share = shape->share;
+    LighthouseScores scores = {scratch->whole_scores, scratch->whole_scores + shape->B * H * N};
+    if (!dilated_scores(context, sdpa, scores, scratch,
+                        cuda_rows_packed(scratch->whole_qkv, N, heads, 0, D, 1),
+                        cuda_rows_packed(scratch->whole_qkv, N, heads, H, D, share),
+                        cuda_rows_packed(scratch->whole_qkv, N, heads, H + KV, D, share), &whole, error))
+        return false;
+    split_return_scores(context, scratch, shape);
     return true;
 }
 
@@ -398,50 +399,104 @@ static inline bool cuda_lighthouse_score(CudaContext *context, Sdpa *sdpa, CudaL
         }
         break;
     case SCORER_DILATED:
-        if (!dilated_scores(context, sdpa, scratch, q, k, v, shape, error)) return false;
-        break;
-    case SCORER_GLA:
-        if (!gla_scores(context, scratch->scores, q, k, v, gate, scratch->gla_states, scratch->gla_decays,
-                        shape, error))
+        if (!(scratch->split
+                  ? split_dilated_scores(context, sdpa, scratch, q, k, v, shape, error)
+                  : dilated_scores(context, sdpa, scratch->scores, scratch, q, k, v, shape, error)))
             return false;
         break;
+    case SCORER_GLA: {
+        GlaHanded handed = {scratch->split, scratch->gla_before, scratch->gla_after};
+        if (!gla_scores(context, scratch->scores, q, k, v, gate, scratch->gla_states, scratch->gla_decays,
+                        &handed, shape, error))
+            return false;
+        break;
+    }
     }
     pool_scores(context, scratch->scores, shape);
     return true;
 }
 
-// Gathered rows of q, k and v.
-static inline void cuda_lighthouse_gather(CudaContext *context, const CudaLighthouseRows *rows, CudaRows q,
-                                          CudaRows k, CudaRows v, const LighthouseShape *shape) {
+// Gathered rows of q, k and v; where ranks share the sequences, packed for trading.
+static inline void cuda_lighthouse_gather(CudaContext *context, const CudaLighthouseRows *rows,
+                                          const CudaLighthouseScratch *scratch, CudaRows q, CudaRows k,
+                                          CudaRows v, const LighthouseShape *shape) {
     Exchanges exchanges = {
         {exchange(q, rows->q, shape), exchange(k, rows->k, shape), exchange(v, rows->v, shape)}};
-    sum_spans(context, &exchanges, 3, false, rows->entries, shape);
+    if (!scratch->split) {
+        sum_spans(context, &exchanges, 3, false, rows->entries, shape, NULL);
+        return;
+    }
+    TradedRows traded = traded_rows(scratch, 3, shape);
+    for (int i = 0; i < 3; i++) exchanges.job[i].rows = scratch->split->packed + i * traded.own * shape->D;
+    sum_spans(context, &exchanges, 3, false, rows->entries, shape, &traded);
 }
 
 // out = the sum of the gathered rows that reach each position; zero where none does.
 static inline void cuda_lighthouse_scatter(CudaContext *context, CudaRows out, const CudaLighthouseRows *rows,
+                                           const CudaLighthouseScratch *scratch,
                                            const LighthouseShape *shape) {
-    Exchanges exchanges = {{exchange(out, rows->out, shape)}};
-    sum_covers(context, &exchanges, 1, true, rows->positions, shape);
+    if (!scratch->split) {
+        Exchanges exchanges = {{exchange(out, rows->out, shape)}};
+        sum_covers(context, &exchanges, 1, true, rows->positions, shape, NULL);
+        return;
+    }
+    split_return_rows(context, rows, scratch, shape);
+    Exchanges exchanges = {{exchange(out, scratch->split->packed, shape)}};
+    TradedRows traded = traded_rows(scratch, 1, shape);
+    sum_covers(context, &exchanges, 1, true, rows->positions, shape, &traded);
 }
 
-// Gradient of the gathered out, dgathered (B, H, S, D), from that of out.
-static inline void cuda_lighthouse_scatter_backward(CudaContext *context, bf16 *dgathered, CudaRows dout,
+// Gradient of the gathered out, scratch->dout (B, H, S, D), or packed for trading, from that of out.
+static inline void cuda_lighthouse_scatter_backward(CudaContext *context, CudaRows dout,
                                                     const CudaLighthouseRows *rows,
+                                                    const CudaLighthouseScratch *scratch,
                                                     const LighthouseShape *shape) {
-    Exchanges exchanges = {{exchange(dout, dgathered, shape)}};
-    sum_spans(context, &exchanges, 1, true, rows->entries, shape);
+    if (!scratch->split) {
+        Exchanges exchanges = {{exchange(dout, scratch->dout, shape)}};
+        sum_spans(context, &exchanges, 1, true, rows->entries, shape, NULL);
+        return;
+    }
+    split_send_border(context, dout, scratch, shape);
+    Exchanges exchanges = {{exchange(dout, scratch->split->packed, shape)}};
+    TradedRows traded = traded_rows(scratch, 1, shape);
+    sum_spans(context, &exchanges, 1, true, rows->entries, shape, &traded);
+    split_add_border(context, rows, scratch, shape);
 }
 
-// dq, dk, dv = (not +=) from the gradients of the gathered rows in the scratch; summed over the query heads
-// of a group.
+// dq, dk, dv = (not +=) from the gradients of the gathered rows in the scratch, or packed; summed over the
+// query heads of a group.
 static inline void cuda_lighthouse_gather_backward(CudaContext *context, CudaRows dq, CudaRows dk,
                                                    CudaRows dv, const CudaLighthouseRows *rows,
                                                    const CudaLighthouseScratch *scratch,
                                                    const LighthouseShape *shape) {
     Exchanges exchanges = {{exchange(dq, scratch->dq, shape), exchange(dk, scratch->dk, shape),
                             exchange(dv, scratch->dv, shape)}};
-    sum_covers(context, &exchanges, 3, false, rows->positions, shape);
+    if (!scratch->split) {
+        sum_covers(context, &exchanges, 3, false, rows->positions, shape, NULL);
+        return;
+    }
+    TradedRows traded = traded_rows(scratch, 3, shape);
+    for (int i = 0; i < 3; i++) exchanges.job[i].rows = scratch->split->packed + i * traded.own * shape->D;
+    sum_covers(context, &exchanges, 3, false, rows->positions, shape, &traded);
+}
+
+// The gathered rows' attention: rows->out from rows->q, k, v, or from packed ones.
+static inline bool cuda_lighthouse_attend(Sdpa *sdpa, const CudaLighthouseRows *rows,
+                                          CudaLighthouseScratch *scratch, const LighthouseShape *shape,
+                                          Error *error) {
+    if (scratch->split) return split_attend(sdpa, rows, scratch, shape, error);
+    SdpaProblem problem = gathered_problem(shape);
+    return sdpa_forward(sdpa, &problem, rows->q, rows->k, rows->v, rows->out, rows->lse, scratch->sdpa,
+                        scratch->sdpa_bytes, error);
+}
+
+static inline bool cuda_lighthouse_attend_backward(Sdpa *sdpa, const CudaLighthouseRows *rows,
+                                                   CudaLighthouseScratch *scratch,
+                                                   const LighthouseShape *shape, Error *error) {
+    if (scratch->split) return split_attend_backward(sdpa, rows, scratch, shape, error);
+    SdpaProblem problem = gathered_problem(shape);
+    return sdpa_backward(sdpa, &problem, rows->q, rows->k, rows->v, rows->out, scratch->dout, rows->lse,
+                         scratch->dq, scratch->dk, scratch->dv, scratch->sdpa, scratch->sdpa_bytes, error);
 }
 
 // out (b, h, n) = the Lighthouse layer of q, k, v. Where `imposed` (B, H, S), on the GPU, is given, these
@@ -457,12 +512,9 @@ static inline bool cuda_lighthouse_forward(CudaContext *context, Sdpa *sdpa, Cud
         if (!cuda_lighthouse_score(context, sdpa, scratch, q, k, v, gate, scored, shape, error)) return false;
         select_entries(context, rows->entries, rows->positions, scratch->scores, shape);
     }
-    cuda_lighthouse_gather(context, rows, q, k, v, shape);
-    SdpaProblem problem = gathered_problem(shape);
-    if (!sdpa_forward(sdpa, &problem, rows->q, rows->k, rows->v, rows->out, rows->lse, scratch->sdpa,
-                      scratch->sdpa_bytes, error))
-        return false;
-    cuda_lighthouse_scatter(context, out, rows, shape);
+    cuda_lighthouse_gather(context, rows, scratch, q, k, v, shape);
+    if (!cuda_lighthouse_attend(sdpa, rows, scratch, shape, error)) return false;
+    cuda_lighthouse_scatter(context, out, rows, scratch, shape);
     return true;
 }
 
@@ -471,11 +523,8 @@ static inline bool cuda_lighthouse_backward(CudaContext *context, Sdpa *sdpa, Cu
                                             CudaRows dv, CudaRows dout, const CudaLighthouseRows *rows,
                                             CudaLighthouseScratch *scratch, const LighthouseShape *shape,
                                             Error *error) {
-    cuda_lighthouse_scatter_backward(context, scratch->dout, dout, rows, shape);
-    SdpaProblem problem = gathered_problem(shape);
-    if (!sdpa_backward(sdpa, &problem, rows->q, rows->k, rows->v, rows->out, scratch->dout, rows->lse,
-                       scratch->dq, scratch->dk, scratch->dv, scratch->sdpa, scratch->sdpa_bytes, error))
-        return false;
+    cuda_lighthouse_scatter_backward(context, dout, rows, scratch, shape);
+    if (!cuda_lighthouse_attend_backward(sdpa, rows, scratch, shape, error)) return false;
     cuda_lighthouse_gather_backward(context, dq, dk, dv, rows, scratch, shape);
     return true;
 }

@@ -95,19 +95,19 @@ static void check_exchanges(GpuChecks *checks, LighthouseCase *c) {
     Rows sources[3] = {c->cpu.q, c->cpu.k, c->cpu.v}, gradients[3] = {c->cpu.dq, c->cpu.dk, c->cpu.dv};
     const char *names[3] = {"gather q", "gather k", "gather v"};
     for (int i = 0; i < 3; i++) gpu_poison(gathered[i], (size_t)rows * sizeof(bf16));
-    cuda_lighthouse_gather(&c->context, &c->rows, c->q, c->k, c->v, shape);
+    cuda_lighthouse_gather(&c->context, &c->rows, &c->scratch, c->q, c->k, c->v, shape);
     for (int i = 0; i < 3; i++) {
         lighthouse_gather(cpu_gathered[i], sources[i], c->cpu_rows.entries, shape);
         check_rows(checks, c, names[i], gathered[i], cpu_gathered[i], rows, BF16_ERROR);
     }
     case_random(c->rows.out, c->cpu_rows.out, rows, 80);
     gpu_poison(c->out.data, (size_t)tokens * sizeof(bf16));
-    cuda_lighthouse_scatter(&c->context, c->out, &c->rows, shape);
+    cuda_lighthouse_scatter(&c->context, c->out, &c->rows, &c->scratch, shape);
     lighthouse_scatter(c->cpu.out, c->cpu_rows.out, c->cpu_rows.positions, NULL, shape);
     check_rows(checks, c, "scatter", c->out.data, c->cpu.out.data, tokens, BF16_ERROR);
 
     gpu_poison(c->scratch.dout, (size_t)rows * sizeof(bf16));
-    cuda_lighthouse_scatter_backward(&c->context, c->scratch.dout, c->dout, &c->rows, shape);
+    cuda_lighthouse_scatter_backward(&c->context, c->dout, &c->rows, &c->scratch, shape);
     lighthouse_scatter_backward(c->cpu_scratch.dout, c->cpu.dout, c->cpu_rows.entries, shape);
     check_rows(checks, c, "scatter backward", c->scratch.dout, c->cpu_scratch.dout, rows, BF16_ERROR);
 

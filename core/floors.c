@@ -154,6 +154,7 @@ Floor floor_part(Part part, const EngineConfig *config, Attention attention, siz
         double copies = element < sizeof(float) ? (double)element : 0; // the working copy of the weights
         return floor_of(n_params * (4 + 8 * 4 + copies), 0, rates);
     }
+    case PART_RANKS:
     case PART_COUNT: break;
     }
     return floor_of(0, 0, rates);

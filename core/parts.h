@@ -14,7 +14,8 @@ extern "C" {
     ROW(PART_ELEMENTWISE, "elementwise")         \
     ROW(PART_HEAD, "head and loss")              \
     ROW(PART_EMBEDDING, "embedding")             \
-    ROW(PART_OPTIMIZER, "optimizer")
+    ROW(PART_OPTIMIZER, "optimizer")             \
+    ROW(PART_RANKS, "waiting for other ranks")
 
 typedef enum {
 #define PART_ROW(part, name) part,

@@ -114,7 +114,7 @@ static SdpaProblem dense_problem(const LighthouseShape *s) {
     model.n_heads = s->H;
     model.n_kv_heads = kv_heads(s);
     model.head_dim = s->D;
-    return block_sdpa_problem(&model, s->B, s->hierarchy.n);
+    return block_sdpa_problem(&model, s->B, s->hierarchy.n, 1);
 }
 
 static void plan_tensors(LayerTensors *t, MemoryPlan *plan, const BenchLayer *layer) {
@@ -129,8 +129,8 @@ static void plan_tensors(LayerTensors *t, MemoryPlan *plan, const BenchLayer *la
     plan_add(plan, (void **)&t->lse, "bench", "log-sum-exp", layer->dense ? rows * s->H : 0, sizeof(float));
     plan_add(plan, (void **)&t->gate, "bench", "gate", gla ? rows * s->H : 0, sizeof(float));
     if (!layer->lighthouse) return;
-    cuda_lighthouse_plan_rows(plan, &t->rows, s, 1);
-    cuda_lighthouse_plan_scratch(plan, &t->scratch, s, true);
+    cuda_lighthouse_plan_rows(plan, &t->rows, s, 1, NULL);
+    cuda_lighthouse_plan_scratch(plan, &t->scratch, s, true, NULL);
 }
 
 // The largest workspace of all calls.
@@ -236,17 +236,6 @@ static bool dense(CudaBench *b, LayerTensors *t, bool backward, Error *error) {
                          t->dqkv + k, t->dqkv + v, b->sdpa_workspace, b->sdpa_bytes, error);
 }
 
-static bool attend(CudaBench *b, LayerTensors *t, bool backward, Error *error) {
-    SdpaProblem problem = gathered_problem(&b->layer.shape);
-    CudaLighthouseRows *r = &t->rows;
-    if (!backward) {
-        return sdpa_forward(b->sdpa, &problem, r->q, r->k, r->v, r->out, r->lse, b->sdpa_workspace,
-                            b->sdpa_bytes, error);
-    }
-    return sdpa_backward(b->sdpa, &problem, r->q, r->k, r->v, r->out, t->scratch.dout, r->lse, t->scratch.dq,
-                         t->scratch.dk, t->scratch.dv, b->sdpa_workspace, b->sdpa_bytes, error);
-}
-
 static bool lighthouse(CudaBench *b, LayerTensors *t, bool backward, Error *error) {
     const LighthouseShape *s = &b->layer.shape;
     TRY(cuda_lighthouse_forward(&b->context, b->sdpa, token_rows(t->out, s), &t->rows, &t->scratch,
@@ -270,15 +259,18 @@ static bool call(CudaBench *b, BenchCall which, int64_t turn, Error *error) {
         select_entries(context, t->rows.entries, t->rows.positions, t->scratch.scores, s);
         return true;
     case BENCH_GATHER:
-        cuda_lighthouse_gather(context, &t->rows, query_rows(t->qkv, s), key_rows(t->qkv, s),
+        cuda_lighthouse_gather(context, &t->rows, &t->scratch, query_rows(t->qkv, s), key_rows(t->qkv, s),
                                value_rows(t->qkv, s), s);
         return true;
-    case BENCH_ATTEND: return attend(b, t, false, error);
-    case BENCH_SCATTER: cuda_lighthouse_scatter(context, token_rows(t->out, s), &t->rows, s); return true;
-    case BENCH_SCATTER_BACKWARD:
-        cuda_lighthouse_scatter_backward(context, t->scratch.dout, token_rows(t->dout, s), &t->rows, s);
+    case BENCH_ATTEND: return cuda_lighthouse_attend(b->sdpa, &t->rows, &t->scratch, s, error);
+    case BENCH_SCATTER:
+        cuda_lighthouse_scatter(context, token_rows(t->out, s), &t->rows, &t->scratch, s);
         return true;
-    case BENCH_ATTEND_BACKWARD: return attend(b, t, true, error);
+    case BENCH_SCATTER_BACKWARD:
+        cuda_lighthouse_scatter_backward(context, token_rows(t->dout, s), &t->rows, &t->scratch, s);
+        return true;
+    case BENCH_ATTEND_BACKWARD:
+        return cuda_lighthouse_attend_backward(b->sdpa, &t->rows, &t->scratch, s, error);
     case BENCH_GATHER_BACKWARD:
         cuda_lighthouse_gather_backward(context, query_rows(t->dqkv, s), key_rows(t->dqkv, s),
                                         value_rows(t->dqkv, s), &t->rows, &t->scratch, s);

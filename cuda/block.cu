@@ -26,16 +26,17 @@ static Sizes sizes_of(const BlockPass *pass) {
     return s;
 }
 
-SdpaProblem block_sdpa_problem(const ModelConfig *m, int64_t batch, int64_t rows) {
+SdpaProblem block_sdpa_problem(const ModelConfig *m, int64_t batch, int64_t rows, int64_t ranks) {
     SdpaProblem problem;
+    int64_t H = m->n_heads / ranks, KV = m->n_kv_heads / ranks;
     memset(&problem, 0, sizeof problem);
     problem.batch = batch;
-    problem.n_heads = m->n_heads;
-    problem.n_kv_heads = m->n_kv_heads;
+    problem.n_heads = H;
+    problem.n_kv_heads = KV;
     problem.rows = rows;
     problem.head_dim = m->head_dim;
-    problem.q = problem.k = problem.v = sdpa_rows_first(m->n_heads + 2 * m->n_kv_heads, rows, m->head_dim);
-    problem.out = sdpa_rows_first(m->n_heads, rows, m->head_dim);
+    problem.q = problem.k = problem.v = sdpa_rows_first(H + 2 * KV, rows, m->head_dim);
+    problem.out = sdpa_rows_first(H, rows, m->head_dim);
     return problem;
 }
 
@@ -65,22 +66,51 @@ static bool workspace_check(const BlockScratch *scratch, const SdpaProblem *prob
         (long long)problem->batch, (long long)problem->rows, bytes / 1e9, scratch->sdpa_bytes / 1e9);
 }
 
+static int64_t ranks_of(const BlockPass *pass) {
+    return pass->split ? pass->split->size : 1;
+}
+
+// Trades the tokens here of a tensor (B, N, heads + 2 kv_heads, D) for all tokens of this rank's heads.
+static void trade(bf16 *tensor, const BlockPass *pass, int64_t heads, int64_t kv_heads,
+                  const BlockTools *tools) {
+    const CudaSplit *split = pass->split;
+    int64_t D = pass->model->head_dim;
+    context_pack(tools->context, split, tensor, pass->B, pass->N, heads, kv_heads, D);
+    context_trade(split, tensor, pass->B, pass->N, (heads + 2 * kv_heads) / split->size * D);
+}
+// The way back, from `traded` to `tensor`, which may be the same.
+static void trade_back(bf16 *tensor, const bf16 *traded, const BlockPass *pass, int64_t heads,
+                       int64_t kv_heads, const BlockTools *tools) {
+    const CudaSplit *split = pass->split;
+    int64_t D = pass->model->head_dim;
+    context_return(split, traded, pass->B, pass->N, (heads + 2 * kv_heads) / split->size * D);
+    context_unpack(tools->context, split, tensor, pass->B, pass->N, heads, kv_heads, D);
+}
+
 static bool dense_forward(BlockActivations *acts, BlockScratch *scratch, const BlockPass *pass,
                           const Sizes *s, const BlockTools *tools, Error *error) {
-    SdpaProblem problem = block_sdpa_problem(pass->model, pass->B, pass->N);
+    int64_t ranks = ranks_of(pass), k = s->HD / ranks, v = k + s->KV * s->D / ranks;
+    SdpaProblem problem = block_sdpa_problem(pass->model, pass->B, pass->N * ranks, ranks);
     TRY(workspace_check(scratch, &problem, pass->keep ? SDPA_FORWARD_STATS : SDPA_FORWARD, tools, error));
-    return sdpa_forward(tools->sdpa, &problem, acts->qkv, acts->qkv + s->HD, acts->qkv + s->HD + s->KV * s->D,
-                        acts->attention, pass->keep ? acts->lse : NULL, scratch->sdpa, scratch->sdpa_bytes,
-                        error);
+    if (pass->split) trade(acts->qkv, pass, s->H, s->KV, tools);
+    TRY(sdpa_forward(tools->sdpa, &problem, acts->qkv, acts->qkv + k, acts->qkv + v,
+                     pass->split ? acts->traded_out : acts->attention, pass->keep ? acts->lse : NULL,
+                     scratch->sdpa, scratch->sdpa_bytes, error));
+    if (pass->split) trade_back(acts->attention, acts->traded_out, pass, s->H, 0, tools);
+    return true;
 }
 
 static bool dense_backward(BlockActivations *acts, BlockScratch *scratch, const BlockPass *pass,
                            const Sizes *s, const BlockTools *tools, Error *error) {
-    SdpaProblem problem = block_sdpa_problem(pass->model, pass->B, pass->N);
-    int64_t k = s->HD, v = s->HD + s->KV * s->D;
-    return sdpa_backward(tools->sdpa, &problem, acts->qkv, acts->qkv + k, acts->qkv + v, acts->attention,
-                         scratch->dattention, acts->lse, scratch->dqkv, scratch->dqkv + k, scratch->dqkv + v,
-                         scratch->sdpa, scratch->sdpa_bytes, error);
+    int64_t ranks = ranks_of(pass), k = s->HD / ranks, v = k + s->KV * s->D / ranks;
+    SdpaProblem problem = block_sdpa_problem(pass->model, pass->B, pass->N * ranks, ranks);
+    if (pass->split) trade(scratch->dattention, pass, s->H, 0, tools);
+    TRY(sdpa_backward(tools->sdpa, &problem, acts->qkv, acts->qkv + k, acts->qkv + v,
+                      pass->split ? acts->traded_out : acts->attention, scratch->dattention, acts->lse,
+                      scratch->dqkv, scratch->dqkv + k, scratch->dqkv + v, scratch->sdpa, scratch->sdpa_bytes,
+                      error));
+    if (pass->split) trade_back(scratch->dqkv, scratch->dqkv, pass, s->H, s->KV, tools);
+    return true;
 }
 
 // Attention of new tokens over the cached ones and themselves. A prompt that starts the sequence is plain
@@ -207,7 +237,7 @@ bool block_backward(bf16 *dx, const bf16 *x, const BlockWeights *weights, const 
     if (pass->scatter_again) {
         cuda_part_begin(tools->clock, PART_LIGHTHOUSE);
         cuda_lighthouse_scatter(tools->context, cuda_rows_packed(acts->attention, pass->N, s.H, 0, s.D, 1),
-                                &acts->lighthouse, pass->lighthouse);
+                                &acts->lighthouse, &scratch->lighthouse, pass->lighthouse);
     }
     cuda_part_begin(tools->clock, PART_PRODUCTS);
     TRY(matmul_backward_input(matmul, scratch->dattention, dx, weights->o, s.rows, s.HD, s.C, error));
@@ -216,7 +246,7 @@ bool block_backward(bf16 *dx, const bf16 *x, const BlockWeights *weights, const 
     TRY(attention_backward(acts, scratch, pass, &s, tools, error));
     cuda_part_begin(tools->clock, PART_ELEMENTWISE);
     rope_backward(scratch->dqkv, scratch->cosines, scratch->sines, pass->B, pass->N, s.H, s.KV, s.D,
-                  tools->context->stream);
+                  pass->position, tools->context->stream);
     cuda_part_begin(tools->clock, PART_PRODUCTS);
     TRY(matmul_backward_input(matmul, scratch->normed, scratch->dqkv, weights->qkv, s.rows, s.C, s.QKV,
                               error));

@@ -25,13 +25,15 @@ typedef struct {
 } BlockGradients;
 
 // What one layer's forward keeps for its backward, beside its input. Outputs of norms and of SwiGLU are
-// worked out again.   rows = B N
+// worked out again.   rows = B N, N tokens of each sequence that lie here
+// Where P ranks share the sequences, a dense layer trades qkv once it is made: (B, N P, (H + 2 KV) / P, D).
 typedef struct {
-    bf16 *qkv;       // (B, N, H + 2 KV, D) after RoPE
-    bf16 *attention; // (B, N, H, D)
-    float *lse;      // (B, H, N) of dense attention; NULL where there is none
-    bf16 *mid;       // (rows, C) after the attention's residual addition
-    bf16 *gate_up;   // (rows, 2F); the backward turns it into its gradient
+    bf16 *qkv;        // (B, N, H + 2 KV, D) after RoPE
+    bf16 *attention;  // (B, N, H, D)
+    float *lse;       // (B, H, N) of dense attention, traded (B, H / P, N P); NULL where there is none
+    bf16 *traded_out; // (B, N P, H / P, D) dense attention of the traded; NULL where whole sequences are here
+    bf16 *mid;        // (rows, C) after the attention's residual addition
+    bf16 *gate_up;    // (rows, 2F); the backward turns it into its gradient
     CudaLighthouseRows lighthouse;
 } BlockActivations;
 
@@ -41,8 +43,8 @@ typedef struct {
     float *gla_gate;        // (rows, H)
     bf16 *normed;           // (rows, C) output of a norm, or the gradient of that
     bf16 *act;              // (rows, F) output of SwiGLU, or the gradient of that
-    bf16 *dattention;       // (B, N, H, D)
-    bf16 *dqkv;             // (B, N, H + 2 KV, D)
+    bf16 *dattention;       // (B, N, H, D), then traded: (B, N P, H / P, D)
+    bf16 *dqkv;             // traded: (B, N P, (H + 2 KV) / P, D), then (B, N, H + 2 KV, D)
     float *norm_partial;    // partial sums of rmsnorm_backward
     CudaLighthouseScratch lighthouse;
     void *sdpa; // workspace of cuDNN; lighthouse.sdpa is the same
@@ -57,7 +59,7 @@ typedef struct {
     CudaPartClock *clock;
 } BlockTools;
 
-// One pass over B sequences of N tokens, and how this layer attends in it.
+// One pass over B sequences, N tokens of each, and how this layer attends in it.
 typedef struct {
     const ModelConfig *model;
     int64_t B, N;
@@ -66,6 +68,7 @@ typedef struct {
     bool keep;                         // a backward follows
     bool scatter_again;                // Lighthouse: other layers have used acts->attention since the forward
     int64_t position;                  // of the first token
+    const CudaSplit *split;            // NULL: whole sequences are here
     bf16 *cache_k, *cache_v; // (cache, KV, D) or NULL; dense, B = 1, keys of positions 0 ... position + N - 1
 } BlockPass;
 
@@ -79,7 +82,8 @@ bool block_backward(bf16 *dx, const bf16 *x, const BlockWeights *weights, const 
                     BlockActivations *acts, BlockScratch *scratch, const BlockPass *pass,
                     const BlockTools *tools, Error *error);
 
-// The dense attention of `rows` tokens in each of `batch` sequences, over packed queries, keys and values.
-SdpaProblem block_sdpa_problem(const ModelConfig *model, int64_t batch, int64_t rows);
+// The dense attention of `rows` tokens in each of `batch` sequences, over packed queries, keys and values; of
+// one of `ranks` ranks that have shared out the heads.
+SdpaProblem block_sdpa_problem(const ModelConfig *model, int64_t batch, int64_t rows, int64_t ranks);
 
 #endif

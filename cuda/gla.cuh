@@ -10,13 +10,16 @@
 //     next S      = e^(G_last) S + sum over i of e^(G_last - G_i) k_i v_i^T
 //
 // Long subsequences are cut into segments: a first pass finds what each adds to a state of zero, a scan
-// over the segments the state each begins with, and a second pass the scores, all segments at once.
+// over the segments the state each begins with, and a second pass the scores, all segments at once. Where
+// ranks share a sequence, the scan begins with the state that the rank before hands on: ranks wait for each
+// other's scans, not for their passes.
 //
 // The products run on the tensor cores, yet in float32: q, k and v are bf16 as they are, and a float32 factor
 // is the exact sum of three bf16 numbers (24 bits of 8, 8 and 8), each multiplied for itself.
 #ifndef CUDA_GLA_CUH
 #define CUDA_GLA_CUH
 
+#include "cuda/context.cuh"
 #include "cuda/score.cuh"
 
 #include <cuda_pipeline.h>
@@ -143,6 +146,9 @@ typedef struct {
                    // with
     double *decays;  // (2, B, H, dilation, segments): sum of g over a segment
     float *score[2]; // (B, H, E)
+    int summed;      // segments whose sums are needed: all but the last, which too if `after` is
+    const float *before; // (2, B, H, dilation, D, D) state before the first token; NULL: zero
+    float *after;        // likewise that behind the last, to write; or NULL
 } GlaProblem;
 
 // Copies one chunk's rows of a subsequence; rows past its end are zero.   first: the chunk's first token
@@ -308,13 +314,13 @@ static inline __device__ void write_scores(float *score, const float (&out)[D / 
 }
 
 // A block takes one segment of one subsequence; blockIdx.y 1 exchanges q and k. SCORES: the second pass; else
-// the first, which leaves out every subsequence's last segment.
+// the first, over the segments whose sums are needed.
 template <int D, bool SCORES>
 static __global__ void __launch_bounds__(GLA_WARPS * 32, 1) gla_kernel(const __grid_constant__ GlaProblem p) {
     const int COLUMN_TILES = GlaState<D>::COLUMN_TILES;
     extern __shared__ __align__(16) unsigned char memory[];
     GlaShared<D> &shared = *(GlaShared<D> *)memory;
-    int segments = SCORES ? p.segments : p.segments - 1, segment = (int)(blockIdx.x % segments);
+    int segments = SCORES ? p.segments : p.summed, segment = (int)(blockIdx.x % segments);
     int64_t sequence = blockIdx.x / segments, b = sequence / p.dilation / p.H;
     int r = (int)(sequence % p.dilation), h = (int)(sequence / p.dilation % p.H);
     int64_t slot = ((int64_t)blockIdx.y * (gridDim.x / segments) + sequence) * p.segments + segment;
@@ -325,7 +331,7 @@ static __global__ void __launch_bounds__(GLA_WARPS * 32, 1) gla_kernel(const __g
 
     float *stored = p.states + slot * D * D + (state_row + lane / 4) * D + state_column + lane % 4 * 2;
     float state[COLUMN_TILES][4] = {};
-    if (SCORES && segment > 0) {
+    if (SCORES && (segment > 0 || p.before)) {
 #pragma unroll
         for (int n = 0; n < COLUMN_TILES; n++) {
             float2 low = *(float2 *)(stored + n * 8), high = *(float2 *)(stored + 8 * D + n * 8);
@@ -381,13 +387,14 @@ static __global__ void __launch_bounds__(GLA_WARPS * 32, 1) gla_kernel(const __g
 static __global__ void gla_scan_kernel(const __grid_constant__ GlaProblem p, int size /* D D */) {
     int64_t slot = (int64_t)blockIdx.y * p.segments;
     int element = blockIdx.x * blockDim.x + threadIdx.x;
-    float before = 0;
+    float before = p.before ? p.before[(int64_t)blockIdx.y * size + element] : 0;
     for (int segment = 0; segment < p.segments; segment++, slot++) {
         float *state = p.states + slot * size + element;
         float begins = before;
-        if (segment < p.segments - 1) before = decay(p.decays[slot]) * before + *state;
+        if (segment < p.summed) before = decay(p.decays[slot]) * before + *state;
         *state = begins;
     }
+    if (p.after) p.after[(int64_t)blockIdx.y * size + element] = before;
 }
 
 static inline int64_t gla_segments(int64_t N, int64_t dilation) {
@@ -413,21 +420,42 @@ static inline bool gla_pass(CudaContext *context, const GlaProblem *p, int64_t b
     return true;
 }
 
+// What one rank hands on to the next of those that share the sequences.
+typedef struct {
+    const CudaSplit *split; // NULL: whole sequences are here
+    float *before, *after;  // (2, B, H, dilation, D, D)
+} GlaHanded;
+
 template <int D>
-static inline bool gla_passes(CudaContext *context, const GlaProblem *p, int64_t sequences, Error *error) {
-    if (p->segments > 1) {
-        if (!gla_pass<D, false>(context, p, sequences * (p->segments - 1), error)) return false;
+static inline bool gla_passes(CudaContext *context, GlaProblem *p, int64_t sequences, const GlaHanded *handed,
+                              Error *error) {
+    const CudaSplit *split = handed->split;
+    int64_t states = 2 * sequences * D * D;
+    if (split && split->index > 0) p->before = handed->before;
+    if (split && split->index + 1 < split->size) p->after = handed->after;
+    p->summed = p->after ? p->segments : p->segments - 1;
+    if (p->summed > 0 && !gla_pass<D, false>(context, p, sequences * p->summed, error)) return false;
+    if (p->before) {
+        collectives_receive(split->queue, RANKS_CONTEXT, (int)split->index - 1, handed->before, states,
+                            ELEMENT_F32);
+        context_wait(split, "the state of the gla scorer");
+    }
+    if (p->summed > 0 || p->before) {
         gla_scan_kernel<<<dim3(D * D / 256, (unsigned)(2 * sequences)), 256, 0, context->stream>>>(*p, D * D);
         CUDA_CHECK(cudaGetLastError());
     }
-    return gla_pass<D, true>(context, p, sequences * p->segments, error);
+    if (p->after)
+        collectives_send(split->queue, RANKS_CONTEXT, (int)split->index + 1, p->after, states, ELEMENT_F32);
+    bool ok = gla_pass<D, true>(context, p, sequences * p->segments, error);
+    if (p->after) context_wait(split, "the state of the gla scorer"); // it went while scores were made
+    return ok;
 }
 
 // Base scores of both sides.   gate: (B, N, H); states: (2, B, H, dilation, segments, D, D); decays: (2, B,
-// H, dilation, segments)
+// H, dilation, segments); both unused by one segment of whole sequences
 static inline bool gla_scores(CudaContext *context, LighthouseScores scores, CudaRows q, CudaRows k,
                               CudaRows v, const float *gate, float *states, double *decays,
-                              const LighthouseShape *shape, Error *error) {
+                              const GlaHanded *handed, const LighthouseShape *shape, Error *error) {
     int64_t N = shape->hierarchy.n, dilation = shape->config.dilation;
     GlaProblem p = {q,
                     k,
@@ -440,11 +468,14 @@ static inline bool gla_scores(CudaContext *context, LighthouseScores scores, Cud
                     (int)gla_segments(N, dilation),
                     states,
                     decays,
-                    {scores.q, scores.k}};
+                    {scores.q, scores.k},
+                    0,
+                    NULL,
+                    NULL};
     int64_t sequences = shape->B * shape->H * dilation;
     assert(shape->D == 64 || shape->D == 128);
-    return shape->D == 64 ? gla_passes<64>(context, &p, sequences, error)
-                          : gla_passes<128>(context, &p, sequences, error);
+    return shape->D == 64 ? gla_passes<64>(context, &p, sequences, handed, error)
+                          : gla_passes<128>(context, &p, sequences, handed, error);
 }
 
 #endif

@@ -6,6 +6,7 @@
 #include "core/parts.h"
 #include "cuda/common.cuh"
 
+#include <assert.h>
 #include <nvtx3/nvToolsExt.h>
 
 // All zero but for the stream: no time is taken.
@@ -14,6 +15,7 @@ typedef struct {
     double *seconds;     // (PART_COUNT) added to by cuda_parts_collect; NULL: the time is not taken
     nvtxRangeId_t range; // of the part in progress
     bool open;           // there is one
+    Part part;           // which it is
     cudaEvent_t *events; // where parts began since the last collection
     int *parts;          // which they are, PART_COUNT for none
     int count, room;
@@ -50,7 +52,16 @@ static inline void cuda_part_begin(CudaPartClock *clock, Part part) {
     if (clock->open) nvtxRangeEnd(clock->range);
     clock->range = nvtxRangeStartA(part_name(part));
     clock->open = true;
+    clock->part = part;
     cuda_part_mark(clock, part);
+}
+
+// Begins a part within another; gives that other, to go on with.
+static inline Part cuda_part_switch(CudaPartClock *clock, Part part) {
+    Part before = clock->part;
+    assert(clock->open);
+    cuda_part_begin(clock, part);
+    return before;
 }
 
 // Adds up what was marked. All of it must be over.

@@ -126,9 +126,9 @@ static inline void rope_forward(bf16 *qkv, const float *cosines, const float *si
 
 // The same with the gradients of queries and keys in dqkv (B, N, H + 2 KV, D), turned back.
 static inline void rope_backward(bf16 *dqkv, const float *cosines, const float *sines, int64_t B, int64_t N,
-                                 int64_t H, int64_t KV, int64_t D, cudaStream_t stream) {
+                                 int64_t H, int64_t KV, int64_t D, int64_t first, cudaStream_t stream) {
     LighthouseScores none = {NULL, NULL};
-    rope_launch(dqkv, cosines, sines, none, 0, B, N, H, KV, D, 0, -1, stream);
+    rope_launch(dqkv, cosines, sines, none, 0, B, N, H, KV, D, first, -1, stream);
 }
 
 #endif

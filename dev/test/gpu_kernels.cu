@@ -175,7 +175,7 @@ static void check_rope(GpuChecks *checks, int64_t B, int64_t N, int64_t H, int64
     if (start == 0) {
         Floats back = heads_of(qkv, heads, D, 0, H + KV);
         rope_backward(back.data(), cosines.data(), sines.data(), B, N, H + KV, D, 0);
-        rope_backward(back_gpu, cosines_gpu, sines_gpu, B, N, H, KV, D, 0);
+        rope_backward(back_gpu, cosines_gpu, sines_gpu, B, N, H, KV, D, 0, 0);
         gpu_check(checks, error_of(heads_of(down(back_gpu, count), heads, D, 0, H + KV), back), BOUND_BF16,
                   "rope backward");
     }
@@ -595,7 +595,7 @@ static void time_kernels(void) {
              [&] { rmsnorm_backward(z, dweight, y, partial, y, x, weight, rows, C, 1e-5, 0); });
     time_one("rope forward with norms", 4 * row_bytes,
              [&] { rope_forward(x, cosines, sines, scores, rows, 1, rows, H, KV, D, 0, 0); });
-    time_one("rope backward", 4 * row_bytes, [&] { rope_backward(x, cosines, sines, 1, rows, H, KV, D, 0); });
+    time_one("rope backward", 4 * row_bytes, [&] { rope_backward(x, cosines, sines, 1, rows, H, KV, D, 0, 0); });
     time_one("swiglu forward", 4.5 * row_bytes, [&] { swiglu_forward(y, x, rows, F, 0); });
     time_one("swiglu backward", 9 * row_bytes, [&] { swiglu_backward(y, x, rows, F, 0); });
     release({y, z, partial, cosines, sines, scores.q, scores.k, weight, dweight});

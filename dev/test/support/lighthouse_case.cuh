@@ -128,8 +128,8 @@ static inline void case_plan_gpu(LighthouseCase *c, MemoryPlan *plan) {
     bf16 *packed, *dpacked, *out, *dout;
     Error error;
     memset(plan, 0, sizeof *plan);
-    cuda_lighthouse_plan_rows(plan, &c->rows, s, 1);
-    cuda_lighthouse_plan_scratch(plan, &c->scratch, s, true);
+    cuda_lighthouse_plan_rows(plan, &c->rows, s, 1, NULL);
+    cuda_lighthouse_plan_scratch(plan, &c->scratch, s, true, NULL);
     plan_add(plan, (void **)&packed, "test", "qkv", c->packed_count, sizeof(bf16));
     plan_add(plan, (void **)&dpacked, "test", "dqkv", c->packed_count, sizeof(bf16));
     plan_add(plan, (void **)&out, "test", "out", c->token_count, sizeof(bf16));

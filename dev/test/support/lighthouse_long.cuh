@@ -86,9 +86,9 @@ static inline void long_check_spans(GpuChecks *checks, Long *l) {
     int64_t H = c->shape.H, D = c->shape.D, S = h->n_selected;
     bf16 *gathered[3] = {c->rows.q, c->rows.k, c->rows.v};
     LongError errors[3] = {}, back = {};
-    cuda_lighthouse_gather(&c->context, &c->rows, c->q, c->k, c->v, &c->shape);
+    cuda_lighthouse_gather(&c->context, &c->rows, &c->scratch, c->q, c->k, c->v, &c->shape);
     gpu_poison(c->scratch.dout, (size_t)c->row_count * sizeof(bf16));
-    cuda_lighthouse_scatter_backward(&c->context, c->scratch.dout, c->dout, &c->rows, &c->shape);
+    cuda_lighthouse_scatter_backward(&c->context, c->dout, &c->rows, &c->scratch, &c->shape);
     bf16 *rows[4] = {gpu_download(gathered[0], c->row_count), gpu_download(gathered[1], c->row_count),
                      gpu_download(gathered[2], c->row_count), gpu_download(c->scratch.dout, c->row_count)};
     for (int64_t i = 0; i < LONG_SAMPLES; i++) {
@@ -123,7 +123,7 @@ static inline void long_check_covers(GpuChecks *checks, Long *l) {
     bf16 *sources[4] = {c->rows.out, c->scratch.dq, c->scratch.dk, c->scratch.dv};
     for (int i = 0; i < 4; i++) case_fill(sources[i], c->row_count, 3, 0);
     l->rows = gpu_download(c->rows.out, c->row_count);
-    cuda_lighthouse_scatter(&c->context, c->out, &c->rows, &c->shape);
+    cuda_lighthouse_scatter(&c->context, c->out, &c->rows, &c->scratch, &c->shape);
     cuda_lighthouse_gather_backward(&c->context, c->dq, c->dk, c->dv, &c->rows, &c->scratch, &c->shape);
     bf16 *out = gpu_download(c->out.data, c->token_count),
          *packed = gpu_download(c->dq.data, c->packed_count);
