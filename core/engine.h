@@ -7,7 +7,7 @@
 // With several ranks (config.ranks) every rank has an engine, and creates it, updates and destroys it
 // together with the others. All hold the weights; of the master weights and moments, and of gradients once
 // they are summed, a rank keeps its share (param_share). Where P ranks share each sequence, they are given
-// the same tokens, call forward_backward and evaluate together, and each works on its slice.
+// the same tokens, call forward_backward, evaluate and predict together, and each works on its slice.
 #ifndef CORE_ENGINE_H
 #define CORE_ENGINE_H
 
@@ -136,7 +136,8 @@ static inline bool engine_decode(Engine *engine, const int32_t *tokens, int64_t 
 }
 
 // The logits after the last token of each sequence, under dense attention, in one pass without a cache. Any
-// batch and context whose product is within the configuration's, and the context too.
+// batch and context whose product is within the configuration's, and the context too. With several ranks all
+// that share sequences get them.
 // tokens: (batch, context)   logits: (batch, V)
 static inline bool engine_predict(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context,
                                   float *logits, Error *error) {

@@ -328,9 +328,15 @@ static bool cpu_predict(Engine *engine, const int32_t *tokens, int64_t batch, in
     assert(batch * context <= engine->config.batch * engine->config.context &&
            context <= engine->config.context);
     if (!make_pass(e, &pass, NULL, batch, context, ATTENTION_DENSE, error)) return false;
-    forward(e, &pass, tokens, context, NULL);
-    for (int64_t b = 0; b < batch; b++) {
-        logits_of_row(e, (b + 1) * context - 1, logits + b * engine->config.model.vocab_size);
+    forward(e, &pass, tokens + pass.position, context, NULL);
+    int64_t V = engine->config.model.vocab_size;
+    memset(logits, 0, (size_t)(batch * V) * sizeof *logits);
+    for (int64_t b = 0; b < batch && e->split.index == e->split.size - 1; b++) {
+        logits_of_row(e, (b + 1) * pass.N - 1, logits + b * V);
+    }
+    if (pass.split) { // the last slice has them
+        collectives_all_reduce(e->split.queue, RANKS_CONTEXT, logits, batch * V, ELEMENT_F32);
+        collectives_wait(e->split.queue, "the logits of the last slice");
     }
     return true;
 }

@@ -50,9 +50,11 @@ static void engine_connect(CudaEngine *e) {
     Ranks *ranks = e->base.config.ranks;
     if (!ranks_many(ranks)) return;
     if (e->base.config.training) e->optimizer.queue = collectives_nccl(ranks, e->context.stream);
-    if (ranks->context_size > 1) e->trades = collectives_nccl(ranks, e->context.stream);
+    if (ranks->context_size > 1) e->split.queue = collectives_nccl(ranks, e->context.stream);
+    e->split.index = ranks->context_rank;
+    e->split.clock = &e->clock;
     e->watch.queues[0] = e->optimizer.queue;
-    e->watch.queues[1] = e->trades;
+    e->watch.queues[1] = e->split.queue;
 }
 
 // Ends the program, and with it the job, where the card fails.
@@ -67,7 +69,7 @@ static void wait_or_exit(CudaEngine *e, const char *what) {
 static void cuda_destroy(Engine *engine) {
     CudaEngine *e = (CudaEngine *)engine;
     if (e->context.stream) wait_or_exit(e, "the end of the work");
-    collectives_destroy(e->trades);
+    collectives_destroy(e->split.queue);
     collectives_destroy(e->optimizer.queue);
     card_watch_close(&e->watch);
     for (int32_t *entries : e->imposed) {
@@ -188,7 +190,7 @@ static BlockGradients block_gradients(const CudaEngine *e, int layer) {
 static BlockActivations block_activations(const CudaEngine *e, int layer) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
-    int64_t rows = config->batch * config->context, slot = layer % e->kept_layers, dense = 0;
+    int64_t rows = local_rows(config), slot = layer % e->kept_layers, dense = 0;
     for (int i = 0; i < layer; i++) dense += config->dense_layer[i];
     bool shares = e->attention_slots < e->kept_layers && !config->dense_layer[layer];
     int64_t attention_slot = slot;
@@ -197,6 +199,7 @@ static BlockActivations block_activations(const CudaEngine *e, int layer) {
     a.qkv += slot * rows * (m->n_heads + 2 * m->n_kv_heads) * m->head_dim;
     a.attention += attention_slot * rows * m->n_heads * m->head_dim;
     a.lse = a.lse && !shares ? a.lse + attention_slot * rows * m->n_heads : NULL;
+    if (a.traded_out) a.traded_out += attention_slot * rows * m->n_heads * m->head_dim;
     a.mid += slot * rows * m->dim;
     a.gate_up += slot * rows * 2 * m->ffn_dim;
     if (config->use_lighthouse) {
@@ -204,9 +207,9 @@ static BlockActivations block_activations(const CudaEngine *e, int layer) {
         int64_t selected = heads * e->lighthouse.hierarchy.n_selected;
         a.lighthouse.entries += selected;
         a.lighthouse.positions += heads * e->lighthouse.hierarchy.n_entries;
-        a.lighthouse.q += selected * e->lighthouse.D;
-        a.lighthouse.k += selected * e->lighthouse.D;
-        a.lighthouse.v += selected * e->lighthouse.D;
+        a.lighthouse.q += selected * e->lighthouse.D * (split_of(e) ? 3 : 1);
+        if (a.lighthouse.k) a.lighthouse.k += selected * e->lighthouse.D;
+        if (a.lighthouse.v) a.lighthouse.v += selected * e->lighthouse.D;
         a.lighthouse.out += selected * e->lighthouse.D;
         a.lighthouse.lse += selected;
     }
@@ -215,7 +218,7 @@ static BlockActivations block_activations(const CudaEngine *e, int layer) {
 
 static bf16 *block_input(const CudaEngine *e, int64_t layer) {
     const EngineConfig *config = &e->base.config;
-    return e->x + layer % e->kept_inputs * config->batch * config->context * config->model.dim;
+    return e->x + layer % e->kept_inputs * local_rows(config) * config->model.dim;
 }
 
 // The pass as layer `layer` sees it: dense, Lighthouse, or over the cache.
@@ -266,20 +269,25 @@ static bool layer_backward(CudaEngine *e, const BlockPass *pass, int layer, Erro
 
 // ---- passes over all layers
 
-// Puts tokens into the card's buffer; the vocabulary has all of them, or the error says which it lacks.
-static bool upload_tokens(CudaEngine *e, const int32_t *tokens, int64_t count, Error *error) {
-    int64_t V = e->base.config.model.vocab_size;
+// Puts `count` tokens of each of the pass's sequences into the card's buffer; the vocabulary has all of them,
+// or the error says which it lacks.   tokens: `stride` from one sequence to the next
+static bool upload_tokens(CudaEngine *e, const BlockPass *pass, const int32_t *tokens, int64_t stride,
+                          int64_t count, Error *error) {
+    int64_t V = e->base.config.model.vocab_size, all = pass->B * count;
     TRY(card_wait(&e->watch, "the last pass", error)); // the buffer may still be read from
-    for (int64_t i = 0; i < count; i++) {
-        if (tokens[i] < 0 || tokens[i] >= V) {
-            return error_set(error, STATUS_DATA,
-                             "token %lld is %d, the vocabulary has 0 to %lld: data and model differ",
-                             (long long)i, tokens[i], (long long)V - 1);
+    for (int64_t b = 0; b < pass->B; b++) {
+        for (int64_t i = 0; i < count; i++) {
+            int32_t token = tokens[b * stride + i];
+            if (token < 0 || token >= V) {
+                return error_set(error, STATUS_DATA,
+                                 "token %lld is %d, the vocabulary has 0 to %lld: data and model differ",
+                                 (long long)(b * stride + i), token, (long long)V - 1);
+            }
+            e->host.tokens[b * count + i] = token;
         }
-        e->host.tokens[i] = tokens[i];
     }
-    CUDA_TRY(cudaMemcpyAsync(e->tokens, e->host.tokens, (size_t)count * sizeof *tokens,
-                             cudaMemcpyHostToDevice, e->context.stream),
+    CUDA_TRY(cudaMemcpyAsync(e->tokens, e->host.tokens, (size_t)all * sizeof *tokens, cudaMemcpyHostToDevice,
+                             e->context.stream),
              error);
     return true;
 }
@@ -330,7 +338,7 @@ static bool forward(CudaEngine *e, const BlockPass *pass, int64_t stride, int *n
 static bool head(CudaEngine *e, const BlockPass *pass, double scale, Error *error) {
     const ModelConfig *m = &e->base.config.model;
     int64_t rows = pass->B * pass->N, V = m->vocab_size, C = m->dim, offset = offset_of(e, PARAM_HEAD, -1);
-    int64_t chunk = cross_entropy_chunk(e->base.config.batch * e->base.config.context, V);
+    int64_t chunk = cross_entropy_chunk(local_rows(&e->base.config), V);
     Matmul *matmul = e->tools.matmul;
     cuda_part_begin(&e->clock, PART_HEAD);
     for (int64_t first = 0; first < rows; first += chunk) {
@@ -405,16 +413,20 @@ static bool backward(CudaEngine *e, const BlockPass *pass, bool last, Error *err
 
 // ---- the interface
 
-// Describes a pass; `shape` is filled and used where the attention is Lighthouse.
+// Describes a pass over B sequences of N tokens; `shape` is filled and used where the attention is
+// Lighthouse.
 static bool make_pass(CudaEngine *e, BlockPass *pass, LighthouseShape *shape, int64_t B, int64_t N,
                       Attention attention, Error *error) {
     memset(pass, 0, sizeof *pass);
     pass->model = &e->base.config.model;
     pass->B = B;
-    pass->N = N;
+    pass->N = N / e->split.size;
+    pass->split = split_of(e);
+    pass->position = e->split.index * pass->N;
+    assert(N % e->split.size == 0);
     if (attention == ATTENTION_LIGHTHOUSE) {
         assert(e->base.config.use_lighthouse);
-        TRY(context_lighthouse(&e->base.config, B, N, 1, shape, error));
+        TRY(context_lighthouse(&e->base.config, B, N, e->split.size, shape, error));
         pass->lighthouse = shape;
     }
     return true;
@@ -441,9 +453,9 @@ static bool cuda_forward_backward(Engine *engine, const int32_t *tokens, Attenti
     assert(engine->config.training && e->optimizer.sums_begun == 0);
     TRY(make_pass(e, &pass, &shape, B, N, attention, error));
     pass.keep = true;
-    TRY(upload_tokens(e, tokens, B * (N + 1), error));
-    TRY(forward(e, &pass, N + 1, NULL, error));
-    embedding_order(&e->host.order, e->host.starts, e->host.tokens, N + 1, B, N,
+    TRY(upload_tokens(e, &pass, tokens + pass.position, N + 1, pass.N + 1, error));
+    TRY(forward(e, &pass, pass.N + 1, NULL, error));
+    embedding_order(&e->host.order, e->host.starts, e->host.tokens, pass.N + 1, B, pass.N,
                     engine->config.model.vocab_size);
     TRY(head(e, &pass, 1.0 / (double)total_targets, error));
     TRY(backward(e, &pass, ++e->calls == engine->config.micro_steps, error));
@@ -458,18 +470,30 @@ static bool cuda_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, 
     assert(batch * context <= engine->config.batch * engine->config.context &&
            batch <= engine->config.batch && context <= engine->config.context);
     TRY(make_pass(e, &pass, &shape, batch, context, attention, error));
-    TRY(upload_tokens(e, tokens, batch * (context + 1), error));
-    TRY(forward(e, &pass, context + 1, NULL, error));
+    TRY(upload_tokens(e, &pass, tokens + pass.position, context + 1, pass.N + 1, error));
+    TRY(forward(e, &pass, pass.N + 1, NULL, error));
     TRY(head(e, &pass, 0, error));
     return fetch_nats(e, nats, error);
 }
 
-// Logits of one row of the pass behind `forward`; they are there when the stream is done.   logits: (V)
+// Logits of one row of the pass behind `forward`, of the last of the ranks that share sequences; they are
+// there when the stream is done.   logits: (V)
 static bool fetch_logits(CudaEngine *e, int64_t row, float *logits, Error *error) {
     const ModelConfig *m = &e->base.config.model;
-    TRY(matmul_forward_float32(e->tools.matmul, e->last_logits, e->scratch.normed + row * m->dim,
-                               e->optimizer.copies + offset_of(e, PARAM_HEAD, -1), 1, m->dim, m->vocab_size,
-                               error));
+    const CudaSplit *split = split_of(e);
+    if (!split || split->index == split->size - 1) {
+        TRY(matmul_forward_float32(e->tools.matmul, e->last_logits, e->scratch.normed + row * m->dim,
+                                   e->optimizer.copies + offset_of(e, PARAM_HEAD, -1), 1, m->dim,
+                                   m->vocab_size, error));
+    } else {
+        CUDA_TRY(cudaMemsetAsync(e->last_logits, 0, (size_t)m->vocab_size * sizeof *e->last_logits,
+                                 e->context.stream),
+                 error);
+    }
+    if (split) { // all of them but one are zero
+        collectives_all_reduce(split->queue, RANKS_CONTEXT, e->last_logits, m->vocab_size, ELEMENT_F32);
+        context_wait(split, "the logits of the last slice");
+    }
     CUDA_TRY(cudaMemcpyAsync(logits, e->last_logits, (size_t)m->vocab_size * sizeof *logits,
                              cudaMemcpyDeviceToHost, e->context.stream),
              error);
@@ -486,13 +510,13 @@ static bool cuda_decode(Engine *engine, const int32_t *tokens, int64_t count, in
     int64_t room = engine->config.batch * engine->config.context; // rows of activations
     BlockPass pass;
     pass.N = 0;
-    assert(count > 0);
+    assert(count > 0 && !split_of(e));
     for (int64_t done = 0; done < count; done += pass.N) {
         TRY(make_pass(e, &pass, NULL, 1, count - done < room ? count - done : room, ATTENTION_DENSE, error));
         pass.position = position + done;
         pass.cache_k = e->cache_k;
         pass.cache_v = e->cache_v;
-        TRY(upload_tokens(e, tokens + done, pass.N, error));
+        TRY(upload_tokens(e, &pass, tokens + done, 0, pass.N, error));
         TRY(forward(e, &pass, 0, NULL, error));
     }
     TRY(fetch_logits(e, pass.N - 1, logits, error));
@@ -508,10 +532,10 @@ static bool cuda_predict(Engine *engine, const int32_t *tokens, int64_t batch, i
     assert(batch * context <= engine->config.batch * engine->config.context &&
            context <= engine->config.context);
     TRY(make_pass(e, &pass, NULL, batch, context, ATTENTION_DENSE, error));
-    TRY(upload_tokens(e, tokens, batch * context, error));
-    TRY(forward(e, &pass, context, NULL, error));
+    TRY(upload_tokens(e, &pass, tokens + pass.position, context, pass.N, error));
+    TRY(forward(e, &pass, pass.N, NULL, error));
     for (int64_t b = 0; b < batch; b++) {
-        TRY(fetch_logits(e, (b + 1) * context - 1, logits + b * engine->config.model.vocab_size, error));
+        TRY(fetch_logits(e, (b + 1) * pass.N - 1, logits + b * engine->config.model.vocab_size, error));
     }
     cuda_part_end(&e->clock);
     TRY(card_wait(&e->watch, "the logits", error));
@@ -525,8 +549,8 @@ static bool pass_nonfinite(CudaEngine *e, const int32_t *tokens, Attention atten
     BlockPass pass;
     LighthouseShape shape;
     TRY(make_pass(e, &pass, &shape, B, N, attention, error));
-    TRY(upload_tokens(e, tokens, B * (N + 1), error));
-    TRY(forward(e, &pass, N + 1, first, error));
+    TRY(upload_tokens(e, &pass, tokens + pass.position, N + 1, pass.N + 1, error));
+    TRY(forward(e, &pass, pass.N + 1, first, error));
     TRY(head(e, &pass, 0, error));
     return fetch_nats(e, nats, error);
 }

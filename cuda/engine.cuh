@@ -12,7 +12,7 @@
 // Host memory that the card copies from and to while the host goes on ("pinned").
 typedef struct {
     void *arena;
-    int32_t *tokens;      // (B (N+1))
+    int32_t *tokens;      // (B, N+1), N tokens of each sequence that lie here
     EmbeddingOrder order; // of the tokens
     int32_t *starts;      // (V+1) scratch of embedding_order
     double *nats;         // (1)
@@ -21,11 +21,11 @@ typedef struct {
 
 typedef struct {
     Engine base;
-    LighthouseShape lighthouse; // at the configured batch and context
+    LighthouseShape lighthouse; // at the configured batch and context; of a slice where ranks share sequences
     CudaContext context;
     BlockTools tools;
     CardWatch watch;
-    Collectives *trades; // of the ranks that share sequences; NULL: whole sequences are here
+    CudaSplit split; // size 1: whole sequences are here
     void *arena;
 
     CudaOptimizer optimizer; // weights, gradients, moments
@@ -43,7 +43,7 @@ typedef struct {
     float *last_logits; // (V), of engine_decode and engine_predict
     double *nats;       // (rows) loss of each target
     double *total_nats; // (1)
-    int32_t *tokens;    // (B (N+1))
+    int32_t *tokens;    // (B, N+1)
     EmbeddingOrder order;
     float *embedding_partial; // (embedding_max_slots(rows), C)
     void *matmul_workspace;
@@ -52,6 +52,15 @@ typedef struct {
     int32_t *imposed[MODEL_MAX_LAYERS]; // (B, H, S) allocated when a selection is imposed
     CudaPartClock clock;
 } CudaEngine;
+
+// Rows of activations: the tokens of all sequences that lie here.
+static inline int64_t local_rows(const EngineConfig *config) {
+    return config->batch * context_tokens(config);
+}
+
+static inline const CudaSplit *split_of(const CudaEngine *e) {
+    return e->split.size > 1 ? &e->split : NULL;
+}
 
 // Lists everything the engine holds on the card, by purpose; pointers in `e` are set when the plan is bound.
 // Without an Sdpa (no GPU here) the workspace of cuDNN is an estimate, and named so.

@@ -16,7 +16,7 @@ typedef struct {
 static Sizes sizes_of(const EngineConfig *config) {
     const ModelConfig *m = &config->model;
     Sizes s;
-    s.rows = config->batch * config->context;
+    s.rows = local_rows(config);
     s.back = config->training ? s.rows : 0;
     s.C = m->dim;
     s.HD = m->n_heads * m->head_dim;
@@ -37,6 +37,8 @@ static void plan_activations(CudaEngine *e, MemoryPlan *plan) {
     plan_add(plan, (void **)&a->qkv, purpose, "q, k, v", kept * s.QKV, sizeof(bf16));
     plan_add(plan, (void **)&a->attention, purpose, "attention", attention * s.HD, sizeof(bf16));
     plan_add(plan, (void **)&a->lse, purpose, "log-sum-exp", lse, sizeof(float));
+    plan_add(plan, (void **)&a->traded_out, purpose, "traded attention", split_of(e) ? attention * s.HD : 0,
+             sizeof(bf16));
     plan_add(plan, (void **)&a->mid, purpose, "after attention", kept * s.C, sizeof(bf16));
     plan_add(plan, (void **)&a->gate_up, purpose, "gate, up", kept * 2 * s.F, sizeof(bf16));
 }
@@ -88,12 +90,13 @@ static bool workspace_grow(CudaEngine *e, const SdpaProblem *problem, SdpaPass p
 // One workspace for all of cuDNN's passes.
 static bool plan_sdpa(CudaEngine *e, MemoryPlan *plan, Error *error) {
     const EngineConfig *config = &e->base.config;
-    SdpaProblem dense = block_sdpa_problem(&config->model, config->batch, config->context);
+    SdpaProblem dense = block_sdpa_problem(&config->model, config->batch, config->context, e->split.size);
     e->scratch.sdpa_bytes = SDPA_FORWARD_BYTES;
     if (!workspace_grow(e, &dense, config->training ? SDPA_FORWARD_STATS : SDPA_FORWARD, error)) return false;
     if (config->training && !workspace_grow(e, &dense, SDPA_BACKWARD, error)) return false;
     if (config->use_lighthouse) {
-        SdpaProblem gathered = gathered_problem(&e->lighthouse);
+        SdpaProblem gathered =
+            split_of(e) ? traded_problem(&e->lighthouse, e->split.size) : gathered_problem(&e->lighthouse);
         if (!workspace_grow(e, &gathered, SDPA_FORWARD_STATS, error)) return false;
         if (config->training && !workspace_grow(e, &gathered, SDPA_BACKWARD, error)) return false;
     }
@@ -120,6 +123,16 @@ static int64_t attention_slots(const CudaEngine *e) {
     return dense < e->kept_layers ? dense + 1 : e->kept_layers;
 }
 
+// The largest of what is traded at once: q, k, v of the tokens that lie here, or of their gathered rows.
+static void plan_packed(CudaEngine *e, MemoryPlan *plan) {
+    const EngineConfig *config = &e->base.config;
+    Sizes s = sizes_of(config);
+    int64_t tokens = s.rows * s.QKV, gathered = 0;
+    if (config->use_lighthouse) gathered = config->batch * e->lighthouse.hierarchy.n_selected * 3 * s.HD;
+    plan_add(plan, (void **)&e->split.packed, "workspace", "packed rows",
+             tokens > gathered ? tokens : gathered, sizeof(bf16));
+}
+
 bool cuda_plan_engine(CudaEngine *e, MemoryPlan *plan, Error *error) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
@@ -127,8 +140,10 @@ bool cuda_plan_engine(CudaEngine *e, MemoryPlan *plan, Error *error) {
     e->kept_layers = config->training && !config->recompute ? m->n_layers : 1;
     e->kept_inputs = config->training ? m->n_layers + 1 : 2;
     e->attention_slots = attention_slots(e);
+    e->split.size = ranks_context(config->ranks);
+    if (!context_check(config, e->split.size, error)) return false;
     if (config->use_lighthouse &&
-        !context_lighthouse(config, config->batch, config->context, 1, &e->lighthouse, error)) {
+        !context_lighthouse(config, config->batch, config->context, e->split.size, &e->lighthouse, error)) {
         return false;
     }
     cuda_optimizer_plan(&e->optimizer, plan, config->training);
@@ -138,9 +153,11 @@ bool cuda_plan_engine(CudaEngine *e, MemoryPlan *plan, Error *error) {
     if (!plan_sdpa(e, plan, error)) return false;
     if (config->use_lighthouse) {
         cuda_lighthouse_plan_rows(plan, &e->acts.lighthouse, &e->lighthouse,
-                                  e->kept_layers > 1 ? lighthouse_layers(config) : 1);
-        cuda_lighthouse_plan_scratch(plan, &e->scratch.lighthouse, &e->lighthouse, config->training);
+                                  e->kept_layers > 1 ? lighthouse_layers(config) : 1, split_of(e));
+        cuda_lighthouse_plan_scratch(plan, &e->scratch.lighthouse, &e->lighthouse, config->training,
+                                     split_of(e));
     }
+    if (split_of(e)) plan_packed(e, plan);
     int64_t cache = m->n_layers * config->cache * m->n_kv_heads * m->head_dim;
     plan_add(plan, (void **)&e->cache_k, "cache", "keys", cache, sizeof(bf16));
     plan_add(plan, (void **)&e->cache_v, "cache", "values", cache, sizeof(bf16));

@@ -233,6 +233,22 @@ void scenario_update_dies(Ranks *ranks, const Subject *subject) {
     update_and_signal(ranks, subject, 2, RANKS_LONG_PATIENCE, SIGKILL);
 }
 
+// All ranks of a sequence are given the logits after its last token.
+static void check_predict(Sides *s, const int32_t *tokens, const char *name) {
+    const EngineConfig *config = &s->own->config;
+    int64_t count = config->batch * VOCABULARY, wrong = 0;
+    float *got = (float *)alloc_or_exit((size_t)count, sizeof *got);
+    float *want = (float *)alloc_or_exit((size_t)count, sizeof *want);
+    Error error;
+    expect(s->ranks, engine_predict(s->own, tokens, config->batch, config->context, got, &error), "predict");
+    if (s->all) engine_predict(s->all, tokens, config->batch, config->context, want, &error);
+    ranks_broadcast(s->ranks, want, (size_t)count * sizeof *want);
+    for (int64_t i = 0; i < count; i++) wrong += got[i] != want[i];
+    expect(s->ranks, wrong == 0, "%s: %d logits differ", name, (int)wrong);
+    free(got);
+    free(want);
+}
+
 // One step of one configuration: the loss, evaluated and trained, gradients, and the weights after.
 static void check_context(Ranks *ranks, const Subject *subject, const EngineConfig *config,
                           Attention attention, const char *name) {
@@ -245,6 +261,7 @@ static void check_context(Ranks *ranks, const Subject *subject, const EngineConf
     expect(ranks, engine_evaluate(s.own, row, config->batch, config->context, attention, &evaluated, &error),
            "evaluate");
     ranks_sum(ranks, &evaluated, 1);
+    check_predict(&s, tokens, name);
     both_backward(&s, tokens, attention, &nats, &want);
     free(tokens);
     if (ranks->rank == 0) printf("%s, loss: off by %.2g\n", name, difference(nats, want));
