@@ -255,7 +255,8 @@ template <int D, bool SHIFTED, bool GROUPED>
 static inline void sum_covers_of(CudaContext *context, const Exchanges *exchanges, unsigned heads,
                                  const int32_t *positions, const LighthouseShape *shape,
                                  const TradedRows *traded) {
-    auto launch = traded ? sum_covers_of<D, SHIFTED, GROUPED, true> : sum_covers_of<D, SHIFTED, GROUPED, false>;
+    auto launch =
+        traded ? sum_covers_of<D, SHIFTED, GROUPED, true> : sum_covers_of<D, SHIFTED, GROUPED, false>;
     launch(context, exchanges, heads, positions, shape, traded);
 }
 

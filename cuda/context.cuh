@@ -1,5 +1,5 @@
-// Context parallelism on the GPU: rows of a sequence that lie on P ranks, traded for heads; see core/context.h.
-// The twin is cpu/context.h.
+// Context parallelism on the GPU: rows of a sequence that lie on P ranks, traded for heads; see
+// core/context.h. The twin is cpu/context.h.
 //
 // What ranks trade is packed in blocks, one a rank, each with its rows behind one another: so the blocks that
 // a rank receives, one from each slice, are the whole sequence's rows of this rank's heads, and attention
@@ -89,8 +89,8 @@ static inline void context_wait(const CudaSplit *split, const char *what) {
     cuda_part_switch(split->clock, part);
 }
 
-// whole (B, n P, width) = split->packed (B, P, n, width) of all ranks, each one's block for this rank: rows of
-// all slices.   width: elements of a row of one rank's heads
+// whole (B, n P, width) = split->packed (B, P, n, width) of all ranks, each one's block for this rank: rows
+// of all slices.   width: elements of a row of one rank's heads
 static inline void context_trade(const CudaSplit *split, bf16 *whole, int64_t B, int64_t n, int64_t width) {
     int64_t block = n * width;
     for (int64_t at = 0; at < B * split->size * block; at += split->size * block)

@@ -144,9 +144,9 @@ typedef struct {
     int H, n, dilation, entries, segments;
     float *states; // (2, B, H, dilation, segments, D, D): what a segment adds; after the scan, what it begins
                    // with
-    double *decays;  // (2, B, H, dilation, segments): sum of g over a segment
-    float *score[2]; // (B, H, E)
-    int summed;      // segments whose sums are needed: all but the last, which too if `after` is
+    double *decays;      // (2, B, H, dilation, segments): sum of g over a segment
+    float *score[2];     // (B, H, E)
+    int summed;          // segments whose sums are needed: all but the last, which too if `after` is
     const float *before; // (2, B, H, dilation, D, D) state before the first token; NULL: zero
     float *after;        // likewise that behind the last, to write; or NULL
 } GlaProblem;

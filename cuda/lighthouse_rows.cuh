@@ -12,10 +12,10 @@
 typedef struct {
     int32_t *entries;   // (B, H, S) absolute entry index of each gathered row, in post-order
     int32_t *positions; // (B, H, E) row of each entry, -1 where it is not selected
-    bf16 *q, *k, *v;    // (B, H, S, D) gathered rows; traded: q (B, S P, 3, H / P, D) holds all three, k and v
-                        // are NULL
-    bf16 *out;          // (B, H, S, D) their attention; traded: (B, S P, H / P, D)
-    float *lse;         // (B, H, S) its statistics; traded: (B, H / P, S P)
+    bf16 *q, *k, *v; // (B, H, S, D) gathered rows; traded: q (B, S P, 3, H / P, D) holds all three, k and v
+                     // are NULL
+    bf16 *out;       // (B, H, S, D) their attention; traded: (B, S P, H / P, D)
+    float *lse;      // (B, H, S) its statistics; traded: (B, H / P, S P)
 } CudaLighthouseRows;
 
 // What is free again when the call returns, shared by all layers.
@@ -28,14 +28,13 @@ typedef struct {
     void *sdpa;                // workspace of sdpa.cuh, the caller's: it may be that of the dense layers
     size_t sdpa_bytes;         // at least cuda_lighthouse_sdpa_bytes()
     // Only where ranks share the sequences:
-    const CudaSplit *split;                // else NULL
-    bf16 *border, *border_out;             // (B, H, L-1, D) rows that reach past a slice's end
-    float *border_grad, *border_grad_out;  // likewise their gradients, backward only
-    bf16 *whole_qkv;                       // (B, N P, (H + 2 KV) / P, D), dilated scorer only
-    float *whole_scores, *packed_scores;   // (2, B, H / P, N P), dilated scorer only
-    float *gla_before, *gla_after;         // (2, B, H, dilation, D, D), gla scorer only: states handed on
+    const CudaSplit *split;               // else NULL
+    bf16 *border, *border_out;            // (B, H, L-1, D) rows that reach past a slice's end
+    float *border_grad, *border_grad_out; // likewise their gradients, backward only
+    bf16 *whole_qkv;                      // (B, N P, (H + 2 KV) / P, D), dilated scorer only
+    float *whole_scores, *packed_scores;  // (2, B, H / P, N P), dilated scorer only
+    float *gla_before, *gla_after;        // (2, B, H, dilation, D, D), gla scorer only: states handed on
 } CudaLighthouseScratch;
-
 
 // ---------------------------------------------------------------------------------------------------------------
 // Plan. `split`: where ranks share the sequences, of which `shape` is then a slice; else NULL.

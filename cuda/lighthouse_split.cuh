@@ -1,5 +1,5 @@
-// The Lighthouse layer on the GPU where P ranks share the sequences, each with a slice: what crosses from rank
-// to rank; the twin is cpu/lighthouse_split.c.
+// The Lighthouse layer on the GPU where P ranks share the sequences, each with a slice: what crosses from
+// rank to rank; the twin is cpu/lighthouse_split.c.
 //
 // The hierarchy is the slice's (core/context.h), so selection, order and gather are those of lighthouse.cuh.
 // Gathered rows are traded around attention; the last entry of each level but the base reaches into the next
@@ -17,13 +17,14 @@
 typedef struct {
     int64_t batch, rank, row; // elements from one to the next
     int own;                  // H / P
-    const bf16 *border;       // (B, H, L-1, D) for a scatter: for levels 1 to L-1 the row of the last entry of
-                              // the slice before, zero where there is none
+    const bf16 *border; // (B, H, L-1, D) for a scatter: for levels 1 to L-1 the row of the last entry of
+                        // the slice before, zero where there is none
 } TradedRows;
 
 static inline TradedRows traded_rows(const CudaLighthouseScratch *scratch, int tensors,
                                      const LighthouseShape *shape) {
-    int64_t P = scratch->split->size, S = shape->hierarchy.n_selected, row = tensors * shape->H / P * shape->D;
+    int64_t P = scratch->split->size, S = shape->hierarchy.n_selected,
+            row = tensors * shape->H / P * shape->D;
     TradedRows rows = {P * S * row, S * row, row, (int)(shape->H / P), scratch->border};
     return rows;
 }
@@ -162,12 +163,12 @@ static inline void split_return_rows(CudaContext *context, const CudaLighthouseR
 }
 
 // Sends back the gradient of the rows that have reached into this slice; add_border waits for the others'.
-static inline void split_send_border(CudaContext *context, CudaRows dout, const CudaLighthouseScratch *scratch,
-                                     const LighthouseShape *shape) {
+static inline void split_send_border(CudaContext *context, CudaRows dout,
+                                     const CudaLighthouseScratch *scratch, const LighthouseShape *shape) {
     Levels levels = levels_of(&shape->hierarchy);
     auto kernel = shape->D == 64 ? sum_border_kernel<64> : sum_border_kernel<128>;
     kernel<<<(unsigned)border_rows(shape), BORDER_THREADS, 0, context->stream>>>(scratch->border_grad_out,
-                                                                                  dout, levels, (int)shape->H);
+                                                                                 dout, levels, (int)shape->H);
     CUDA_CHECK(cudaGetLastError());
     collectives_shift(scratch->split->queue, RANKS_CONTEXT, -1, scratch->border_grad,
                       scratch->border_grad_out, border_rows(shape) * shape->D, ELEMENT_F32);
@@ -203,7 +204,8 @@ static inline void split_trade_tokens(CudaContext *context, const CudaLighthouse
 static inline void split_return_scores(CudaContext *context, const CudaLighthouseScratch *scratch,
                                        const LighthouseShape *shape) {
     const CudaSplit *split = scratch->split;
-    int64_t n = shape->hierarchy.n, E = shape->hierarchy.n_entries, B = shape->B, own = shape->H / split->size;
+    int64_t n = shape->hierarchy.n, E = shape->hierarchy.n_entries, B = shape->B,
+            own = shape->H / split->size;
     size_t row = (size_t)n * sizeof(float);
     int64_t block = 2 * B * own * n;
     for (int64_t r = 0; r < split->size; r++) // (P, 2, B, H / P, n)
