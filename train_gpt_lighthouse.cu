@@ -533,9 +533,9 @@ static bool command_pack(Options *options, Error *error) {
     return true;
 }
 
-static bool command_bench(Options *options, Error *error) {
-    const EngineApi *api = choose_engine(options->device, false, NULL, error);
-    return api && bench_run(options, api, error);
+static bool command_bench(Options *options, Ranks *ranks, Error *error) {
+    const EngineApi *api = choose_engine(options->device, false, ranks, error);
+    return ranks_agree(ranks, api != NULL, error) && bench_run(options, api, ranks, error);
 }
 
 static bool command_info(Options *options, Error *error) {
@@ -555,19 +555,19 @@ static void hush(const Ranks *ranks) {
 }
 
 static bool run_command(Options *options, Ranks *ranks, Error *error) {
-    bool shared = options->command == COMMAND_TRAIN || options->command == COMMAND_EVAL;
+    bool shared = (options->command & (COMMAND_TRAIN | COMMAND_EVAL | COMMAND_BENCH)) != 0;
     if (ranks_many(ranks) && !shared) {
         ranks->agreed = true;
-        return error_set(
-            error, STATUS_USAGE,
-            "only train and eval work on several ranks; start this command without mpirun or srun");
+        return error_set(error, STATUS_USAGE,
+                         "only train, eval and bench step work on several ranks; start this command without "
+                         "mpirun or srun");
     }
     switch (options->command) {
     case COMMAND_PACK: return command_pack(options, error);
     case COMMAND_TRAIN: return command_train(options, ranks, error);
     case COMMAND_EVAL: return command_eval(options, ranks, error);
     case COMMAND_GENERATE: return command_generate(options, error);
-    case COMMAND_BENCH: return command_bench(options, error);
+    case COMMAND_BENCH: return command_bench(options, ranks, error);
     case COMMAND_NIAH: return command_niah(options, error);
     case COMMAND_EXPORT: return export_model(options, error);
     case COMMAND_REPORT:

@@ -4,13 +4,14 @@
 #define CORE_BENCH_H
 
 #include "options.h"
+#include "ranks.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 // The options' one input says what: "attention" or "step".
-bool bench_run(Options *options, const EngineApi *api, Error *error);
+bool bench_run(Options *options, const EngineApi *api, Ranks *ranks, Error *error);
 
 #ifdef __cplusplus
 }

@@ -111,7 +111,8 @@ static bool time_calls(const BenchTable *table, const Options *options, const Be
     Floor floors[BENCH_PRODUCT];
     double *seconds = (double *)alloc_or_exit((size_t)options->repeats, sizeof *seconds);
     bool ok = true;
-    bench_heading("one layer: %lld sequences of %lld tokens, %lld/%lld heads of %lld; %lld copies in turn",
+    bench_heading(table,
+                  "one layer: %lld sequences of %lld tokens, %lld/%lld heads of %lld; %lld copies in turn",
                   (long long)options->batch, (long long)options->seq_len, (long long)options->heads,
                   (long long)options->kv_heads, (long long)options->head_dim, (long long)bench->copies);
     for (int i = 0; ok && i < CALL_COUNT; i++) {
@@ -140,6 +141,7 @@ bool bench_attention(const Options *options, const EngineApi *api, Error *error)
     BenchTable table;
     if (!describe_layer(options, &layer, error)) return false;
     table.kind = "attention";
+    table.silent = false;
     table.shape = layer_json(options, &layer, api);
     bool ok = bench_rates(&table, api->bench, error);
     Bench *bench = NULL;

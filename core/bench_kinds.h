@@ -3,6 +3,7 @@
 #define CORE_BENCH_KINDS_H
 
 #include "options.h"
+#include "ranks.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -12,8 +13,8 @@ enum { BENCH_BOTH, BENCH_LIGHTHOUSE, BENCH_DENSE }; // --attention
 
 // One attention layer by itself.
 bool bench_attention(const Options *options, const EngineApi *api, Error *error);
-// Whole training steps.
-bool bench_step(const Options *options, const EngineApi *api, Error *error);
+// Whole training steps, of one rank or several.
+bool bench_step(const Options *options, const EngineApi *api, Ranks *ranks, Error *error);
 
 #ifdef __cplusplus
 }

@@ -44,6 +44,7 @@ bool bench_rates(BenchTable *table, const BenchApi *api, Error *error) {
               measure_rate(bench, BENCH_PRODUCT, 2 * edge * edge * edge, &table->rates.product, error);
     if (bench) api->destroy(bench);
     if (!ok) return false;
+    if (table->silent) return true;
     print_json(table, "copy",
                json_pack("{s:f, s:I}", "gb_per_s", table->rates.copy * 1e-9, "bytes",
                          (json_int_t)(2 * api->copy_bytes)));
@@ -55,7 +56,8 @@ bool bench_rates(BenchTable *table, const BenchApi *api, Error *error) {
     return true;
 }
 
-void bench_heading(const char *format, ...) {
+void bench_heading(const BenchTable *table, const char *format, ...) {
+    if (table->silent) return;
     va_list values;
     va_start(values, format);
     fprintf(stderr, "\n");
@@ -82,6 +84,10 @@ void bench_print(const BenchTable *table, const BenchRow *row, json_t *more) {
                                 "tokens_per_s", json_number(speed));
     json_object_update(members, more);
     json_decref(more);
+    if (table->silent) {
+        json_decref(members);
+        return;
+    }
     print_json(table, row->name, members);
 
     fprintf(stderr, "%-34s", row->name);

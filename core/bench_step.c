@@ -2,6 +2,7 @@
 #include "bench_kinds.h"
 #include "bench_rows.h"
 #include "clock.h"
+#include "context.h"
 #include "fit.h"
 #include "flops.h"
 #include "json_file.h"
@@ -43,7 +44,10 @@ static bool configure(StepBench *b, Error *error) {
     config->deterministic = options->deterministic;
     config->batch = options->batch;
     config->context = options->seq_len;
-    return options_dense_layers(options->dense_layers, options->layers, config->dense_layer, error);
+    config->micro_steps = 1;
+    config->use_lighthouse = options->bench_attention != BENCH_DENSE;
+    return options_dense_layers(options->dense_layers, options->layers, config->dense_layer, error) &&
+           context_check(config, options->bench_cp, error);
 }
 
 // Bytes of the engine's plan, where it fits; 0 on error.
@@ -59,7 +63,7 @@ static size_t plan_bytes(const StepBench *b, const EngineConfig *config, Error *
 static bool open_engine(StepBench *b, Attention attention, Error *error) {
     b->config.use_lighthouse = b->config.one_stage = attention == ATTENTION_LIGHTHOUSE;
     b->bytes = plan_bytes(b, &b->config, error);
-    if (b->bytes == 0) return false;
+    if (!ranks_agree(b->config.ranks, b->bytes > 0, error)) return false;
     b->engine = b->api->create(&b->config, error);
     if (!b->engine) return false;
     b->step = 0;
@@ -74,11 +78,15 @@ static bool open_engine(StepBench *b, Attention attention, Error *error) {
     return true;
 }
 
+// Of all ranks.
+static int64_t step_tokens(const StepBench *b) {
+    return b->config.batch * b->config.context * b->config.ranks->data_size;
+}
+
 static bool one_step(StepBench *b, Attention attention, double *seconds, Error *error) {
     AdamW adamw = {++b->step, 1e-4, 0.9, 0.95, 1e-8, 0.1, 1};
     double nats, norm, start = now();
-    if (!engine_forward_backward(b->engine, b->tokens, attention, b->config.batch * b->config.context, &nats,
-                                 error) ||
+    if (!engine_forward_backward(b->engine, b->tokens, attention, step_tokens(b), &nats, error) ||
         !engine_update(b->engine, &adamw, &norm, error))
         return false;
     *seconds = now() - start;
@@ -128,23 +136,35 @@ static void print_parts(const StepBench *b, const char *attention, const StepTim
         bench_print(&b->table, &row,
                     json_pack("{s:s, s:f}", "attention", attention, "share", row.seconds / timed->seconds));
     }
-    fprintf(stderr, "parts of a step of %.3f ms in which they are told apart\n", timed->seconds * 1e3);
+    if (!b->table.silent)
+        fprintf(stderr, "parts of a step of %.3f ms in which they are told apart\n", timed->seconds * 1e3);
+}
+
+// Of a rank's share of the work: its slice, and of the optimizer its share of the parameters.
+static Floor rank_floor(const StepBench *b, Part part, Attention attention) {
+    const Ranks *ranks = b->config.ranks;
+    Floor floor = floor_part(part, &b->config, attention, b->api->bench->element_bytes, &b->table.rates);
+    double ranks_at_it = part == PART_OPTIMIZER ? ranks->size : ranks->context_size;
+    floor.bytes /= ranks_at_it;
+    floor.flops /= ranks_at_it;
+    floor.seconds /= ranks_at_it;
+    return floor;
 }
 
 static void print_step(const StepBench *b, Attention attention, double median, const StepTime *timed) {
     char device[128];
     double peak = b->api->describe_device(device, sizeof device);
-    double tokens = (double)(b->config.batch * b->config.context);
-    double flops = flops_sequence(&b->config, b->config.context, attention) * (double)b->config.batch;
-    double mfu = peak > 0 ? flops / median / peak : NAN;
+    double tokens = (double)step_tokens(b);
+    double flops = flops_sequence(&b->config, b->config.context, attention) *
+                   (double)(b->config.batch * b->config.ranks->data_size);
+    double mfu = peak > 0 ? flops / median / peak / b->config.ranks->size : NAN;
     Floor floors[PART_COUNT], all = {0, 0, 0};
     for (int part = 0; part < PART_COUNT; part++) {
-        floors[part] =
-            floor_part((Part)part, &b->config, attention, b->api->bench->element_bytes, &b->table.rates);
+        floors[part] = rank_floor(b, (Part)part, attention);
         all = floor_sum(all, floors[part]);
     }
     const char *name = attention_name(attention);
-    bench_heading("%s: %.0f tokens a step, %.2f GB; medians of %lld behind %lld", name, tokens,
+    bench_heading(&b->table, "%s: %.0f tokens a step, %.2f GB; medians of %lld behind %lld", name, tokens,
                   (double)b->bytes / 1e9, (long long)b->options->repeats,
                   (long long)b->options->bench_warmup);
     BenchRow step = {"step", median, all, tokens};
@@ -153,7 +173,7 @@ static void print_step(const StepBench *b, Attention attention, double median, c
                              "warmup", (json_int_t)b->options->bench_warmup);
     if (!b->options->no_parts) json_object_set_new(more, "timed_ms", json_real(timed->seconds * 1e3));
     bench_print(&b->table, &step, more);
-    if (mfu > 0) fprintf(stderr, "MFU %.1f %%\n", 100 * mfu);
+    if (mfu > 0 && !b->table.silent) fprintf(stderr, "MFU %.1f %%\n", 100 * mfu);
     if (!b->options->no_parts) print_parts(b, name, timed, floors);
 }
 
@@ -161,10 +181,11 @@ static json_t *step_json(const StepBench *b) {
     char device[128];
     b->api->describe_device(device, sizeof device);
     ParamTable table = param_table_create(&b->config.model, false);
-    json_t *json = json_pack("{s:s, s:s?, s:I, s:I, s:I, s:s, s:b}", "device", device, "preset",
+    json_t *json = json_pack("{s:s, s:s?, s:I, s:I, s:I, s:s, s:b, s:i, s:i}", "device", device, "preset",
                              b->options->preset, "parameters", (json_int_t)table.n_trained, "batch",
                              (json_int_t)b->config.batch, "seq_len", (json_int_t)b->config.context,
-                             "dense_layers", b->options->dense_layers, "recompute", b->config.recompute);
+                             "dense_layers", b->options->dense_layers, "recompute", b->config.recompute,
+                             "ranks", b->config.ranks->size, "cp", b->config.ranks->context_size);
     param_table_free(&table);
     return json;
 }
@@ -186,14 +207,17 @@ static bool bench_attentions(StepBench *b, Error *error) {
     return ok;
 }
 
-bool bench_step(const Options *options, const EngineApi *api, Error *error) {
+bool bench_step(const Options *options, const EngineApi *api, Ranks *ranks, Error *error) {
     StepBench b;
     memset(&b, 0, sizeof b);
     b.options = options;
     b.api = api;
     b.table.kind = "step";
-    bool ok = configure(&b, error);
+    b.table.silent = !ranks_first(ranks);
+    b.config.ranks = ranks;
+    bool ok = ranks_agree(ranks, ranks_split(ranks, options->bench_cp, error) && configure(&b, error), error);
     if (ok) b.table.shape = step_json(&b);
+    if (ok) ranks_group(ranks);
     ok = ok && bench_rates(&b.table, api->bench, error) && bench_attentions(&b, error);
     free(b.tokens);
     json_decref(b.table.shape);
