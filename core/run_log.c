@@ -84,7 +84,8 @@ static bool read_event(RunLog *log, const json_t *line, const char *event, int64
 static bool read_line(RunLog *log, const char *text, size_t length, const Source *source, int ranks) {
     json_t *line = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
     int64_t step;
-    bool known = json_member_int(line, "step", 0, INT64_MAX, &step);
+    const int64_t highest = 1000000000000000; // of --steps, and of what a double counts in ones
+    bool known = json_member_int(line, "step", 0, highest, &step);
     const char *event = json_string_value(json_object_get(line, "event"));
     if (known && step <= source->last) {
         known = event ? read_event(log, line, event, step) : read_step(log, line, step, ranks);

@@ -219,16 +219,20 @@ typedef struct {
     cudaUUID_t device;
 } Meeting;
 
-static void expect_own_device(const NcclQueue *q, const Meeting *all) {
-    const Ranks *ranks = q->base.ranks;
-    for (int r = 0; r < ranks->rank; r++) {
-        if (memcmp(&all[r].device, &all[ranks->rank].device, sizeof all[r].device) != 0) continue;
-        Error error;
-        error_set(&error, STATUS_USAGE,
-                  "this rank and rank %d have the same GPU; start no more ranks on a host than it has GPUs",
-                  r);
-        ranks_fail(ranks, &error);
-    }
+// Every rank sees the same, so that one message is enough.
+static void expect_own_devices(const NcclQueue *q, const Meeting *all) {
+    Ranks *ranks = q->base.ranks;
+    for (int r = 0; r < ranks->size; r++)
+        for (int other = 0; other < r; other++) {
+            if (memcmp(&all[r].device, &all[other].device, sizeof all[r].device) != 0) continue;
+            Error error;
+            error_set(
+                &error, STATUS_USAGE,
+                "ranks %d and %d on %s have the same GPU; start no more ranks on a host than it has GPUs",
+                other, r, ranks_host(ranks, r));
+            ranks->agreed = true;
+            ranks_exit(ranks, &error);
+        }
 }
 
 static ncclComm_t open_group(const NcclQueue *q, RankGroup group) {
@@ -244,7 +248,7 @@ static ncclComm_t open_group(const NcclQueue *q, RankGroup group) {
     ncclResult_t result = own == 0 ? ncclGetUniqueId(&mine.group) : ncclSuccess;
     if (result != ncclSuccess) fail(q, NULL, result, what);
     ranks_gather(ranks, &mine, sizeof mine, all);
-    expect_own_device(q, all);
+    expect_own_devices(q, all);
 
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;

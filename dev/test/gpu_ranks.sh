@@ -236,7 +236,8 @@ signalled() { # SIGNAL TEXT W [OPTION...]
 }
 
 too_many() {
-    ends 2 "start at most $gpus ranks a host" $((gpus + 1)) train --config recipe.json --device cuda --out too_many --steps 1
+    ends 2 "start at most $gpus ranks a host" $((gpus + 1)) train --config recipe.json --device cuda --out too_many --steps 1 \
+        --global-batch $((gpus + 1))
 }
 one_card() {
     export CUDA_VISIBLE_DEVICES=0
