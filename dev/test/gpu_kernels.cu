@@ -595,7 +595,8 @@ static void time_kernels(void) {
              [&] { rmsnorm_backward(z, dweight, y, partial, y, x, weight, rows, C, 1e-5, 0); });
     time_one("rope forward with norms", 4 * row_bytes,
              [&] { rope_forward(x, cosines, sines, scores, rows, 1, rows, H, KV, D, 0, 0); });
-    time_one("rope backward", 4 * row_bytes, [&] { rope_backward(x, cosines, sines, 1, rows, H, KV, D, 0, 0); });
+    time_one("rope backward", 4 * row_bytes,
+             [&] { rope_backward(x, cosines, sines, 1, rows, H, KV, D, 0, 0); });
     time_one("swiglu forward", 4.5 * row_bytes, [&] { swiglu_forward(y, x, rows, F, 0); });
     time_one("swiglu backward", 9 * row_bytes, [&] { swiglu_backward(y, x, rows, F, 0); });
     release({y, z, partial, cosines, sines, scores.q, scores.k, weight, dweight});
