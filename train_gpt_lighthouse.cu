@@ -22,6 +22,7 @@
 #include "core/open_engine.h"
 #include "core/options.h"
 #include "core/pack.h"
+#include "core/predict.h"
 #include "core/progress.h"
 #include "core/report.h"
 #include "core/rank_match.h"
@@ -128,6 +129,16 @@ static void print_ranks(const Trainer *t, const EngineApi *api) {
     print_traffic(t, api, ATTENTION_DENSE);
 }
 
+// On GPUs, whatever is planned here.
+static void print_prediction(const Trainer *t) {
+    const EngineConfig *config = &t->run.engine;
+    printf("predicted   for NVIDIA H200 GPUs, %d a host, from rates measured on one; links between hosts are "
+           "assumed\n",
+           t->ranks->local_size);
+    if (config->use_lighthouse) predict_print(config, ATTENTION_LIGHTHOUSE, t->ranks->local_size, stdout);
+    predict_print(config, ATTENTION_DENSE, t->ranks->local_size, stdout);
+}
+
 static bool print_plan(Trainer *t, const EngineApi *api, Error *error) {
     const EngineConfig *config = &t->run.engine;
     const Options *o = t->options;
@@ -152,6 +163,7 @@ static bool print_plan(Trainer *t, const EngineApi *api, Error *error) {
         printf("dense       %.3e FLOPs an update\n",
                flops_sequence(config, o->seq_len, ATTENTION_DENSE) * (double)o->global_batch);
         print_ranks(t, api);
+        if (o->dry_run && o->device != DEVICE_CPU) print_prediction(t);
         char device[128];
         t->peak_flops = api->present() ? api->describe_device(device, sizeof device) : 0;
         printf("device      %s\n", api->present() ? device : "none here");
@@ -163,7 +175,8 @@ static bool print_plan(Trainer *t, const EngineApi *api, Error *error) {
         if (ranks_many(t->ranks)) printf("  of each rank\n");
         plan_print(plan, stdout, "  ");
         param_table_free(&table);
-        ok = !api->present() || fit_check(api, config, plan, error);
+        bool elsewhere = o->ranks > 0 && api == engine_cpu(); // a plan for GPUs that are not here
+        ok = elsewhere || !api->present() || fit_check(api, config, plan, error);
     }
     free(plan);
     return ok;

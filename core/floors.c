@@ -93,25 +93,28 @@ Floor floor_call(BenchCall call, const LighthouseShape *shape, size_t element, b
 
 // ---- a training step
 
+bool floor_shape(const EngineConfig *config, bool lighthouse, LighthouseShape *shape) {
+    const ModelConfig *m = &config->model;
+    Error error;
+    shape->config = config->lighthouse;
+    shape->B = config->batch;
+    shape->H = m->n_heads;
+    shape->D = m->head_dim;
+    shape->share = m->n_heads / m->n_kv_heads;
+    shape->hierarchy.n = config->context;
+    shape->hierarchy.n_entries = shape->hierarchy.n_selected = 0;
+    return !lighthouse || hierarchy_create(&config->lighthouse, config->context, &shape->hierarchy, &error);
+}
+
 static Floor floor_layers(Part part, const EngineConfig *config, Attention attention, size_t element,
                           const Rates *rates) {
-    const ModelConfig *m = &config->model;
     LighthouseShape shape;
-    Error error;
     Floor sum = {0, 0, 0};
     bool lighthouse = part == PART_LIGHTHOUSE;
-    shape.config = config->lighthouse;
-    shape.B = config->batch;
-    shape.H = m->n_heads;
-    shape.D = m->head_dim;
-    shape.share = m->n_heads / m->n_kv_heads;
-    shape.hierarchy.n = config->context;
-    shape.hierarchy.n_entries = shape.hierarchy.n_selected = 0;
-    if (lighthouse && !hierarchy_create(&config->lighthouse, config->context, &shape.hierarchy, &error))
-        return sum;
+    if (!floor_shape(config, lighthouse, &shape)) return sum;
     Floor layer =
         floor_call(lighthouse ? BENCH_LIGHTHOUSE_BOTH : BENCH_DENSE_BOTH, &shape, element, true, rates);
-    for (int i = 0; i < m->n_layers; i++) {
+    for (int i = 0; i < config->model.n_layers; i++) {
         bool is = attention == ATTENTION_LIGHTHOUSE && !config->dense_layer[i];
         if (is == lighthouse) sum = floor_sum(sum, layer);
     }

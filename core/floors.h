@@ -33,6 +33,9 @@ Floor floor_sum(Floor a, Floor b);
 Floor floor_call(BenchCall call, const LighthouseShape *shape, size_t element, bool scored,
                  const Rates *rates);
 
+// The shape of a layer on config->batch sequences. False where Lighthouse settings are none for this context.
+bool floor_shape(const EngineConfig *config, bool lighthouse, LighthouseShape *shape);
+
 // A part of one training step: forward, backward and update on config->batch sequences.
 Floor floor_part(Part part, const EngineConfig *config, Attention attention, size_t element,
                  const Rates *rates);

@@ -114,9 +114,10 @@ void ranks_group(Ranks *ranks) {
                     "grouping the ranks of a sequence");
 }
 
-void ranks_imagine(Ranks *ranks, int64_t size) {
+void ranks_imagine(Ranks *ranks, int64_t size, int64_t per_host) {
     alone(ranks);
     ranks->size = ranks->data_size = (int)size;
+    ranks->local_size = (int)(size < per_host ? size : per_host);
 }
 
 void ranks_close(Ranks *ranks) {

@@ -49,8 +49,8 @@ bool ranks_open(Ranks *ranks, Error *error);
 bool ranks_split(Ranks *ranks, int64_t context_size, Error *error);
 void ranks_group(Ranks *ranks);
 
-// Rank 0 of `size` ranks that are not there, for planning; ranks_split follows.
-void ranks_imagine(Ranks *ranks, int64_t size);
+// Rank 0 of `size` ranks that are not there, `per_host` on each host, for planning; ranks_split follows.
+void ranks_imagine(Ranks *ranks, int64_t size, int64_t per_host);
 
 // Waits for all ranks and parts from them.
 void ranks_close(Ranks *ranks);

@@ -266,7 +266,10 @@ static bool check_ranks(const Options *options, Ranks *ranks, Error *error) {
                          "--ranks %lld: there are %d ranks; leave it out, or start without mpirun",
                          (long long)options->ranks, ranks->size);
     }
-    if (options->ranks > 0) ranks_imagine(ranks, options->ranks);
+    if (options->ranks == 0 && options->source[OPTION_ranks_per_host] == SOURCE_COMMAND_LINE) {
+        return error_set(error, STATUS_USAGE, "--ranks-per-host goes with --dry-run and --ranks");
+    }
+    if (options->ranks > 0) ranks_imagine(ranks, options->ranks, options->ranks_per_host);
     return ranks_split(ranks, options->cp, error);
 }
 

@@ -51,7 +51,7 @@ void fuzz_settings(const char *folder, const uint8_t *data, size_t size) {
     Ranks ranks;
     Error error;
     memset(&error, 0, sizeof error);
-    ranks_imagine(&ranks, size % 2 ? 1 : 4); // so that both are met
+    ranks_imagine(&ranks, size % 2 ? 1 : 4, 8); // so that both are met
     bool done;
     fuzz_must(options_parse(&options, 5, words, &done, &error), "--config FILE is refused");
     if (run_prepare(&run, &options, &ranks, &error)) {

@@ -17,7 +17,7 @@ static void train(Options *options) {
     Ranks ranks;
     Error error;
     memset(&error, 0, sizeof error);
-    ranks_imagine(&ranks, 1);
+    ranks_imagine(&ranks, 1, 8);
     if (run_prepare(&run, options, &ranks, &error))
         fuzz_plan(&run.engine);
     else

@@ -13,6 +13,7 @@ for program in "$@"; do
     set --
     [ "$name" = test_golden ] && set -- "$here"/golden/*/ "$here"/golden/*.json
     [ "$name" = test_fuzz ] && set -- "$here"/../fuzz
+    [ "$name" = test_predict ] && set -- "$here"/../results
     start=$(date +%s)
     BUILD=${BUILD:-build} "$program" "$@" >"$output" 2>&1
     status=$?

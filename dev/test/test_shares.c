@@ -60,7 +60,7 @@ static void test_groups(void **state) {
     (void)state;
     Ranks ranks;
     Error error;
-    ranks_imagine(&ranks, 12);
+    ranks_imagine(&ranks, 12, 8);
     assert_true(ranks_split(&ranks, 4, &error));
     assert_int_equal(ranks.context_size, 4);
     assert_int_equal(ranks.data_size, 3);
@@ -70,10 +70,10 @@ static void test_groups(void **state) {
     assert_false(ranks_split(&ranks, 5, &error));
     assert_string_equal(error.message,
                         "--cp 5 does not divide the 12 ranks of this job; nearest: --cp 4 or --cp 6");
-    ranks_imagine(&ranks, 4);
+    ranks_imagine(&ranks, 4, 8);
     assert_false(ranks_split(&ranks, 9, &error));
     assert_string_equal(error.message, "--cp 9 does not divide the 4 ranks of this job; nearest: --cp 4");
-    ranks_imagine(&ranks, 1);
+    ranks_imagine(&ranks, 1, 8);
     assert_false(ranks_split(&ranks, 2, &error));
     assert_string_equal(error.message,
                         "--cp 2: this job is one rank; start 2 or a multiple with mpirun -np 2");
@@ -126,7 +126,7 @@ static void test_traffic(void **state) {
     config.lighthouse.topk = 256;
     config.context = 1024;
     config.ranks = &ranks;
-    ranks_imagine(&ranks, 4);
+    ranks_imagine(&ranks, 4, 8);
     assert_true(ranks_split(&ranks, 2, &error));
     ParamTable table = param_table_create(&MODEL, false);
     param_table_shard(&table, 4);
