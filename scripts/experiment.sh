@@ -2,6 +2,8 @@
 # What the experiments share: their options, one at a time in a folder, runs that go on where they were. Sourced; the comment
 # at the head of the script that does so is its help.
 set -euo pipefail
+# shellcheck source=scripts/child.sh
+source "$(dirname "$0")/child.sh"
 experiment=$(basename "$0")
 
 fail() {
@@ -84,35 +86,16 @@ hold_folder() {
         echo "$settings" >"$out/experiment.tmp"
         mv "$out/experiment.tmp" "$out/experiment.txt"
     fi
-    trap stop HUP INT TERM USR1
+    trap stop_child HUP INT TERM USR1
 }
 
 # ---- runs
 
-child='' stopped='' told=''
-
-# A signal goes to the run, which saves first; then the script ends as the run does, with status 75. A second one goes to it too.
-stop() {
-    stopped=1
-    [ -n "$child" ] || return 0
-    told=1
-    kill -TERM "$child" 2>/dev/null || true
-}
-
+# A signal goes to the run, which saves first; then the script ends as the run does, with status 75.
 run_program() {
-    local status
+    local status=0
     [ -z "$stopped" ] || exit 75
-    set -m # a process group of its own: Ctrl-C reaches the run through `stop` alone, and once
-    "$program" "$@" </dev/null &
-    child=$!
-    set +m
-    [ -z "$stopped" ] || [ -n "$told" ] || stop # one that came while there was no child yet
-    while true; do # a signal ends `wait` before the run has ended
-        status=0
-        wait "$child" || status=$?
-        kill -0 "$child" 2>/dev/null || break
-    done
-    child=''
+    run_child "$program" "$@" || status=$?
     [ -z "$stopped" ] || exit 75
     [ "$status" -eq 0 ] || exit "$status"
 }

@@ -22,13 +22,13 @@ static const char *results;
 
 // A preset as `bench` and `train` have it, in one micro-step of `batch`.
 static EngineConfig configure(const char *preset, int64_t batch) {
-    char *words[] = {"test", "train", "--preset", (char *)preset, NULL};
+    const char *words[] = {"test", "train", "--preset", preset, NULL};
     Options options;
     EngineConfig config;
     Error error;
     bool done;
     memset(&config, 0, sizeof config);
-    assert_true(options_parse(&options, 4, words, &done, &error) && options_apply_preset(&options, &error));
+    assert_true(options_parse(&options, 4, (char **)words, &done, &error) && options_apply_preset(&options, &error));
     config.model = options_model(&options);
     config.lighthouse = options_lighthouse(&options);
     config.use_lighthouse = config.training = true;
