@@ -480,9 +480,9 @@ static bool command_eval(Options *options, Ranks *ranks, Error *error) {
     return api && evaluate_model(api, options, ranks, error);
 }
 
-static bool command_niah(const Options *options, Error *error) {
-    const EngineApi *api = choose_engine(options->device, false, NULL, error);
-    return api && niah_measure(api, options, error);
+static bool command_niah(const Options *options, Ranks *ranks, Error *error) {
+    const EngineApi *api = agree_on_engine(options->device, false, ranks, error);
+    return api && niah_measure(api, options, ranks, error);
 }
 
 static bool command_generate(Options *options, Error *error) {
@@ -547,8 +547,8 @@ static bool command_pack(Options *options, Error *error) {
 }
 
 static bool command_bench(Options *options, Ranks *ranks, Error *error) {
-    const EngineApi *api = choose_engine(options->device, false, ranks, error);
-    return ranks_agree(ranks, api != NULL, error) && bench_run(options, api, ranks, error);
+    const EngineApi *api = agree_on_engine(options->device, false, ranks, error);
+    return api && bench_run(options, api, ranks, error);
 }
 
 static bool command_info(Options *options, Error *error) {
@@ -568,11 +568,11 @@ static void hush(const Ranks *ranks) {
 }
 
 static bool run_command(Options *options, Ranks *ranks, Error *error) {
-    bool shared = (options->command & (COMMAND_TRAIN | COMMAND_EVAL | COMMAND_BENCH)) != 0;
+    bool shared = (options->command & (COMMAND_TRAIN | COMMAND_EVAL | COMMAND_NIAH | COMMAND_BENCH)) != 0;
     if (ranks_many(ranks) && !shared) {
         ranks->agreed = true;
         return error_set(error, STATUS_USAGE,
-                         "only train, eval and bench step work on several ranks; start this command without "
+                         "only train, eval, niah and bench step work on several ranks; start this command without "
                          "mpirun or srun");
     }
     switch (options->command) {
@@ -581,7 +581,7 @@ static bool run_command(Options *options, Ranks *ranks, Error *error) {
     case COMMAND_EVAL: return command_eval(options, ranks, error);
     case COMMAND_GENERATE: return command_generate(options, error);
     case COMMAND_BENCH: return command_bench(options, ranks, error);
-    case COMMAND_NIAH: return command_niah(options, error);
+    case COMMAND_NIAH: return command_niah(options, ranks, error);
     case COMMAND_EXPORT: return export_model(options, error);
     case COMMAND_REPORT:
         return report_write((const char *const *)options->inputs, options->n_inputs, options->report_out,

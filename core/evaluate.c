@@ -8,6 +8,7 @@
 #include "json_file.h"
 #include "model_folder.h"
 #include "open_engine.h"
+#include "rank_match.h"
 #include "tokenizer.h"
 
 #include <math.h>
@@ -134,7 +135,7 @@ static bool evaluate_folder(const EngineApi *api, Options *options, Ranks *ranks
     memset(&sum, 0, sizeof sum);
     bool ok = configure(options, ranks, folder, &config, error);
     ok = ok && dataloader_open(&data, options->data, config.context, config.model.vocab_size, error);
-    if (!ranks_agree(ranks, ok, error)) return false;
+    if (!ranks_agree(ranks, ok, error) || !rank_match_start(ranks, options, folder, error)) return false;
     ranks_group(ranks);
     int64_t sequences = data.n_sequences;
     if (options->eval_batches > 0 && options->eval_batches < sequences) sequences = options->eval_batches;

@@ -2,11 +2,13 @@
 #include "niah.h"
 
 #include "clock.h"
+#include "context.h"
 #include "files.h"
 #include "model_folder.h"
 #include "niah_report.h"
 #include "open_engine.h"
 #include "passkey.h"
+#include "rank_match.h"
 #include "tokenizer.h"
 
 #include <math.h>
@@ -133,7 +135,8 @@ typedef struct {
     float *logits;   // (batch, V)
 } NiahBuffers;
 
-// Trials [first, first + count) of a length, counted over all depths.
+// Trials [first, first + count) of a length, counted over all depths. Where ranks share sequences, the last
+// of them judges.
 static bool run_batch(Engine *engine, const NiahGrid *grid, int l, int64_t first, int64_t count,
                       const NiahBuffers *buffers, Error *error) {
     int64_t length = grid->lengths[l], V = engine->config.model.vocab_size;
@@ -145,6 +148,11 @@ static bool run_batch(Engine *engine, const NiahGrid *grid, int l, int64_t first
         tokenizer_encode(buffers->text, length - 1, buffers->tokens + i * length);
     }
     if (!engine_predict(engine, buffers->tokens, count, length, buffers->logits, error)) return false;
+    const Ranks *ranks = engine->config.ranks;
+    if (ranks->context_rank < ranks->context_size - 1) {
+        memset(trials, 0, (size_t)count * sizeof *trials); // another rank has the logits
+        return true;
+    }
     for (int64_t i = 0; i < count; i++) {
         for (int token = '0'; token <= '9'; token++) {
             float logit = buffers->logits[i * V + token];
@@ -156,6 +164,24 @@ static bool run_batch(Engine *engine, const NiahGrid *grid, int l, int64_t first
         judge(&trials[i], buffers->logits + i * V);
     }
     return true;
+}
+
+// Every rank learns of all trials what those that judged them have found; elsewhere they are zero.
+static void share_trials(Ranks *ranks, NiahTrial *trials, int64_t count) {
+    if (!ranks_many(ranks)) return;
+    double *values = (double *)alloc_or_exit((size_t)(3 * count), sizeof *values);
+    for (int64_t i = 0; i < count; i++) {
+        values[3 * i] = trials[i].digit;
+        values[3 * i + 1] = trials[i].answer;
+        values[3 * i + 2] = trials[i].probability;
+    }
+    ranks_sum(ranks, values, (int)(3 * count));
+    for (int64_t i = 0; i < count; i++) {
+        trials[i].digit = (int)values[3 * i];
+        trials[i].answer = (int)values[3 * i + 1];
+        trials[i].probability = values[3 * i + 2];
+    }
+    free(values);
 }
 
 static void show_progress(const NiahGrid *grid, int l, int64_t done, int64_t total) {
@@ -177,24 +203,35 @@ static int64_t batch_of(const NiahGrid *grid, int l) {
     return batch < MAX_BATCH ? batch : MAX_BATCH;
 }
 
+// All trials of a length. In each turn every group of ranks has up to a batch of them.
+static bool run_length(Engine *engine, NiahGrid *grid, int l, const NiahBuffers *buffers, Error *error) {
+    Ranks *ranks = engine->config.ranks;
+    int64_t total = grid->n_depths * grid->n_trials, groups = ranks->data_size, batch = batch_of(grid, l);
+    double start = now();
+    for (int64_t done = 0, turn = 0; done < total; done += turn) {
+        int64_t each = (total - done + groups - 1) / groups;
+        if (each > batch) each = batch;
+        int64_t first = done + ranks->data_rank * each, mine = total - first;
+        if (mine > each) mine = each; // the last groups may have less, or nothing
+        turn = total - done < groups * each ? total - done : groups * each;
+        bool ok = mine <= 0 || run_batch(engine, grid, l, first, mine, buffers, error);
+        if (!ranks_agree(ranks, ok, error)) return false;
+        share_trials(ranks, niah_trials(grid, l, 0) + done, turn);
+        grid->seconds[l] = now() - start;
+        if (ranks_first(ranks)) show_progress(grid, l, done + turn, total);
+    }
+    return true;
+}
+
 static bool run_grid(Engine *engine, NiahGrid *grid, Error *error) {
-    int64_t longest = grid->lengths[grid->n_lengths - 1], total = grid->n_depths * grid->n_trials;
+    int64_t longest = grid->lengths[grid->n_lengths - 1];
     NiahBuffers buffers;
     buffers.text = (char *)alloc_or_exit((size_t)longest, 1);
     buffers.tokens = (int32_t *)alloc_or_exit((size_t)longest, sizeof *buffers.tokens);
     buffers.logits =
         (float *)alloc_or_exit((size_t)(batch_of(grid, 0) * engine->config.model.vocab_size), sizeof(float));
     bool ok = true;
-    for (int l = 0; ok && l < grid->n_lengths; l++) {
-        int64_t batch = batch_of(grid, l), count;
-        double start = now();
-        for (int64_t done = 0; ok && done < total; done += count) {
-            count = total - done < batch ? total - done : batch;
-            ok = run_batch(engine, grid, l, done, count, &buffers, error);
-            grid->seconds[l] = now() - start;
-            if (ok) show_progress(grid, l, done + count, total);
-        }
-    }
+    for (int l = 0; ok && l < grid->n_lengths; l++) ok = run_length(engine, grid, l, &buffers, error);
     free(buffers.logits);
     free(buffers.tokens);
     free(buffers.text);
@@ -203,37 +240,64 @@ static bool run_grid(Engine *engine, NiahGrid *grid, Error *error) {
 
 // ---- The whole
 
-static bool measure_folder(const EngineApi *api, const Options *options, const char *folder, NiahGrid *grid,
-                           Error *error) {
-    EngineConfig config;
-    memset(&config, 0, sizeof config);
+// All lengths in slices of whole tokens.
+static bool check_slices(const NiahGrid *grid, const EngineConfig *config, int64_t slices, Error *error) {
+    for (int l = 0; l < grid->n_lengths; l++) {
+        if (grid->lengths[l] % slices == 0) continue;
+        return error_set(error, STATUS_USAGE,
+                         "--cp %lld does not divide the %lld tokens of a trial; name others with --lengths",
+                         (long long)slices, (long long)grid->lengths[l]);
+    }
+    return context_check(config, slices, error);
+}
+
+// What the model, the options and the ranks ask of an engine, and the trials.
+static bool configure(const Options *options, Ranks *ranks, const char *folder, NiahGrid *grid,
+                      EngineConfig *config, Error *error) {
+    memset(config, 0, sizeof *config);
     int64_t context;
-    if (!model_folder_config(folder, &config.model, &context, error)) return false;
-    if (!model_check_bytes(&config.model, folder, error) || !make_grid(grid, options, context, error)) {
+    if (!model_folder_config(folder, &config->model, &context, error)) return false;
+    if (!model_check_bytes(&config->model, folder, error) || !make_grid(grid, options, context, error)) {
         return false;
     }
-    config.batch = 1;
-    config.context = grid->lengths[grid->n_lengths - 1];
-    Engine *engine = engine_open_model(api, &config, folder, 0, error);
-    bool ok = engine && run_grid(engine, grid, error);
+    config->batch = 1;
+    config->context = grid->lengths[grid->n_lengths - 1];
+    config->ranks = ranks;
+    return ranks_split(ranks, options->eval_cp, error) && check_slices(grid, config, options->eval_cp, error);
+}
+
+static bool measure_folder(const EngineApi *api, const Options *options, Ranks *ranks, NiahGrid *grid,
+                           Error *error) {
+    EngineConfig config;
+    bool ok = configure(options, ranks, grid->model, grid, &config, error);
+    if (!ranks_agree(ranks, ok, error) || !rank_match_start(ranks, options, grid->model, error)) return false;
+    ranks_group(ranks);
+    Engine *engine = engine_open_model(api, &config, grid->model, 0, error);
+    ranks->patience = (double)options->watchdog;
+    ok = ranks_agree(ranks, engine != NULL, error) && run_grid(engine, grid, error);
     engine_destroy(engine);
     return ok;
 }
 
-bool niah_measure(const EngineApi *api, const Options *options, Error *error) {
+static bool print_and_write(const NiahGrid *grid, const char *out, Error *error) {
+    json_t *summary = niah_summary(grid);
+    json_dumpf(summary, stdout, JSON_REAL_PRECISION(6));
+    printf("\n");
+    json_decref(summary);
+    return !out || niah_write(grid, out, error);
+}
+
+bool niah_measure(const EngineApi *api, const Options *options, Ranks *ranks, Error *error) {
     NiahGrid grid;
     memset(&grid, 0, sizeof grid);
     char *folder = model_find(options, error);
     grid.model = folder;
     // Hours may lie between this and the writing.
-    bool ok = folder && (!options->out || folders_make(options->out, error));
-    ok = ok && measure_folder(api, options, folder, &grid, error);
+    bool ok = folder && (!options->out || !ranks_first(ranks) || folders_make(options->out, error));
+    ok = ranks_agree(ranks, ok, error) && measure_folder(api, options, ranks, &grid, error);
     if (ok) {
-        json_t *summary = niah_summary(&grid);
-        json_dumpf(summary, stdout, JSON_REAL_PRECISION(6));
-        printf("\n");
-        json_decref(summary);
-        ok = !options->out || niah_write(&grid, options->out, error);
+        ok = !ranks_first(ranks) || print_and_write(&grid, options->out, error);
+        ok = ranks_agree(ranks, ok, error);
     }
     free(grid.trials);
     free(folder);

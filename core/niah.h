@@ -40,8 +40,9 @@ bool niah_parse_depths(NiahGrid *grid, const char *list, Error *error);
 
 // Measures the model of --model, prints a summary as one JSON object, and writes trials.jsonl, summary.json
 // and heatmap.svg into --out where it is given. Status 2 for settings, 3 for files, 4 without the memory, 5
-// where a logit is not finite.
-bool niah_measure(const EngineApi *api, const Options *options, Error *error);
+// where a logit is not finite. Ranks take turns at the trials, `--cp` of them at one; the first prints and
+// writes.
+bool niah_measure(const EngineApi *api, const Options *options, Ranks *ranks, Error *error);
 
 #ifdef __cplusplus
 }

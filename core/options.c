@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #define SETTING_SIZE 4096 // bytes of a setting as text, its end included
 
@@ -193,6 +194,17 @@ static void value_text(const Options *options, int option, char *text, size_t si
         break;
     }
     }
+}
+
+uint64_t options_hash(const Options *options) {
+    char text[SETTING_SIZE];
+    uint64_t hash = 0;
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        if (!(OPTION_TABLE[i].commands & options->command)) continue;
+        value_text(options, i, text, sizeof text);
+        hash = XXH3_64bits_withSeed(text, strlen(text), hash);
+    }
+    return hash;
 }
 
 static int find_option(Command command, const char *name, size_t length) {

@@ -86,6 +86,8 @@ void options_describe_changes(const Options *options, const json_t *settings, ch
 ModelConfig options_model(const Options *options);
 void options_set_model(Options *options, const ModelConfig *model, Source source);
 LighthouseConfig options_lighthouse(const Options *options);
+// Of the values of all options that the command takes.
+uint64_t options_hash(const Options *options);
 // Parses --dense-layers "0,1,-2,-1", "none" or "all".
 bool options_dense_layers(const char *list, int64_t n_layers, bool dense_layer[MODEL_MAX_LAYERS],
                           Error *error);

@@ -16,15 +16,10 @@ bool rank_match_start(Ranks *ranks, const Options *options, const char *checkpoi
     if (!ranks_many(ranks)) return true;
     Digest program;
     if (!ranks_agree(ranks, digest_file("/proc/self/exe", &program, error), error)) return false;
-    json_t *settings = options_settings(options);
-    char *text = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
-    uint64_t own = text_hash(text);
-    free(text);
-    json_decref(settings);
     uint64_t device = (uint64_t)options->device, folder = text_hash(options->out);
     return ranks_compare(ranks, "the build of the program", program.xxh3, error) &&
-           ranks_compare(ranks, "some setting", own, error) &&
            ranks_compare(ranks, "--device", device, error) && ranks_compare(ranks, "--out", folder, error) &&
+           ranks_compare(ranks, "some setting", options_hash(options), error) &&
            ranks_compare(ranks, "the last checkpoint as seen",
                          text_hash(checkpoint ? path_name(checkpoint) : NULL), error);
 }

@@ -9,8 +9,8 @@
 extern "C" {
 #endif
 
-// The program itself, every setting, and where the run starts (NULL: anew). Error (status 2) on all ranks,
-// naming the first that differs from rank 0 and what does.
+// The program itself, every setting, and the checkpoint that is gone on with or measured (NULL: none). Error
+// (status 2) on all ranks, naming the first that differs from rank 0 and what does.
 bool rank_match_start(Ranks *ranks, const Options *options, const char *checkpoint, Error *error);
 
 #ifdef __cplusplus

@@ -189,15 +189,17 @@ static json_t *measure(int64_t tokens, const char *lengths, const char *out) {
                      (char *)"--lengths", (char *)lengths, (char *)"--trials", (char *)"7",
                      (char *)"--out",     (char *)out};
     Options options;
+    Ranks ranks;
     Error error;
     bool done;
+    ranks_imagine(&ranks, 1, 1);
     told = *engine_cpu();
     told.create = create_told;
     told.predict = answer;
     sight = tokens;
     largest = sequences = passes = 0;
     bool ok = options_parse(&options, sizeof words / sizeof *words, words, &done, &error) &&
-              niah_measure(&told, &options, &error);
+              niah_measure(&told, &options, &ranks, &error);
     if (!ok) fail_msg("%s", error.message);
     options_free(&options);
     char *path = path_join(out, "summary.json");

@@ -1,6 +1,7 @@
 // Several ranks under mpirun: what crosses between them, engines that share the work against one that does it
 // alone, whole runs of the program, and how a job ends when a rank is not well.
 #include "dev/test/support/program.h"
+#include "dev/test/support/scratch.h"
 #include "dev/test/support/temporary_folder.h"
 #include "dev/test/support/tiny_run.h"
 
@@ -209,6 +210,64 @@ static void test_eval(void **state) {
     }
 }
 
+// One line a trial, but for what its logits' rounding may change.
+static void expect_close_trials(const char *one, const char *other) {
+    char *a = scratch_read(one, "trials.jsonl", NULL), *b = scratch_read(other, "trials.jsonl", NULL);
+    char *rest_a = NULL, *rest_b = NULL;
+    char *line_a = strtok_r(a, "\n", &rest_a), *line_b = strtok_r(b, "\n", &rest_b);
+    int trials = 0;
+    for (; line_a && line_b; trials++) {
+        json_t *x = json_loads(line_a, 0, NULL), *y = json_loads(line_b, 0, NULL);
+        if (!(fabs(member(x, "probability") - member(y, "probability")) < 1e-6))
+            fail_msg("%s: %s, not %s", other, line_b, line_a);
+        json_object_del(x, "probability");
+        json_object_del(y, "probability");
+        if (!json_equal(x, y)) fail_msg("%s: %s, not %s", other, line_b, line_a);
+        json_decref(x);
+        json_decref(y);
+        line_a = strtok_r(NULL, "\n", &rest_a);
+        line_b = strtok_r(NULL, "\n", &rest_b);
+    }
+    assert_true(!line_a && !line_b && trials == 2 * 3 * 3);
+    free(a);
+    free(b);
+}
+
+static void test_niah(void **state) {
+    (void)state;
+    static const struct {
+        int ranks;
+        const char *name, *options;
+    } runs[] = {{1, "one", ""},
+                {2, "two", ""},
+                {4, "four", ""}, // one has nothing to do in the last turn
+                {2, "slices", "--cp 2"},
+                {4, "both", "--cp 2"}};
+    static const char line[] = "niah --model run --device cpu --lengths 96,700 --depths 0,40,100 --trials 3 ";
+    tiny_files();
+    free(program_output(TRAIN "--out run --steps 1"));
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        program_ranks(runs[i].ranks, false);
+        char *text = program_output("%s --out %s %s", line, runs[i].name, runs[i].options);
+        program_ranks(1, false);
+        json_t *summary = json_loads(text, 0, NULL); // printed once
+        assert_int_equal((int)member(summary, "trials"), 2 * 3 * 3);
+        json_decref(summary);
+        free(text);
+        expect_close_trials("one", runs[i].name);
+    }
+    program_ranks(2, false);
+    expect_end(program_run("%s --cp 2 --lengths 97,700", "niah --model run --device cpu"), 2,
+               "--cp 2 does not divide the 97 tokens of a trial");
+    program_ranks(1, false);
+    expect_end(program_run("%s --seed 3 : %s --seed 4", line, line), 2, "some setting of rank 1 on ");
+    tiny_scale("run/step_00000001", "nan", "lm_head.weight", NAN);
+    program_ranks(2, false);
+    expect_end(program_run("niah --model nan --device cpu --lengths 96 --trials 1 --depths 50 --cp 2"), 5,
+               "the logit of token 48 is");
+    program_ranks(1, false);
+}
+
 // ---- what is refused, once and by all
 
 #define PLAIN TINY_TRAIN "--device cpu --global-batch 4 --out run --steps 1 "
@@ -311,6 +370,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_resume_on_as_many_ranks_gives_the_same_bits, enter,
                                         temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_eval, enter, temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_niah, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_refusals, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_plan, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_not_finite, enter, temporary_folder_leave),
