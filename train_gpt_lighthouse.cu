@@ -376,7 +376,8 @@ static bool validation_loss(Trainer *t, Attention attention, double *loss, int64
 
 // Under the stage's attention, and in the Lighthouse stage under dense too: what the switch would give now.
 static bool validate(Trainer *t, Error *error) {
-    for (int attention = t->attention; attention <= ATTENTION_DENSE; attention++) {
+    int first = t->run.engine.use_lighthouse ? t->attention : ATTENTION_DENSE;
+    for (int attention = first; attention <= ATTENTION_DENSE; attention++) {
         double loss, start = now();
         int64_t sequences;
         if (!validation_loss(t, (Attention)attention, &loss, &sequences, error)) return false;
@@ -416,10 +417,23 @@ static bool stopping(Trainer *t) {
     return signals > 0;
 }
 
+// A run that a signal stopped where a validation was due has left that for now.
+static bool make_up_validation(Trainer *t, Error *error) {
+    const Options *o = t->options;
+    bool missed = t->run.continues && t->has_val && due(t->state.step, o->val_every, schedule_end(o));
+    bool held = true;
+    if (!missed) return true;
+    bool ok = !ranks_first(t->ranks) || log_holds(t->run.folder, "validation", t->state.step, &held, error);
+    if (!ranks_agree(t->ranks, ok, error)) return false;
+    ranks_broadcast(t->ranks, &held, sizeof held);
+    return held || validate(t, error);
+}
+
 static bool train_loop(Trainer *t, Error *error) {
     const Options *o = t->options;
     int64_t last = schedule_end(o);
     t->ranks->patience = (double)o->watchdog;
+    if (!make_up_validation(t, error)) return false;
     while (t->state.step < last) {
         if (!log_switch(t, error) || !train_step(t, error)) return false;
         bool validates = t->has_val && due(t->state.step, o->val_every, last), stop = stopping(t);

@@ -55,6 +55,8 @@ static void advise_training(const EngineApi *api, const EngineConfig *config, si
         return;
     }
     int64_t batch = largest(api, &other, &other.batch, 1, available);
+    int64_t update = config->batch * config->micro_steps; // sequences of an update on this rank
+    while (batch > 1 && update % batch != 0) batch--;
     if (batch > 0) {
         snprintf(advice, size, "the largest batch that would fit is --batch %lld --recompute block",
                  (long long)batch);

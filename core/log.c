@@ -147,7 +147,37 @@ bool log_event(Log *log, const char *event, int64_t step, json_t *fields, Error 
     return line_write(log, line, error);
 }
 
-// ---- Cutting
+// ---- Reading and cutting
+
+// The whole log, `size` bytes; empty where there is none. NULL on error; release with free().
+static char *log_text(const char *path, size_t *size, Error *error) {
+    *size = 0;
+    return file_exists(path) ? file_read(path, SIZE_MAX, size, error) : (char *)alloc_or_exit(1, 1);
+}
+
+static bool line_is(const char *line, size_t length, const char *event, int64_t step) {
+    json_t *object = json_loadb(line, length, JSON_REJECT_DUPLICATES, NULL);
+    const char *name = json_string_value(json_object_get(object, "event"));
+    bool is = name && strcmp(name, event) == 0 && json_integer_value(json_object_get(object, "step")) == step;
+    json_decref(object);
+    return is;
+}
+
+bool log_holds(const char *run, const char *event, int64_t step, bool *holds, Error *error) {
+    char *path = path_join(run, LOG_NAME);
+    size_t size;
+    char *text = log_text(path, &size, error);
+    free(path);
+    *holds = false;
+    if (!text) return false;
+    for (char *line = text, *newline = NULL; !*holds && line < text + size; line = newline + 1) {
+        newline = (char *)memchr(line, '\n', (size_t)(text + size - line));
+        if (!newline) break; // torn
+        *holds = line_is(line, (size_t)(newline - line), event, step);
+    }
+    free(text);
+    return true;
+}
 
 // Whether a line is whole and of an update up to this step.
 static bool line_stays(const char *line, size_t length, int64_t step) {
@@ -161,12 +191,8 @@ static bool line_stays(const char *line, size_t length, int64_t step) {
 
 bool log_cut(const char *run, int64_t step, Error *error) {
     char *path = path_join(run, LOG_NAME);
-    if (!file_exists(path)) {
-        free(path);
-        return true;
-    }
     size_t size, kept = 0;
-    char *text = file_read(path, SIZE_MAX, &size, error);
+    char *text = log_text(path, &size, error);
     bool ok = text != NULL;
     for (size_t start = 0; ok && start < size;) {
         char *newline = (char *)memchr(text + start, '\n', size - start);

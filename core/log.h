@@ -50,6 +50,9 @@ bool log_event(Log *log, const char *event, int64_t step, json_t *fields, Error 
 // Either all of it happens or nothing. A run without a log is no error.
 bool log_cut(const char *run, int64_t step, Error *error);
 
+// Whether the log has a whole line of this event after this step. A run without a log has none.
+bool log_holds(const char *run, const char *event, int64_t step, bool *holds, Error *error);
+
 #ifdef __cplusplus
 }
 #endif

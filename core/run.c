@@ -75,6 +75,21 @@ static bool check_restart(const char *folder, Error *error) {
     return ok;
 }
 
+// A folder that holds something, but no run, is somebody else's. Hidden entries do not count.
+static bool check_unused(const char *folder, Error *error) {
+    PathList names;
+    bool used = false;
+    if (!folder_exists(folder)) return true;
+    if (!folder_list(folder, &names, error)) return false;
+    for (int64_t i = 0; i < names.count; i++) used = used || names.paths[i][0] != '.';
+    paths_free(&names);
+    return !used ||
+           error_set(error, STATUS_USAGE,
+                     "--out %s is not empty and holds no run; choose another folder, or say --resume "
+                     "auto to begin a run beside what is there",
+                     folder);
+}
+
 static bool find_start(Run *run, const Options *options, Error *error) {
     bool automatic = options->resume && strcmp(options->resume, "auto") == 0;
     if (automatic && !options->out) {
@@ -110,6 +125,7 @@ static bool find_start(Run *run, const Options *options, Error *error) {
             "--out %s already holds a run; continue it with --resume auto, or choose another folder",
             run->folder);
     }
+    ok = ok && (automatic || check_unused(run->folder, error));
     free(settings);
     free(log);
     free(last);
@@ -229,6 +245,23 @@ static bool check_recipe(const Options *options, Error *error) {
         return error_set(error, STATUS_USAGE,
                          "--switch-at %lld has no meaning with --attention dense; leave one of them out",
                          (long long)options->switch_at);
+    }
+    if (options->stop_at > options->steps) {
+        return error_set(error, STATUS_USAGE,
+                         "--stop-at %lld is beyond --steps %lld, where the run ends anyway; leave it out, or "
+                         "give more --steps",
+                         (long long)options->stop_at, (long long)options->steps);
+    }
+    if (options->switch_at >= options->steps) {
+        warn("--switch-at %lld: no update is dense, for the run ends at --steps %lld; resume it with more "
+             "--steps for a dense stage",
+             (long long)options->switch_at, (long long)options->steps);
+    }
+    bool asked = options->source[OPTION_val_every] == SOURCE_COMMAND_LINE ||
+                 options->source[OPTION_val_batches] == SOURCE_COMMAND_LINE;
+    if (asked && options->val_every > 0 && !options->val) {
+        return error_set(error, STATUS_USAGE,
+                         "--val-every and --val-batches need --val, the shards to validate on");
     }
     if (options->schedule == SCHEDULE_WSD &&
         (options->decay_steps < 1 || options->decay_steps > options->steps)) {

@@ -23,9 +23,10 @@ try:
     import numpy
     import torch
     import transformers
+
+    MISSING = None
 except ImportError as missing:
-    print(f"skipped: needs torch, transformers and numpy ({missing})")
-    sys.exit(77)
+    MISSING = f"needs torch, transformers and numpy ({missing})"
 
 BOS, EOS = 256, 257
 LOGIT_TOLERANCE = {"cpu": 1e-3, "cuda": 0.05}
@@ -142,6 +143,9 @@ def main():
     parser.add_argument("--sequences", type=int, default=2, help="how many to compute the loss of")
     parser.add_argument("--device", default="cpu", choices=TOLERANCE, help="of both")
     options = parser.parse_args()
+    if MISSING:
+        print(f"skipped: {MISSING}")
+        sys.exit(77)
 
     model = check_model(options.model)
     check_tokenizer(options.model)

@@ -25,9 +25,10 @@ try:
     import torch
     import torch.nn.functional as F
     from safetensors.torch import load_file
+
+    MISSING = None
 except ImportError as missing:
-    print(f"skipped: needs torch, safetensors and numpy ({missing})")
-    sys.exit(77)
+    MISSING = f"needs torch, safetensors and numpy ({missing})"
 
 SHARD_HEADER = 64  # bytes; dataloader.h has the format
 
@@ -211,6 +212,9 @@ def main():
     parser.add_argument("--eager", action="store_true", help="without torch.compile")
     parser.add_argument("--log", default=os.devnull, help="one JSON line a step")
     options = parser.parse_args()
+    if MISSING:
+        print(f"skipped: {MISSING}")
+        sys.exit(77)
 
     with open(os.path.join(options.run, "run.json")) as file:
         settings = json.load(file)["settings"]

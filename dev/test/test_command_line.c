@@ -136,6 +136,11 @@ static void test_settings(void **state) {
         {PLAN "--schedule wsd --steps 5 --decay-steps 6", "--decay-steps from 1 to --steps 5"},
         {PLAN "--decay-steps 6", "--decay-steps is only for --schedule wsd"},
         {PLAN "--schedule cosine --min-lr 0.1", "--min-lr 0.1 is above --lr 0.01"},
+        {PLAN "--steps 5 --stop-at 6", "--stop-at 6 is beyond --steps 5"},
+        {"train --preset tiny --dry-run --val-every 5", "--val-every and --val-batches need --val"},
+        {"train --preset tiny --dry-run --val-batches 5", "--val-every and --val-batches need --val"},
+        {TINY_TRAIN "--out other --steps 1", "--out other is not empty and holds no run"},
+        {"train --resume run/step_00000002 --out other", "--out other is not empty and holds no run"},
         {PLAN "--min-lr 1e-3", "--min-lr has no meaning with --schedule constant"},
         {TINY_TRAIN "--out run", "--out run already holds a run; continue it with --resume auto"},
         {TINY_TRAIN "--resume auto", "--resume auto needs --out"},
@@ -146,9 +151,15 @@ static void test_settings(void **state) {
         {TINY_TRAIN "--out new --device cuda", "--device cuda: "},
         {TINY_TRAIN "--out new --device cuda", "or use --device cpu"}, // no test sees a GPU
     };
+    scratch_write("other", "notes", "x", -1);
     REFUSED(2, refusals);
     assert_false(file_exists("new") || folder_exists("new"));                // nothing was written
     program_expect(0, "dense attention would cost less", PLAN "--topk 256"); // S = N: allowed, with a warning
+    program_expect(0, "--switch-at 5: no update is dense", PLAN "--steps 5 --switch-at 5");
+    program_expect(0, NULL, "train --preset tiny --dry-run --val-every 0");
+    program_expect(0, NULL, TINY_TRAIN "--out other --steps 1 --resume auto");
+    scratch_write("hidden", ".notes", "x", -1);
+    program_expect(0, NULL, TINY_TRAIN "--out hidden --steps 1");
 }
 
 // Files of settings.
@@ -235,7 +246,13 @@ static void test_memory(void **state) {
     (void)state;
     // The plan is refused before anything of it is taken, and before the run's folder is made.
     program_expect(4, "GB are free", TINY_TRAIN "--out new --layers 400 --dim 65536 --ffn 262144");
-    program_expect(4, "would fit is --batch ", TINY_TRAIN "--out new --batch 1000000 --global-batch 1000000");
+    static const char words[] = "would fit is --batch ";
+    Outcome outcome = program_run(TINY_TRAIN "--out new --batch 1000000 --global-batch 1000000");
+    const char *advice = strstr(outcome.err, words);
+    if (outcome.status != 4 || !advice) fail_msg("status %d: %s", outcome.status, outcome.err);
+    long batch = strtol(advice + strlen(words), NULL, 10);
+    assert_true(batch > 1 && 1000000 % batch == 0); // what it names can be given
+    outcome_free(&outcome);
     program_expect(4, "GB are free", PLAN "--preset 8b --layers 500 --dim 16384 --seq-len 1000000");
     program_expect(4, "fit no machine",
                    PLAN "--batch 1000000 --global-batch 1000000 --seq-len 999999488 --layers 512");

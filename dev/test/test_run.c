@@ -241,6 +241,45 @@ static void test_signal_in_validation(void **state) {
     assert_false(folder_exists("hurried/step_00000003"));
 }
 
+// A validation that a signal has kept from being made comes when the run goes on; one that was made does not
+// come again.
+static void test_missed_validation(void **state) {
+    (void)state;
+    for (int missed = 0; missed < 2; missed++) {
+        const char *run = missed ? "missed" : "made";
+        DONE(TINY_TRAIN "--steps 3 --val-every 3 --out %s", run);
+        json_t *log = tiny_log(run), *line;
+        double loss = json_number_value(json_object_get(tiny_event(log, "validation", 1), "loss"));
+        char path[64];
+        snprintf(path, sizeof path, "%s/log.jsonl", run);
+        FILE *file = missed ? fopen(path, "w") : NULL; // the log as it is after a signal at the last step
+        size_t i;
+        json_array_foreach(log, i, line) {
+            const char *event = json_string_value(json_object_get(line, "event"));
+            if (!file || (event && strcmp(event, "validation") == 0)) continue;
+            json_dumpf(line, file, JSON_COMPACT);
+            fputc('\n', file);
+        }
+        if (file) fclose(file);
+        json_decref(log);
+        DONE("train --resume %s --steps 4", run);
+        log = tiny_log(run);
+        for (int n = 0; n < 4; n++) { // two attentions after step 3, and after step 4
+            assert_int_equal(integer_of(tiny_event(log, "validation", n), "step"), n < 2 ? 3 : 4);
+        }
+        assert_null(tiny_event(log, "validation", 4));
+        assert_true(json_number_value(json_object_get(tiny_event(log, "validation", 1), "loss")) == loss);
+        json_decref(log);
+    }
+    // Where only the dense stage is left, it is made under dense attention alone.
+    DONE(TINY_TRAIN "--steps 3 --val-every 0 --out stage");
+    DONE("train --resume stage --attention dense --steps 4 --val-every 3");
+    json_t *log = tiny_log("stage");
+    assert_string_equal(text_of(tiny_event(log, "validation", 0), "attention"), "dense");
+    assert_int_equal(integer_of(tiny_event(log, "validation", 1), "step"), 4);
+    json_decref(log);
+}
+
 // Both ways to the second stage: one run that switches, and a stopped one resumed under dense attention.
 static void test_two_stages(void **state) {
     (void)state;
@@ -273,7 +312,7 @@ static void test_stop_at(void **state) {
     json_decref(log);
     program_expect(2, "--stop-at 3: the run to resume has done 4 steps already",
                    DECAYING "--out run --resume auto --stop-at 3");
-    DONE(DECAYING "--out run --resume auto --stop-at 100");
+    DONE(DECAYING "--out run --resume auto --stop-at 6");
     expect_same_steps("whole", "run", 6);
     expect_same_checkpoint("whole", "run", 6);
 }
@@ -562,6 +601,7 @@ int main(void) {
         RUN_TEST(test_signal_in_validation),
         RUN_TEST(test_second_program),
         RUN_TEST(test_two_stages),
+        RUN_TEST(test_missed_validation),
         RUN_TEST(test_stop_at),
         RUN_TEST(test_branch),
         RUN_TEST(test_auto),
