@@ -376,7 +376,7 @@ static bool validation_loss(Trainer *t, Attention attention, double *loss, int64
 
 // Under the stage's attention, and in the Lighthouse stage under dense too: what the switch would give now.
 static bool validate(Trainer *t, Error *error) {
-    int first = t->run.engine.use_lighthouse ? t->attention : ATTENTION_DENSE;
+    Attention first = t->run.engine.use_lighthouse ? t->attention : ATTENTION_DENSE;
     for (int attention = first; attention <= ATTENTION_DENSE; attention++) {
         double loss, start = now();
         int64_t sequences;

@@ -71,8 +71,10 @@ static double score_seconds(const LighthouseShape *shape) {
     double moving = floor.bytes / MOVES_RATE;
     switch (shape->config.scorer) {
     case SCORER_NORM: return moving;
-    case SCORER_DILATED:
-        return moving + floor.flops / RATE_AT(SDPA_FORWARD, shape->hierarchy.n / shape->config.dilation);
+    case SCORER_DILATED: {
+        int64_t rows = shape->hierarchy.n / shape->config.dilation; // of a subsequence
+        return moving + floor.flops / RATE_AT(SDPA_FORWARD, rows);
+    }
     case SCORER_GLA: return moving + floor.flops / GLA_RATE;
     }
     return moving;

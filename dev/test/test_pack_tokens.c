@@ -257,9 +257,9 @@ static void test_tokenizer_stays(void **state) {
     program_expect(2, "is no model of bytes", "generate --model none");
 
     // On bytes the model is one of bytes again, whatever it was.
-    program_expect(0, NULL, TINY_TRAIN "--init llama --out again --steps 1");
-    expect_config("again/step_00000001", "bos_token_id", "256");
-    free(program_output("generate --model again --max-bytes 1"));
+    program_expect(0, NULL, TINY_TRAIN "--init llama --out afresh --steps 1");
+    expect_config("afresh/step_00000001", "bos_token_id", "256");
+    free(program_output("generate --model afresh --max-bytes 1"));
 }
 
 // ---- Refusals

@@ -28,7 +28,8 @@ static EngineConfig configure(const char *preset, int64_t batch) {
     Error error;
     bool done;
     memset(&config, 0, sizeof config);
-    assert_true(options_parse(&options, 4, (char **)words, &done, &error) && options_apply_preset(&options, &error));
+    assert_true(options_parse(&options, 4, (char **)words, &done, &error) &&
+                options_apply_preset(&options, &error));
     config.model = options_model(&options);
     config.lighthouse = options_lighthouse(&options);
     config.use_lighthouse = config.training = true;
