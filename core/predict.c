@@ -10,8 +10,8 @@
 
 // ---- Rates of one H200, with their sources
 //
-// attention.jsonl and step.jsonl lie in dev/results/bench. A rate is what a part's floor (its bytes moved
-// once, its operations without recomputation) makes of the measured time.
+// attention.jsonl, growth.jsonl and step.jsonl lie in dev/results/bench. A rate is what a part's floor (its
+// bytes moved once, its operations without recomputation) makes of the measured time.
 
 typedef struct {
     double size, rate;
@@ -22,11 +22,13 @@ typedef struct {
 // Lighthouse, when their attention and what moves is taken away.
 static const RatePoint PRODUCTS[] = {{512, 525e12}, {1024, 727e12}};
 
-// Of causal attention forward and backward, by its rows: attention.jsonl, "sdpa of S rows" on a card that has
-// worked (scorer dilated; 1,048,576 tokens; 524,288 tokens). 30 dense layers of a step come to 129 ms each,
-// as these do. Longer ones are taken to go like the longest here.
-static const RatePoint SDPA_FORWARD[] = {{18432, 531e12}, {65536, 590e12}, {98304, 553e12}};
-static const RatePoint SDPA_BACKWARD[] = {{18432, 496e12}, {65536, 521e12}, {98304, 534e12}};
+// Of causal attention forward and backward, by its rows. 18,432 to 98,304: attention.jsonl, "sdpa of S rows"
+// on a card that has worked (scorer dilated; 1,048,576 tokens; 524,288 tokens); 30 dense layers of a step
+// come to 129 ms each, as these do. The others: growth.jsonl, dense.
+static const RatePoint SDPA_FORWARD[] = {{8192, 495e12},  {18432, 531e12},  {65536, 590e12},
+                                         {98304, 553e12}, {262144, 537e12}, {1048576, 519e12}};
+static const RatePoint SDPA_BACKWARD[] = {{8192, 455e12},  {18432, 496e12},  {65536, 521e12},
+                                          {98304, 534e12}, {262144, 538e12}, {1048576, 545e12}};
 
 #define HEAD_RATE 592e12 // operations a second of head and loss, the logits' moves included: step.jsonl, 530m
 #define GLA_RATE  35.6e12 // of the gla scorer: attention.jsonl
