@@ -150,7 +150,7 @@ static bool run_batch(Engine *engine, const NiahGrid *grid, int l, int64_t first
     if (!engine_predict(engine, buffers->tokens, count, length, buffers->logits, error)) return false;
     const Ranks *ranks = engine->config.ranks;
     if (ranks->context_rank < ranks->context_size - 1) {
-        memset(trials, 0, (size_t)count * sizeof *trials); // another rank has the logits
+        memset(trials, 0, (size_t)count * sizeof *trials); // the last rank of a sequence counts
         return true;
     }
     for (int64_t i = 0; i < count; i++) {
