@@ -585,9 +585,10 @@ static bool run_command(Options *options, Ranks *ranks, Error *error) {
     bool shared = (options->command & (COMMAND_TRAIN | COMMAND_EVAL | COMMAND_NIAH | COMMAND_BENCH)) != 0;
     if (ranks_many(ranks) && !shared) {
         ranks->agreed = true;
-        return error_set(error, STATUS_USAGE,
-                         "only train, eval, niah and bench step work on several ranks; start this command without "
-                         "mpirun or srun");
+        return error_set(
+            error, STATUS_USAGE,
+            "only train, eval, niah and bench step work on several ranks; start this command without "
+            "mpirun or srun");
     }
     switch (options->command) {
     case COMMAND_PACK: return command_pack(options, error);

@@ -10,7 +10,8 @@
 extern "C" {
 #endif
 
-// The options' one input says what: "attention" or "step".
+// The options' one input says what: "attention" or "step". Several ranks make steps together; an attention
+// layer is timed on one.
 bool bench_run(Options *options, const EngineApi *api, Ranks *ranks, Error *error);
 
 #ifdef __cplusplus

@@ -111,8 +111,7 @@ static bool time_calls(const BenchTable *table, const Options *options, const Be
     Floor floors[BENCH_PRODUCT];
     double *seconds = (double *)alloc_or_exit((size_t)options->repeats, sizeof *seconds);
     bool ok = true;
-    bench_heading(table,
-                  "one layer: %lld sequences of %lld tokens, %lld/%lld heads of %lld; %lld copies in turn",
+    bench_heading("one layer: %lld sequences of %lld tokens, %lld/%lld heads of %lld; %lld copies in turn",
                   (long long)options->batch, (long long)options->seq_len, (long long)options->heads,
                   (long long)options->kv_heads, (long long)options->head_dim, (long long)bench->copies);
     for (int i = 0; ok && i < CALL_COUNT; i++) {
@@ -139,9 +138,9 @@ static bool time_calls(const BenchTable *table, const Options *options, const Be
 bool bench_attention(const Options *options, const EngineApi *api, Error *error) {
     BenchLayer layer;
     BenchTable table;
+    memset(&table, 0, sizeof table);
     if (!describe_layer(options, &layer, error)) return false;
     table.kind = "attention";
-    table.silent = false;
     table.shape = layer_json(options, &layer, api);
     bool ok = bench_rates(&table, api->bench, error);
     Bench *bench = NULL;

@@ -13,7 +13,7 @@ enum { BENCH_BOTH, BENCH_LIGHTHOUSE, BENCH_DENSE }; // --attention
 
 // One attention layer by itself.
 bool bench_attention(const Options *options, const EngineApi *api, Error *error);
-// Whole training steps, of one rank or several.
+// Whole training steps, of all ranks together.
 bool bench_step(const Options *options, const EngineApi *api, Ranks *ranks, Error *error);
 
 #ifdef __cplusplus

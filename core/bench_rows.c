@@ -3,6 +3,7 @@
 
 #include "json_file.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -43,8 +44,7 @@ bool bench_rates(BenchTable *table, const BenchApi *api, Error *error) {
               measure_rate(bench, BENCH_COPY, 2.0 * (double)api->copy_bytes, &table->rates.copy, error) &&
               measure_rate(bench, BENCH_PRODUCT, 2 * edge * edge * edge, &table->rates.product, error);
     if (bench) api->destroy(bench);
-    if (!ok) return false;
-    if (table->silent) return true;
+    if (!ok || table->quiet) return ok;
     print_json(table, "copy",
                json_pack("{s:f, s:I}", "gb_per_s", table->rates.copy * 1e-9, "bytes",
                          (json_int_t)(2 * api->copy_bytes)));
@@ -56,8 +56,7 @@ bool bench_rates(BenchTable *table, const BenchApi *api, Error *error) {
     return true;
 }
 
-void bench_heading(const BenchTable *table, const char *format, ...) {
-    if (table->silent) return;
+void bench_heading(const char *format, ...) {
     va_list values;
     va_start(values, format);
     fprintf(stderr, "\n");
@@ -76,6 +75,7 @@ static void print_cell(int width, int decimals, double value) {
 }
 
 void bench_print(const BenchTable *table, const BenchRow *row, json_t *more) {
+    assert(!table->quiet);
     double ratio = row->floor.seconds > 0 ? row->seconds / row->floor.seconds : NAN;
     double speed = row->tokens > 0 ? row->tokens / row->seconds : NAN;
     json_t *members = json_pack("{s:f, s:f, s:o, s:I, s:I, s:o}", "ms", row->seconds * 1e3, "floor_ms",
@@ -84,10 +84,6 @@ void bench_print(const BenchTable *table, const BenchRow *row, json_t *more) {
                                 "tokens_per_s", json_number(speed));
     json_object_update(members, more);
     json_decref(more);
-    if (table->silent) {
-        json_decref(members);
-        return;
-    }
     print_json(table, row->name, members);
 
     fprintf(stderr, "%-34s", row->name);

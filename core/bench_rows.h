@@ -15,7 +15,7 @@ typedef struct {
     const char *kind; // "attention", "step"
     json_t *shape;    // members that every row has
     Rates rates;
-    bool silent; // another rank prints the same
+    bool quiet; // nothing is printed: another rank speaks
 } BenchTable;
 
 typedef struct {
@@ -28,7 +28,7 @@ typedef struct {
 // Measures the device's rates and prints them.
 bool bench_rates(BenchTable *table, const BenchApi *api, Error *error);
 
-void bench_heading(const BenchTable *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void bench_heading(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 // `more`: further members of the JSON object, NULL for none; its reference is taken.
 void bench_print(const BenchTable *table, const BenchRow *row, json_t *more);

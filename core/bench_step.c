@@ -2,10 +2,10 @@
 #include "bench_kinds.h"
 #include "bench_rows.h"
 #include "clock.h"
-#include "context.h"
 #include "fit.h"
 #include "flops.h"
 #include "json_file.h"
+#include "traffic.h"
 #include "trainer_state.h"
 
 #include <math.h>
@@ -15,6 +15,7 @@
 typedef struct {
     const Options *options;
     const EngineApi *api;
+    Ranks *ranks;
     BenchTable table;
     EngineConfig config;
     Engine *engine;
@@ -44,10 +45,9 @@ static bool configure(StepBench *b, Error *error) {
     config->deterministic = options->deterministic;
     config->batch = options->batch;
     config->context = options->seq_len;
+    config->ranks = b->ranks;
     config->micro_steps = 1;
-    config->use_lighthouse = options->bench_attention != BENCH_DENSE;
-    return options_dense_layers(options->dense_layers, options->layers, config->dense_layer, error) &&
-           context_check(config, options->bench_cp, error);
+    return options_dense_layers(options->dense_layers, options->layers, config->dense_layer, error);
 }
 
 // Bytes of the engine's plan, where it fits; 0 on error.
@@ -63,7 +63,7 @@ static size_t plan_bytes(const StepBench *b, const EngineConfig *config, Error *
 static bool open_engine(StepBench *b, Attention attention, Error *error) {
     b->config.use_lighthouse = b->config.one_stage = attention == ATTENTION_LIGHTHOUSE;
     b->bytes = plan_bytes(b, &b->config, error);
-    if (!ranks_agree(b->config.ranks, b->bytes > 0, error)) return false;
+    if (!ranks_agree(b->ranks, b->bytes > 0, error)) return false;
     b->engine = b->api->create(&b->config, error);
     if (!b->engine) return false;
     b->step = 0;
@@ -78,16 +78,13 @@ static bool open_engine(StepBench *b, Attention attention, Error *error) {
     return true;
 }
 
-// Of all ranks.
-static int64_t step_tokens(const StepBench *b) {
-    return b->config.batch * b->config.context * b->config.ranks->data_size;
-}
-
 static bool one_step(StepBench *b, Attention attention, double *seconds, Error *error) {
     AdamW adamw = {++b->step, 1e-4, 0.9, 0.95, 1e-8, 0.1, 1};
+    int64_t targets = b->config.batch * b->config.context * b->ranks->data_size;
     double nats, norm, start = now();
-    if (!engine_forward_backward(b->engine, b->tokens, attention, step_tokens(b), &nats, error) ||
-        !engine_update(b->engine, &adamw, &norm, error))
+    bool ok = engine_forward_backward(b->engine, b->tokens, attention, targets, &nats, error);
+    if (!ranks_agree(b->ranks, ok, error) ||
+        !ranks_agree(b->ranks, engine_update(b->engine, &adamw, &norm, error), error))
         return false;
     *seconds = now() - start;
     return true;
@@ -121,6 +118,20 @@ static bool time_steps(StepBench *b, Attention attention, double *median, StepTi
     return ok;
 }
 
+// The least time of a part of this rank's work, and what it sends to others.
+static Floor own_floor(const StepBench *b, Part part, Attention attention) {
+    size_t element = b->api->bench->element_bytes;
+    Floor floor = floor_part(part, &b->config, attention, element, &b->table.rates);
+    double share = part == PART_OPTIMIZER ? b->ranks->size : b->ranks->context_size;
+    Floor own = {floor.bytes / share, floor.flops / share, floor.seconds / share};
+    ElementBytes bytes = {sizeof(float), (int)element, (int)element};
+    if (part == PART_RANKS) {
+        Traffic moved = traffic_update(&b->config, attention, b->config.batch, bytes);
+        own.bytes = traffic_total(&moved);
+    }
+    return own;
+}
+
 // What each part took of the step in which they are told apart.
 static void print_parts(const StepBench *b, const char *attention, const StepTime *timed,
                         const Floor *floors) {
@@ -136,44 +147,32 @@ static void print_parts(const StepBench *b, const char *attention, const StepTim
         bench_print(&b->table, &row,
                     json_pack("{s:s, s:f}", "attention", attention, "share", row.seconds / timed->seconds));
     }
-    if (!b->table.silent)
-        fprintf(stderr, "parts of a step of %.3f ms in which they are told apart\n", timed->seconds * 1e3);
-}
-
-// Of a rank's share of the work: its slice, and of the optimizer its share of the parameters.
-static Floor rank_floor(const StepBench *b, Part part, Attention attention) {
-    const Ranks *ranks = b->config.ranks;
-    Floor floor = floor_part(part, &b->config, attention, b->api->bench->element_bytes, &b->table.rates);
-    double ranks_at_it = part == PART_OPTIMIZER ? ranks->size : ranks->context_size;
-    floor.bytes /= ranks_at_it;
-    floor.flops /= ranks_at_it;
-    floor.seconds /= ranks_at_it;
-    return floor;
+    fprintf(stderr, "parts of a step of %.3f ms in which they are told apart\n", timed->seconds * 1e3);
 }
 
 static void print_step(const StepBench *b, Attention attention, double median, const StepTime *timed) {
     char device[128];
     double peak = b->api->describe_device(device, sizeof device);
-    double tokens = (double)step_tokens(b);
-    double flops = flops_sequence(&b->config, b->config.context, attention) *
-                   (double)(b->config.batch * b->config.ranks->data_size);
-    double mfu = peak > 0 ? flops / median / peak / b->config.ranks->size : NAN;
+    double sequences = (double)(b->config.batch * b->ranks->data_size);
+    double tokens = sequences * (double)b->config.context;
+    double flops = flops_sequence(&b->config, b->config.context, attention) * sequences;
+    double mfu = peak > 0 ? flops / median / peak / b->ranks->size : NAN;
     Floor floors[PART_COUNT], all = {0, 0, 0};
     for (int part = 0; part < PART_COUNT; part++) {
-        floors[part] = rank_floor(b, (Part)part, attention);
-        all = floor_sum(all, floors[part]);
+        floors[part] = own_floor(b, (Part)part, attention);
+        if (part != PART_RANKS) all = floor_sum(all, floors[part]);
     }
     const char *name = attention_name(attention);
-    bench_heading(&b->table, "%s: %.0f tokens a step, %.2f GB; medians of %lld behind %lld", name, tokens,
-                  (double)b->bytes / 1e9, (long long)b->options->repeats,
-                  (long long)b->options->bench_warmup);
+    bench_heading("%s: %.0f tokens a step of %d rank%s, %.2f GB each; medians of %lld behind %lld", name,
+                  tokens, b->ranks->size, b->ranks->size > 1 ? "s" : "", (double)b->bytes / 1e9,
+                  (long long)b->options->repeats, (long long)b->options->bench_warmup);
     BenchRow step = {"step", median, all, tokens};
     json_t *more = json_pack("{s:s, s:o, s:f, s:I, s:I}", "attention", name, "mfu", json_number(mfu),
                              "memory_gb", (double)b->bytes / 1e9, "repeats", (json_int_t)b->options->repeats,
                              "warmup", (json_int_t)b->options->bench_warmup);
     if (!b->options->no_parts) json_object_set_new(more, "timed_ms", json_real(timed->seconds * 1e3));
     bench_print(&b->table, &step, more);
-    if (mfu > 0 && !b->table.silent) fprintf(stderr, "MFU %.1f %%\n", 100 * mfu);
+    if (mfu > 0) fprintf(stderr, "MFU %.1f %%\n", 100 * mfu);
     if (!b->options->no_parts) print_parts(b, name, timed, floors);
 }
 
@@ -181,11 +180,11 @@ static json_t *step_json(const StepBench *b) {
     char device[128];
     b->api->describe_device(device, sizeof device);
     ParamTable table = param_table_create(&b->config.model, false);
-    json_t *json = json_pack("{s:s, s:s?, s:I, s:I, s:I, s:s, s:b, s:i, s:i}", "device", device, "preset",
-                             b->options->preset, "parameters", (json_int_t)table.n_trained, "batch",
-                             (json_int_t)b->config.batch, "seq_len", (json_int_t)b->config.context,
-                             "dense_layers", b->options->dense_layers, "recompute", b->config.recompute,
-                             "ranks", b->config.ranks->size, "cp", b->config.ranks->context_size);
+    json_t *json = json_pack("{s:s, s:i, s:i, s:s?, s:I, s:I, s:I, s:s, s:b}", "device", device, "ranks",
+                             b->ranks->size, "cp", b->ranks->context_size, "preset", b->options->preset,
+                             "parameters", (json_int_t)table.n_trained, "batch", (json_int_t)b->config.batch,
+                             "seq_len", (json_int_t)b->config.context, "dense_layers",
+                             b->options->dense_layers, "recompute", b->config.recompute);
     param_table_free(&table);
     return json;
 }
@@ -200,7 +199,7 @@ static bool bench_attentions(StepBench *b, Error *error) {
         double median;
         ok = open_engine(b, (Attention)attention, error) &&
              time_steps(b, (Attention)attention, &median, &timed, error);
-        if (ok) print_step(b, (Attention)attention, median, &timed);
+        if (ok && !b->table.quiet) print_step(b, (Attention)attention, median, &timed);
         engine_destroy(b->engine);
         b->engine = NULL;
     }
@@ -212,13 +211,13 @@ bool bench_step(const Options *options, const EngineApi *api, Ranks *ranks, Erro
     memset(&b, 0, sizeof b);
     b.options = options;
     b.api = api;
+    b.ranks = ranks;
     b.table.kind = "step";
-    b.table.silent = !ranks_first(ranks);
-    b.config.ranks = ranks;
-    bool ok = ranks_agree(ranks, ranks_split(ranks, options->bench_cp, error) && configure(&b, error), error);
+    b.table.quiet = !ranks_first(ranks);
+    bool ok = ranks_agree(ranks, configure(&b, error), error);
     if (ok) b.table.shape = step_json(&b);
-    if (ok) ranks_group(ranks);
-    ok = ok && bench_rates(&b.table, api->bench, error) && bench_attentions(&b, error);
+    ok = ok && ranks_agree(ranks, bench_rates(&b.table, api->bench, error), error);
+    ok = ok && bench_attentions(&b, error);
     free(b.tokens);
     json_decref(b.table.shape);
     return ok;

@@ -23,6 +23,12 @@ void part_begin(PartClock *clock, Part part) {
     clock->since = time;
 }
 
+Part part_switch(PartClock *clock, Part part) {
+    Part before = clock->current;
+    part_begin(clock, part);
+    return before;
+}
+
 void part_end(PartClock *clock) {
     part_begin(clock, PART_COUNT);
 }

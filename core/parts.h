@@ -35,6 +35,8 @@ typedef struct {
 
 // From here on the work is of this part; the one before it ends.
 void part_begin(PartClock *clock, Part part);
+// The same, within a part; gives that one, to go on with.
+Part part_switch(PartClock *clock, Part part);
 // The part in progress ends, and none begins.
 void part_end(PartClock *clock);
 

@@ -16,6 +16,12 @@ static void copy_blocks(const ContextSplit *split, Rows slice, bool pack, int64_
     }
 }
 
+void context_wait(const ContextSplit *split, const char *what) {
+    Part part = part_switch(split->clock, PART_RANKS);
+    collectives_wait(split->queue, what);
+    part_switch(split->clock, part);
+}
+
 void context_trade(const ContextSplit *split, real *whole, Rows slice, int64_t B, int64_t n, int64_t heads,
                    int64_t D) {
     int64_t block = n * (heads / split->size) * D;
@@ -23,7 +29,7 @@ void context_trade(const ContextSplit *split, real *whole, Rows slice, int64_t B
         copy_blocks(split, slice, true, b, n, heads, D);
         collectives_all_to_all(split->queue, RANKS_CONTEXT, whole + b * split->size * block, split->packed,
                                block, ELEMENT_REAL);
-        collectives_wait(split->queue, "the trade of sequence for heads");
+        context_wait(split, "the trade of sequence for heads");
     }
 }
 
@@ -33,7 +39,7 @@ void context_return(const ContextSplit *split, Rows slice, const real *whole, in
     for (int64_t b = 0; b < B; b++) {
         collectives_all_to_all(split->queue, RANKS_CONTEXT, split->packed, whole + b * split->size * block,
                                block, ELEMENT_REAL);
-        collectives_wait(split->queue, "the trade of heads for sequence");
+        context_wait(split, "the trade of heads for sequence");
         copy_blocks(split, slice, false, b, n, heads, D);
     }
 }

@@ -4,6 +4,7 @@
 #define CPU_CONTEXT_H
 
 #include "core/collectives.h"
+#include "core/parts.h"
 #include "cpu/real.h"
 #include "cpu/rows.h"
 
@@ -20,9 +21,13 @@ extern "C" {
 // This rank's place among those that share its sequences.
 typedef struct {
     Collectives *queue;
+    PartClock *clock;
     int64_t size, index; // P, and which slice lies here
     real *packed;        // room for one sequence's slice of all heads
 } ContextSplit;
+
+// Until all that is queued has come; the clock tells how long that took.
+void context_wait(const ContextSplit *split, const char *what);
 
 // whole (B, n P, heads / P, D) = rows of the whole sequences for this rank's share of the heads. slice: n
 // rows here of `heads` heads, counted as they are stored.

@@ -55,6 +55,7 @@ static void connect_engine(CpuEngine *e) {
     if (!ranks_many(ranks)) return;
     e->optimizer.queue = collectives_mpi(ranks);
     e->split.index = ranks->context_rank;
+    e->split.clock = &e->clock;
     if (split_of(e)) e->split.queue = collectives_mpi(ranks);
 }
 
@@ -336,7 +337,7 @@ static bool cpu_predict(Engine *engine, const int32_t *tokens, int64_t batch, in
     }
     if (pass.split) { // the last slice has them
         collectives_all_reduce(e->split.queue, RANKS_CONTEXT, logits, batch * V, ELEMENT_F32);
-        collectives_wait(e->split.queue, "the logits of the last slice");
+        context_wait(&e->split, "the logits of the last slice");
     }
     return true;
 }

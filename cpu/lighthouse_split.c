@@ -62,7 +62,7 @@ void lighthouse_split_gla(LighthouseScratch *scratch, Rows q, Rows k, Rows v, co
     if (before >= 0) {
         collectives_receive(split->queue, RANKS_CONTEXT, before, scratch->gla_states, 2 * states,
                             ELEMENT_F64);
-        collectives_wait(split->queue, "the state of the gla scorer");
+        context_wait(split, "the state of the gla scorer");
     } else {
         memset(scratch->gla_states, 0, (size_t)(2 * states) * sizeof *scratch->gla_states);
     }
@@ -72,7 +72,7 @@ void lighthouse_split_gla(LighthouseScratch *scratch, Rows q, Rows k, Rows v, co
               h->n, shape->D, dilation);
     if (next == split->size) return;
     collectives_send(split->queue, RANKS_CONTEXT, next, scratch->gla_states, 2 * states, ELEMENT_F64);
-    collectives_wait(split->queue, "the state of the gla scorer");
+    context_wait(split, "the state of the gla scorer");
 }
 
 // ---- attention
@@ -121,7 +121,7 @@ static void exchange_borders(LighthouseScratch *scratch, int by, int64_t count) 
     const ContextSplit *split = scratch->split;
     collectives_shift(split->queue, RANKS_CONTEXT, by, scratch->border, scratch->border_out, count,
                       ELEMENT_REAL);
-    collectives_wait(split->queue, "the rows that reach past a slice");
+    context_wait(split, "the rows that reach past a slice");
 }
 
 const real *lighthouse_split_border(LighthouseScratch *scratch, const real *gathered,

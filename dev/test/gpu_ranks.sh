@@ -157,9 +157,15 @@ unchanged() { # W
         same $to/model.safetensors $from/model.safetensors
 }
 
-same_bits() { # W [OPTION...]
-    train "$1" "whole.$1" --steps 4 "${@:2}" && train "$1" "parts.$1" --steps 2 "${@:2}" &&
-        resume "$1" "parts.$1" --steps 4 && same_checkpoint "whole.$1" "parts.$1" 4
+same_bits() { # W NAME [OPTION...]
+    train "$1" "$2.whole" --steps 4 "${@:3}" && train "$1" "$2.parts" --steps 2 "${@:3}" &&
+        resume "$1" "$2.parts" --steps 4 && same_checkpoint "$2.whole" "$2.parts" 4
+}
+
+# Slices of sequences under another scorer, against one rank.
+scored() { # W SCORER
+    train 1 "$2.one" --steps 2 --scorer "$2" && train "$1" "$2.cp" --steps 2 --scorer "$2" --cp "$1" &&
+        runs_agree "$2.cp" "$2.one" 2 2e-3 5e-2
 }
 
 nats() { # W [OPTION...]
@@ -259,6 +265,9 @@ for w in 2 4; do
     check $w "$w ranks: checkpoints" works $w checkpoint
 done
 check 4 "4 ranks, 2 a sequence: what crosses between them" works 4 interface 2
+check 2 "2 ranks a sequence: one step" works 2 context 2
+check 4 "4 ranks a sequence: one step" works 4 context 4
+check 4 "4 ranks, 2 a sequence: one step" works 4 context 2
 check 2 "2 ranks: one hangs in an update" worker_ends 'step 7: rank 1 on .* hangs' 2 update-hangs
 check 2 "2 ranks: one dies in an update" worker_ends 'step 3: rank 1 on ' 2 update-dies
 check 1 "data" make_data
@@ -267,10 +276,20 @@ for w in 2 4; do
     check $w "$w ranks: the same run" alike $w "ranks.$w"
     check $w "$w ranks: recomputation" alike $w "block.$w" --recompute block
     check $w "$w ranks: an update that moves nothing" unchanged $w
-    check $w "$w ranks: stopped and resumed, the same bits" same_bits $w
+    check $w "$w ranks: stopped and resumed, the same bits" same_bits $w data.$w
     check $w "$w ranks: dense evaluation" evaluated $w dense
     check $w "$w ranks: Lighthouse evaluation" evaluated $w lighthouse
 done
+check 2 "2 ranks a sequence: the same run" alike 2 cp.2 --cp 2
+for scorer in dilated gla; do
+    check 2 "2 ranks a sequence: $scorer" scored 2 $scorer
+done
+check 2 "2 ranks a sequence: recomputation" alike 2 cp.2.block --cp 2 --recompute block
+check 2 "2 ranks a sequence: stopped and resumed, the same bits" same_bits 2 slices --cp 2
+check 2 "2 ranks a sequence: dense evaluation" evaluated 2 dense --cp 2
+check 2 "2 ranks a sequence: Lighthouse evaluation" evaluated 2 lighthouse --cp 2
+check 4 "4 ranks a sequence: the same run" alike 4 cp.4 --cp 4
+check 4 "4 ranks, 2 a sequence: the same run" alike 4 cp.2.2 --cp 2
 check 2 "checkpoints: 1, 2, 1 ranks" resumed passed 1 2 1
 check 4 "checkpoints: 2, 4, 1 ranks" resumed passed.4 2 4 1
 check 2 "2 ranks: a loss that is not finite" not_finite

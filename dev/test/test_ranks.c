@@ -268,6 +268,30 @@ static void test_niah(void **state) {
     program_ranks(1, false);
 }
 
+// One rank speaks; what ranks wait for each other is a part of the step.
+static void test_bench(void **state) {
+    (void)state;
+    program_ranks(2, false);
+    char *text = program_output("bench step --device cpu --preset tiny --layers 2 --heads 4 --kv-heads 2 "
+                                "--seq-len 1024 --levels 2 --topk 256 --dense-layers 0 --repeats 1 --cp 2 "
+                                "--attention lighthouse"),
+         *rest = NULL;
+    program_ranks(1, false);
+    int steps = 0, waits = 0;
+    for (char *word = strtok_r(text, "\n", &rest); word; word = strtok_r(NULL, "\n", &rest)) {
+        json_t *row = json_loads(word, 0, NULL);
+        const char *name = json_string_value(json_object_get(row, "name"));
+        assert_int_equal((int)member(row, "ranks"), 2);
+        steps += strcmp(name, "step") == 0;
+        waits +=
+            strcmp(name, "waiting for other ranks") == 0 && member(row, "ms") > 0 && member(row, "bytes") > 0;
+        json_decref(row);
+    }
+    free(text);
+    assert_int_equal(steps, 1);
+    assert_int_equal(waits, 1);
+}
+
 // ---- what is refused, once and by all
 
 #define PLAIN TINY_TRAIN "--device cpu --global-batch 4 --out run --steps 1 "
@@ -301,6 +325,10 @@ static void test_refusals(void **state) {
     }
     program_ranks(2, false);
     expect_end(program_run("generate --model run"), 2, "without mpirun");
+    expect_end(program_run("bench attention --device cpu"), 2, "bench attention times one rank");
+    expect_end(
+        program_run("bench step --device cpu --preset tiny --seq-len 512 --levels 2 --topk 128 --cp 2"), 2,
+        "--topk 128 must be a multiple of 256");
     program_ranks(1, false);
     program_expect(2, "--ranks 2 is for --dry-run", TRAIN "--out run --ranks 2");
 }
@@ -371,6 +399,7 @@ int main(void) {
                                         temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_eval, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_niah, enter, temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_bench, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_refusals, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_plan, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_not_finite, enter, temporary_folder_leave),

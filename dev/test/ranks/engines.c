@@ -302,4 +302,10 @@ void scenario_context(Ranks *ranks, const Subject *subject) {
     config.recompute = true;
     config.dense_layer[0] = false;
     check_context(ranks, subject, &config, ATTENTION_LIGHTHOUSE, "recompute");
+    // Coarse entries of 16 tokens, and outputs that the backward scatters again.
+    config = small_config(2048 * slices, 128 * slices, 2, 2);
+    config.lighthouse.pool = 4;
+    config.model.head_dim = 128;
+    config.dense_layer[0] = config.one_stage = true;
+    check_context(ranks, subject, &config, ATTENTION_LIGHTHOUSE, "wide heads, one stage");
 }
