@@ -48,12 +48,12 @@ int main(int argc, char **argv) {
     subject.free_memory = free_memory;
     // Gradients are float32 sums in another order. From the first update on, weights that differ by a
     // rounding may have other bf16 copies, and rows whose scores are alike may be selected otherwise.
-    subject.gradients = 1e-5;
-    subject.losses = 2e-3;
-    subject.norms = 3e-2;
+    subject.gradients = 1e-6;
+    subject.losses = 2e-4;
+    subject.norms = 1e-3;
     subject.weights = 1e-2;
     subject.moments = 1e-1;
-    subject.slice_loss = 1e-4;
-    subject.slice_gradients = 2e-2;
+    subject.slice_loss = 1e-6;
+    subject.slice_gradients = 1e-4;
     return worker_main(argc, argv, &subject);
 }

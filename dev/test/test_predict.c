@@ -202,13 +202,47 @@ static double computing(const Prediction *p) {
     return p->total - p->communication;
 }
 
-static Prediction of_ranks(EngineConfig *config, int64_t size, int64_t context_size, int per_host) {
+static Prediction of_ranks_under(Attention attention, EngineConfig *config, int64_t size,
+                                 int64_t context_size, int per_host) {
     static Ranks ranks;
     Error error;
     ranks_imagine(&ranks, size, per_host);
     assert_true(ranks_split(&ranks, context_size, &error));
     config->ranks = &ranks;
-    return predict_update(config, ATTENTION_LIGHTHOUSE, ranks.local_size);
+    return predict_update(config, attention, ranks.local_size);
+}
+
+static Prediction of_ranks(EngineConfig *config, int64_t size, int64_t context_size, int per_host) {
+    return of_ranks_under(ATTENTION_LIGHTHOUSE, config, size, context_size, per_host);
+}
+
+// `bench step --preset 530m` of two GPUs, on sequences of their own and on slices. No rate was taken from
+// there.
+static void test_measured_ranks(void **state) {
+    (void)state;
+    json_t *rows = read_lines("ranks/step.jsonl"), *row;
+    size_t i;
+    int steps = 0;
+    json_array_foreach(rows, i, row) {
+        int64_t size = (int64_t)number_of(row, "ranks");
+        if (size < 2 || strcmp(text_of(row, "name"), "step") != 0) continue;
+        EngineConfig config = configure("530m", 1);
+        config.context = (int64_t)number_of(row, "seq_len");
+        config.lighthouse.topk = config.context / 64;
+        config.recompute = json_is_true(json_object_get(row, "recompute"));
+        if (config.context == 1048576) {
+            config.lighthouse.levels = 4;
+            config.lighthouse.topk = 4096;
+            memset(config.dense_layer, 0, sizeof config.dense_layer);
+        }
+        bool dense = strcmp(text_of(row, "attention"), "dense") == 0;
+        Prediction p = of_ranks_under(dense ? ATTENTION_DENSE : ATTENTION_LIGHTHOUSE, &config, size,
+                                      (int64_t)number_of(row, "cp"), 8);
+        expect_near(p.total, number_of(row, "ms") / 1e3, STEP_ALLOWED, "a step of two ranks");
+        steps++;
+    }
+    json_decref(rows);
+    assert_int_equal(steps, 5);
 }
 
 static void test_more_ranks(void **state) {
@@ -268,8 +302,8 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_measured_steps),  cmocka_unit_test(test_measured_layers),
         cmocka_unit_test(test_measured_growth), cmocka_unit_test(test_measured_runs),
-        cmocka_unit_test(test_more_ranks),      cmocka_unit_test(test_recompute),
-        cmocka_unit_test(test_dry_run),
+        cmocka_unit_test(test_measured_ranks),  cmocka_unit_test(test_more_ranks),
+        cmocka_unit_test(test_recompute),       cmocka_unit_test(test_dry_run),
     };
     if (argc != 2) {
         fprintf(stderr, "usage: test_predict dev/results\n");
