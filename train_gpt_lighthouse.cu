@@ -108,9 +108,8 @@ typedef struct {
 // What moves between the ranks in an update of one stage.
 static void print_traffic(const Trainer *t, const EngineApi *api, Attention attention) {
     const Ranks *ranks = t->ranks;
-    ElementBytes cpu = {4, 4, 4}, gpu = {4, 2, 2}; // the GPU keeps bf16 weights and activations
     Traffic moved = traffic_update(&t->run.engine, attention, t->options->global_batch / ranks->data_size,
-                                   api == engine_cpu() ? cpu : gpu);
+                                   api == engine_cpu() ? &TRANSPORT_CPU : &TRANSPORT_CUDA);
     printf("  %-10s  %s sent a rank: gradients %s, weights %s, attention %s, borders %s\n",
            attention_name(attention), plan_size_text(traffic_total(&moved)).text,
            plan_size_text(moved.gradients).text, plan_size_text(moved.weights).text,

@@ -124,9 +124,9 @@ static Floor own_floor(const StepBench *b, Part part, Attention attention) {
     Floor floor = floor_part(part, &b->config, attention, element, &b->table.rates);
     double share = part == PART_OPTIMIZER ? b->ranks->size : b->ranks->context_size;
     Floor own = {floor.bytes / share, floor.flops / share, floor.seconds / share};
-    ElementBytes bytes = {sizeof(float), (int)element, (int)element};
     if (part == PART_RANKS) {
-        Traffic moved = traffic_update(&b->config, attention, b->config.batch, bytes);
+        Traffic moved = traffic_update(&b->config, attention, b->config.batch,
+                                       b->api == engine_cpu() ? &TRANSPORT_CPU : &TRANSPORT_CUDA);
         own.bytes = traffic_total(&moved);
     }
     return own;

@@ -175,13 +175,12 @@ static double waiting_seconds(const EngineConfig *config, Attention attention, i
                               double hiding) {
     int W = ranks_count(config->ranks), P = ranks_context(config->ranks);
     if (W == 1) return 0;
-    ElementBytes bytes = {4, 2, 2}; // as the CUDA engine has them
     double sequences = (double)(config->micro_steps * config->batch);
-    Traffic moved = traffic_update(config, attention, config->micro_steps * config->batch, bytes);
+    Traffic moved = traffic_update(config, attention, config->micro_steps * config->batch, &TRANSPORT_CUDA);
     ParamTable table = param_table_create(&config->model, false);
     param_table_shard(&table, W);
     double rate = ring_rate(W, ranks_per_host), ring = (W - 1) * RING_STEP_LATENCY;
-    double last = (double)table.buckets[0].share * (W - 1) * bytes.gradient / rate + ring;
+    double last = (double)table.buckets[0].share * (W - 1) * TRANSPORT_CUDA.gradient / rate + ring;
     double buckets = (double)table.n_buckets;
     param_table_free(&table);
 

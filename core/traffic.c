@@ -3,46 +3,52 @@
 
 #include "context.h"
 
+const Transport TRANSPORT_CPU = {4, 4, 4, 4, 4, 8, false, false};
+const Transport TRANSPORT_CUDA = {4, 2, 2, 4, 4, 4, true, true}; // bf16 weights and activations
+
 // Sequences through one layer: so many times forward, and once backward.
 static void add_layer(Traffic *traffic, const EngineConfig *config, bool lighthouse, double forwards,
-                      double sequences, double bytes) {
+                      double sequences, const Transport *by) {
     const ModelConfig *m = &config->model;
     Hierarchy h;
     Error error;
     int P = ranks_context(config->ranks);
     double D = (double)m->head_dim, H = (double)m->n_heads, KV = (double)m->n_kv_heads;
-    double n = (double)context_tokens(config), leaves = (double)(P - 1) / P;
+    double n = (double)context_tokens(config), sent = sequences * (P - 1) / P;
     if (!lighthouse) { // q, k, v there and out back; dout there and dq, dk, dv back
-        traffic->attention += sequences * (forwards + 1) * leaves * n * (2 * H + 2 * KV) * D * bytes;
+        traffic->attention += sent * (forwards + 1) * n * (2 * H + 2 * KV) * D * by->activation;
         return;
     }
     if (!context_hierarchy(&config->lighthouse, config->context, P, &h, &error)) return;
-    double border = H * (double)(h.levels - 1) * D * bytes;
-    traffic->attention += sequences * (forwards + 1) * leaves * (double)h.n_selected * 4 * H * D * bytes;
-    traffic->borders += sequences * (forwards + 1) * border;
+    double row = H * D * (double)h.n_selected * by->activation, border = H * (double)(h.levels - 1) * D;
+    double returns = by->scatters_again && config->one_stage && !config->recompute ? forwards + 1 : forwards;
+    traffic->attention += sent * (3 * forwards + returns + 4) * row;
+    traffic->borders += sequences * border * (returns * by->activation + by->border_gradient);
     if (config->lighthouse.scorer == SCORER_DILATED) { // q, k, v there, norms back; for queries and for keys
-        traffic->attention += sequences * forwards * leaves * n * 2 * ((H + 2 * KV) * D + H) * bytes;
+        double trades = by->scores_together ? 1 : 2;
+        traffic->attention +=
+            sent * forwards * n * (trades * (H + 2 * KV) * D * by->activation + 2 * H * by->score);
     } else if (config->lighthouse.scorer == SCORER_GLA) {
-        traffic->borders +=
-            sequences * forwards * 2 * H * (double)config->lighthouse.dilation * D * D * sizeof(double);
+        double dilation = (double)config->lighthouse.dilation;
+        traffic->borders += sequences * forwards * 2 * H * dilation * D * D * by->state;
     }
 }
 
 Traffic traffic_update(const EngineConfig *config, Attention attention, int64_t sequences,
-                       ElementBytes bytes) {
+                       const Transport *by) {
     Traffic traffic = {0, 0, 0, 0};
     int W = ranks_count(config->ranks);
     ParamTable table = param_table_create(&config->model, false);
     param_table_shard(&table, W);
     double leaves = (double)table.trained_size * (W - 1) / W;
-    traffic.gradients = leaves * bytes.gradient;
-    traffic.weights = leaves * bytes.weight;
+    traffic.gradients = leaves * by->gradient;
+    traffic.weights = leaves * by->weight;
     param_table_free(&table);
     if (ranks_context(config->ranks) == 1) return traffic;
     for (int layer = 0; layer < config->model.n_layers; layer++) {
         bool lighthouse = attention == ATTENTION_LIGHTHOUSE && !config->dense_layer[layer];
         bool again = config->recompute && layer < config->model.n_layers - 1;
-        add_layer(&traffic, config, lighthouse, again ? 2 : 1, (double)sequences, bytes.activation);
+        add_layer(&traffic, config, lighthouse, again ? 2 : 1, (double)sequences, by);
     }
     return traffic;
 }

@@ -8,10 +8,16 @@
 extern "C" {
 #endif
 
-// What an engine moves: bytes of an element.
+// How an engine moves things. First come bytes of an element.
 typedef struct {
     int gradient, weight, activation;
-} ElementBytes;
+    int border_gradient;  // of the rows that reach past a slice
+    int score, state;     // of the scorers `dilated` and `gla`
+    bool scores_together; // `dilated` trades q, k and v once for both scores, not once for each
+    bool scatters_again;  // of a run that ends in its Lighthouse stage rows come back a second time
+} Transport;
+
+extern const Transport TRANSPORT_CPU, TRANSPORT_CUDA;
 
 typedef struct {
     double gradients; // the reduce-scatter
@@ -22,7 +28,7 @@ typedef struct {
 
 // `sequences` of this rank's sequences an update, through forward and backward under one attention.
 Traffic traffic_update(const EngineConfig *config, Attention attention, int64_t sequences,
-                       ElementBytes bytes);
+                       const Transport *by);
 
 static inline double traffic_total(const Traffic *t) {
     return t->gradients + t->weights + t->attention + t->borders;

@@ -115,7 +115,7 @@ static void expect_bytes(double got, double want) {
 
 static void test_traffic(void **state) {
     (void)state;
-    static const ElementBytes bytes = {4, 2, 3};
+    static const Transport by = {4, 2, 3, 5, 7, 6, false, false}, once = {4, 2, 3, 5, 7, 6, true, true};
     Ranks ranks;
     EngineConfig config;
     Error error;
@@ -130,7 +130,7 @@ static void test_traffic(void **state) {
     assert_true(ranks_split(&ranks, 2, &error));
     ParamTable table = param_table_create(&MODEL, false);
     param_table_shard(&table, 4);
-    Traffic dense = traffic_update(&config, ATTENTION_DENSE, 5, bytes);
+    Traffic dense = traffic_update(&config, ATTENTION_DENSE, 5, &by);
     expect_bytes(dense.gradients, 4.0 * (double)table.trained_size * 3 / 4);
     expect_bytes(dense.weights, 2.0 * (double)table.trained_size * 3 / 4);
     // Half of the 512 tokens' q, k, v and out leaves, and of their gradients; 3 layers of 4 + 2 + 2 + 4
@@ -138,14 +138,30 @@ static void test_traffic(void **state) {
     expect_bytes(dense.attention, 5.0 * 3 * 2 * 3 * 512 / 2 * 12 * 64);
     assert_true(dense.borders == 0);
     // S = 512 + 512 rows, half of them here; the last entry of level 1 of 4 heads, and its gradient.
-    Traffic lighthouse = traffic_update(&config, ATTENTION_LIGHTHOUSE, 5, bytes);
+    Traffic lighthouse = traffic_update(&config, ATTENTION_LIGHTHOUSE, 5, &by);
     expect_bytes(lighthouse.attention, 5.0 * 3 * 2 * 3 * 512 / 2 * 4 * 4 * 64);
-    expect_bytes(lighthouse.borders, 5.0 * 3 * 2 * 3 * 4 * 64);
+    expect_bytes(lighthouse.borders, 5.0 * 3 * (3 + 5) * 4 * 64);
+    config.one_stage = true; // where rows come back once more, so does the border's
+    Traffic twice = traffic_update(&config, ATTENTION_LIGHTHOUSE, 5, &once);
+    expect_bytes(twice.attention, lighthouse.attention * 9 / 8);
+    expect_bytes(twice.borders, 5.0 * 3 * (2 * 3 + 5) * 4 * 64);
+    expect_bytes(traffic_update(&config, ATTENTION_LIGHTHOUSE, 5, &by).attention, lighthouse.attention);
+    // q, k, v of 512 tokens and the norms of 4 heads, for both scores together or for each.
+    config.lighthouse.scorer = SCORER_DILATED;
+    config.lighthouse.dilation = 4;
+    Traffic dilated = traffic_update(&config, ATTENTION_LIGHTHOUSE, 5, &once);
+    expect_bytes(dilated.attention - twice.attention, 5.0 * 3 * 512 / 2 * (8 * 64 * 3 + 2 * 4 * 7));
+    dilated = traffic_update(&config, ATTENTION_LIGHTHOUSE, 5, &by);
+    expect_bytes(dilated.attention - lighthouse.attention, 5.0 * 3 * 512 / 2 * (2 * 8 * 64 * 3 + 2 * 4 * 7));
+    config.lighthouse.scorer = SCORER_GLA;
+    Traffic gla = traffic_update(&config, ATTENTION_LIGHTHOUSE, 5, &by);
+    expect_bytes(gla.borders - lighthouse.borders, 5.0 * 3 * 2 * 4 * 4 * 64 * 64 * 6);
+    config.lighthouse.scorer = SCORER_NORM;
     config.recompute = true; // all layers but the last go forward again
-    Traffic again = traffic_update(&config, ATTENTION_DENSE, 5, bytes);
+    Traffic again = traffic_update(&config, ATTENTION_DENSE, 5, &by);
     expect_bytes(again.attention, dense.attention * 8 / 6);
     assert_true(ranks_split(&ranks, 1, &error));
-    assert_true(traffic_update(&config, ATTENTION_DENSE, 5, bytes).attention == 0);
+    assert_true(traffic_update(&config, ATTENTION_DENSE, 5, &by).attention == 0);
     param_table_free(&table);
 }
 
