@@ -253,6 +253,7 @@ static bool open_trainer(Trainer *t, const EngineApi *api, Error *error) {
     t->tokens = (int32_t *)alloc_or_exit((size_t)(o->batch * (o->seq_len + 1)), sizeof *t->tokens);
     Attention attention = schedule_attention(o, t->state.step);
     t->attention = t->run.checkpoint ? t->state.attention : attention;
+    if (o->skip_spikes == 0) spikes_forget(&t->state.spikes);
     t->state.settings = options_settings(o);
     progress_begin(&t->progress, stdout, o->steps, o->log_every);
     if (!t->run.checkpoint) return true;
@@ -284,6 +285,7 @@ static bool log_switch(Trainer *t, Error *error) {
     json_t *fields =
         json_pack("{s:s, s:s}", "from", attention_name(t->attention), "to", attention_name(attention));
     t->attention = attention;
+    spikes_forget(&t->state.spikes); // the losses of the stages do not compare
     return log_event(t->log, "switch", t->state.step, fields, error);
 }
 
@@ -306,7 +308,25 @@ static bool stop_nonfinite(Trainer *t, bool loss, int64_t cursor, Error *error) 
                         (long long)t->state.step + 1, (long long)cursor, t->run.folder);
 }
 
-// One update: gradients of the global batch in micro-steps, then AdamW.
+// Notes an update that was skipped; too many in a row are no spike.
+static bool log_skip(Trainer *t, const LogStep *line, const SpikeLimits *limits, Error *error) {
+    progress_break(&t->progress);
+    printf("step %lld: skipped, with loss %.4f and gradient norm %.3f; the last updates allow up to %.4f and "
+           "%.3f\n",
+           (long long)line->step, line->loss, line->grad_norm, limits->loss, limits->norm);
+    json_t *fields = json_pack("{s:f, s:f, s:f, s:f}", "loss", line->loss, "most_loss", limits->loss,
+                               "grad_norm", line->grad_norm, "most_grad_norm", limits->norm);
+    if (!log_event(t->log, "skip", line->step, fields, error)) return false;
+    if (++t->state.spikes.skipped < SPIKE_MOST_SKIPS) return true;
+    t->ranks->agreed = true;
+    return error_set(
+        error, STATUS_NONFINITE,
+        "step %lld: %d updates in a row were skipped, so loss %.4f and gradient norm %.3f are no "
+        "spike; resume %s with a larger --skip-spikes, 0 for none, or a lower --lr",
+        (long long)line->step, SPIKE_MOST_SKIPS, line->loss, line->grad_norm, t->run.folder);
+}
+
+// One update: gradients of the global batch in micro-steps, then AdamW, unless it is a spike.
 static bool train_step(Trainer *t, Error *error) {
     const Options *o = t->options;
     double start = now(), nats = 0, grad_norm = 0;
@@ -320,13 +340,16 @@ static bool train_step(Trainer *t, Error *error) {
             return false;
         nats += batch_nats;
     }
-    AdamW adamw = {
-        t->state.step + 1, schedule_lr(o, t->state.step), o->beta1, o->beta2, 1e-8, o->weight_decay, o->clip};
     bool finite = isfinite(nats) || error_set(error, STATUS_NONFINITE, "the loss is %f", nats);
     if (!ranks_agree(t->ranks, finite, error)) return stop_nonfinite(t, true, cursor, error);
+    ranks_sum(t->ranks, &nats, 1);
+    double loss = nats / (double)targets;
+    SpikeLimits limits = spikes_limits(&t->state.spikes, o->skip_spikes);
+    AdamW adamw = {
+        t->state.step + 1, schedule_lr(o, t->state.step),        o->beta1, o->beta2, 1e-8, o->weight_decay,
+        o->clip,           loss > limits.loss ? -1 : limits.norm};
     if (!ranks_agree(t->ranks, engine_update(t->engine, &adamw, &grad_norm, error), error))
         return stop_nonfinite(t, false, cursor, error);
-    ranks_sum(t->ranks, &nats, 1);
     t->state.step++;
     t->state.tokens += targets;
     t->state.cursor = t->data.cursor;
@@ -336,7 +359,7 @@ static bool train_step(Trainer *t, Error *error) {
     double flops = flops_sequence(&t->run.engine, o->seq_len, t->attention) * (double)o->global_batch;
     LogStep line = {t->state.step,
                     t->state.tokens,
-                    nats / (double)targets,
+                    loss,
                     grad_norm,
                     adamw.lr,
                     t->attention,
@@ -345,7 +368,10 @@ static bool train_step(Trainer *t, Error *error) {
                     t->gigabytes,
                     seconds};
     progress_step(&t->progress, &line);
-    return log_step(t->log, &line, error) && log_epoch(t, error);
+    if (!log_step(t->log, &line, error) || !log_epoch(t, error)) return false;
+    if (adamw_skips(&adamw, grad_norm)) return log_skip(t, &line, &limits, error);
+    if (o->skip_spikes > 0) spikes_made(&t->state.spikes, loss, grad_norm);
+    return true;
 }
 
 // Mean loss of the first validation sequences under one attention.

@@ -79,7 +79,7 @@ static bool open_engine(StepBench *b, Attention attention, Error *error) {
 }
 
 static bool one_step(StepBench *b, Attention attention, double *seconds, Error *error) {
-    AdamW adamw = {++b->step, 1e-4, 0.9, 0.95, 1e-8, 0.1, 1};
+    AdamW adamw = {++b->step, 1e-4, 0.9, 0.95, 1e-8, 0.1, 1, 0};
     int64_t targets = b->config.batch * b->config.context * b->ranks->data_size;
     double nats, norm, start = now();
     bool ok = engine_forward_backward(b->engine, b->tokens, attention, targets, &nats, error);

@@ -49,8 +49,13 @@ typedef struct {
 typedef struct {
     int64_t step; // 1 for the first update
     double lr, beta1, beta2, eps, weight_decay;
-    double clip; // factor min(1, clip / (norm + 1e-6)); 0 for none
+    double clip;      // factor min(1, clip / (norm + 1e-6)); 0 for none
+    double most_norm; // an update whose norm is above is skipped; 0 for none, negative for any
 } AdamW;
+
+static inline bool adamw_skips(const AdamW *adamw, double norm) {
+    return adamw->most_norm != 0 && norm > adamw->most_norm;
+}
 
 typedef struct Engine Engine;
 
@@ -122,8 +127,9 @@ static inline bool engine_evaluate(Engine *engine, const int32_t *tokens, int64_
     return engine->api->evaluate(engine, tokens, batch, context, attention, nats, error);
 }
 
-// Clips, updates the weights, zeroes the gradients; gives the norm before clipping. A norm that is not finite
-// changes nothing but the gradients and is an error (status 5). Norm and error are the same on all ranks.
+// Clips, updates the weights, zeroes the gradients; gives the norm before clipping. Nothing but the gradients
+// changes where the update is skipped (adamw_skips of that norm), and where the norm is not finite, which is
+// an error (status 5). Norm and error are the same on all ranks.
 static inline bool engine_update(Engine *engine, const AdamW *adamw, double *grad_norm, Error *error) {
     return engine->api->update(engine, adamw, grad_norm, error);
 }

@@ -61,11 +61,13 @@ static json_t *state_json(const TrainerState *state, const Manifest *manifest) {
             files, checkpoint_file_names[i],
             json_pack("{s:I, s:s}", "size", (json_int_t)manifest->digest[i].size, "xxh3", hash));
     }
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:O, s:o}", "software",
+    const SpikeWindow *spikes = &state->spikes;
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:O, s:o*, s:o}", "software",
                      "train_gpt_lighthouse " LIGHTHOUSE_VERSION, "step", (json_int_t)state->step, "cursor",
                      (json_int_t)state->cursor, "epoch", (json_int_t)state->epoch, "tokens",
                      (json_int_t)state->tokens, "attention", attention_name(state->attention), "settings",
-                     state->settings, "files", files);
+                     state->settings, "spikes", spikes->count || spikes->skipped ? spikes_json(spikes) : NULL,
+                     "files", files);
 }
 
 bool trainer_state_write(const char *folder, const TrainerState *state, const Manifest *manifest,
@@ -132,12 +134,14 @@ static bool manifest_parse(const json_t *files, Manifest *manifest) {
 
 static bool state_parse(const json_t *object, TrainerState *state, Manifest *manifest) {
     const char *attention = json_string_value(json_object_get(object, "attention"));
+    const json_t *spikes = json_object_get(object, "spikes");
     state->settings = json_object_get(object, "settings");
     return json_member_int(object, "step", 0, MAX_COUNT, &state->step) &&
            json_member_int(object, "cursor", 0, MAX_COUNT, &state->cursor) &&
            json_member_int(object, "epoch", 0, MAX_COUNT, &state->epoch) &&
            json_member_int(object, "tokens", 0, MAX_COUNT, &state->tokens) && attention &&
            attention_parse(attention, &state->attention) && json_is_object(state->settings) &&
+           (!spikes || spikes_parse(spikes, &state->spikes)) &&
            manifest_parse(json_object_get(object, "files"), manifest);
 }
 

@@ -4,6 +4,7 @@
 
 #include "digest.h"
 #include "engine.h"
+#include "spikes.h"
 
 #include <jansson.h>
 
@@ -18,6 +19,7 @@ typedef struct {
     int64_t tokens;      // targets seen
     Attention attention; // of the stage
     json_t *settings;    // every setting of the run, an object that only the program understands
+    SpikeWindow spikes;  // empty without --skip-spikes
 } TrainerState;
 
 const char *attention_name(Attention attention); // "lighthouse", "dense"

@@ -41,8 +41,9 @@ bool optimizer_update(Optimizer *o, const AdamW *a, double *grad_norm, Error *er
     optimizer_finish_sums(o);
     *grad_norm = global_norm(o);
     bool finite = isfinite(*grad_norm);
+    bool updates = finite && !adamw_skips(a, *grad_norm);
     double scale = a->clip > 0 ? fmin(1, a->clip / (*grad_norm + 1e-6)) : 1;
-    for (int b = 0; finite && b < o->table->n_buckets; b++) {
+    for (int b = 0; updates && b < o->table->n_buckets; b++) {
         const ParamBucket *bucket = &o->table->buckets[b];
         int64_t flat = share_begin(o, b), kept = param_share_offset(o->table, b);
         adamw_update(o->weights + flat, o->gradients + flat, o->moment1 + kept, o->moment2 + kept,

@@ -12,7 +12,8 @@
 // What the norm decides.
 typedef struct {
     double norm;
-    float factor; // on the gradients, by clipping; NaN when the norm is not finite and nothing may change
+    float factor; // on the gradients, by clipping; NaN where nothing may change: the norm is not finite, or
+                  // too large
 } GradientNorm;
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -50,14 +51,15 @@ static __global__ void gradient_squares_kernel(double *partial,        // (SQUAR
 
 static __global__ void gradient_norm_kernel(GradientNorm *result,
                                             const double *squares, // (count)
-                                            int count, double clip) {
+                                            int count, double clip, double most_norm) {
     double own = 0;
     for (int i = threadIdx.x; i < count; i += SQUARES_THREADS) own += squares[i];
     double sum = block_sum_pairwise(own);
     if (threadIdx.x > 0) return;
     double norm = sqrt(sum);
     result->norm = norm;
-    result->factor = !isfinite(norm) ? NAN : clip > 0 ? (float)fmin(1.0, clip / (norm + 1e-6)) : 1.0f;
+    bool stays = !isfinite(norm) || (most_norm != 0 && norm > most_norm); // as adamw_skips
+    result->factor = stays ? NAN : clip > 0 ? (float)fmin(1.0, clip / (norm + 1e-6)) : 1.0f;
 }
 
 // What a step does to every weight, worked out once on the host.
@@ -125,10 +127,10 @@ static inline void gradient_squares(double *partial, const float *gradient, int6
 }
 
 // result: the Euclidean norm whose square is the sum of these parts, and the factor that clips it to `clip`
-// (0: none).   squares: (count)
+// (0: none).   most_norm: as of AdamW; squares: (count)
 static inline void gradient_norm(GradientNorm *result, const double *squares, int count, double clip,
-                                 cudaStream_t stream) {
-    gradient_norm_kernel<<<1, SQUARES_THREADS, 0, stream>>>(result, squares, count, clip);
+                                 double most_norm, cudaStream_t stream) {
+    gradient_norm_kernel<<<1, SQUARES_THREADS, 0, stream>>>(result, squares, count, clip, most_norm);
     CUDA_CHECK(cudaGetLastError());
 }
 

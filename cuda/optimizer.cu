@@ -81,7 +81,7 @@ static void finish_sums(CudaOptimizer *o) {
 }
 
 // Of the gradients of all ranks, whose squares add up on the cards: to the same bits everywhere.
-static void global_norm(CudaOptimizer *o, double clip) {
+static void global_norm(CudaOptimizer *o, const AdamW *a) {
     for (int b = 0; b < o->table->n_buckets; b++) {
         gradient_squares(o->partial, o->gradients + share_begin(o, b), o->table->buckets[b].share, b > 0,
                          o->stream);
@@ -89,7 +89,7 @@ static void global_norm(CudaOptimizer *o, double clip) {
     sum_ordered(o->squares, o->partial, SQUARES_SLICES, o->stream);
     collectives_all_reduce(o->queue, RANKS_ALL, o->squares, 1, ELEMENT_F64);
     collectives_wait(o->queue, "the gradient's norm");
-    gradient_norm(o->norm, o->squares, 1, clip, o->stream);
+    gradient_norm(o->norm, o->squares, 1, a->clip, a->most_norm, o->stream);
 }
 
 // Each rank puts what it keeps of the norms between zeros, and the sum is whole.
@@ -112,13 +112,13 @@ static void gather_norms(CudaOptimizer *o) {
 static void update_alone(CudaOptimizer *o, const AdamW *a) {
     int64_t size = o->table->trained_size;
     gradient_squares(o->partial, o->gradients, size, false, o->stream);
-    gradient_norm(o->norm, o->partial, SQUARES_SLICES, a->clip, o->stream);
+    gradient_norm(o->norm, o->partial, SQUARES_SLICES, a->clip, a->most_norm, o->stream);
     adamw_update(o->weights, o->copies, o->gradients, o->moment1, o->moment2, o->norm, size, a, o->stream);
 }
 
 static void update_share(CudaOptimizer *o, const AdamW *a) {
     finish_sums(o);
-    global_norm(o, a->clip);
+    global_norm(o, a);
     for (int b = 0; b < o->table->n_buckets; b++) {
         const ParamBucket *bucket = &o->table->buckets[b];
         int64_t flat = share_begin(o, b), kept = param_share_offset(o->table, b);

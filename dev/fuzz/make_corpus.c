@@ -261,7 +261,14 @@ static void make_state(const char *folder) {
     Options options;
     bool done;
     must(options_parse(&options, 4, words, &done, &error) && options_apply_preset(&options, &error), &error);
-    TrainerState state = {7, 700, 1, 1400, ATTENTION_DENSE, options_settings(&options)};
+    TrainerState state;
+    memset(&state, 0, sizeof state);
+    state.step = 7;
+    state.cursor = 700;
+    state.epoch = 1;
+    state.tokens = 1400;
+    state.attention = ATTENTION_DENSE;
+    state.settings = options_settings(&options);
     Manifest manifest;
     memset(&manifest, 0, sizeof manifest);
     manifest.present[FILE_CONFIG] = manifest.present[FILE_MODEL] = manifest.present[FILE_OPTIMIZER] = true;
@@ -270,6 +277,10 @@ static void make_state(const char *folder) {
     must(folders_make(trainer, &error) && trainer_state_write(work, &state, &manifest, &error), &error);
     char *path = path_join(work, STATE_FILE_NAME);
     seed_file(folder, "state", "written", path);
+    for (int i = 0; i < 3; i++) spikes_made(&state.spikes, 1.5 + i, 0.25);
+    state.spikes.skipped = 2;
+    must(trainer_state_write(work, &state, &manifest, &error), &error);
+    seed_file(folder, "state", "spikes", path);
     state.tokens = state.epoch = state.cursor = INT64_MAX;
     must(trainer_state_write(work, &state, &manifest, &error), &error);
     seed_file(folder, "state", "at_the_end", path);

@@ -280,7 +280,7 @@ static void check_predict(GpuChecks *checks, Engine *gpu, Engine *cpu, const int
 // The CPU's gradients in both engines, then one update each.
 static void check_update(GpuChecks *checks, Engine *gpu, Engine *cpu, const char *name) {
     Error error;
-    AdamW adamw = {3, 1e-2, 0.9, 0.95, 1e-8, 0.1, 0.5};
+    AdamW adamw = {3, 1e-2, 0.9, 0.95, 1e-8, 0.1, 0.5, 0};
     double norm, expected, worst = 0;
     for (int p = 0; p < gpu->table.count; p++) {
         if (!gpu->table.params[p].trained) continue;
@@ -301,6 +301,19 @@ static void check_update(GpuChecks *checks, Engine *gpu, Engine *cpu, const char
 
     int p = param_find(&gpu->table, PARAM_DOWN, 1);
     Floats before = read_tensor(gpu, TENSOR_WEIGHT, p);
+    for (double most : {-1.0, 2.0}) { // the norm is 3 and some rounding
+        Floats threes((size_t)param_size(&gpu->table.params[p]), 0.0f);
+        threes[5] = 3;
+        engine_write(gpu, TENSOR_GRADIENT, p, 0, (int64_t)threes.size(), threes.data());
+        adamw.most_norm = most;
+        must(engine_update(gpu, &adamw, &norm, &error), &error);
+        Floats kept = read_tensor(gpu, TENSOR_WEIGHT, p), gone = read_tensor(gpu, TENSOR_GRADIENT, p);
+        bool skipped = adamw_skips(&adamw, norm) && gone[5] == 0;
+        gpu_check(checks, !skipped, 0, "%s: a norm above %g skips the update", name, most);
+        gpu_check(checks, gpu_differences(kept.data(), before.data(), (int64_t)kept.size()), 0,
+                  "... weights stay");
+    }
+    adamw.most_norm = 0;
     float infinite = INFINITY;
     engine_write(gpu, TENSOR_GRADIENT, p, 11, 1, &infinite);
     bool reported = !engine_update(gpu, &adamw, &norm, &error) && error.status == STATUS_NONFINITE;

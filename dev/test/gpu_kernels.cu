@@ -299,14 +299,14 @@ static void check_adamw(GpuChecks *checks, int64_t count, double clip, bool fini
     bf16 *copy = room<bf16>(count);
     GradientNorm *norm_gpu = room<GradientNorm>(1);
     double *partial = room<double>(SQUARES_SLICES);
-    AdamW a = {7, 1e-2, 0.9, 0.95, 1e-8, 0.1, clip};
+    AdamW a = {7, 1e-2, 0.9, 0.95, 1e-8, 0.1, clip, 0};
 
     double norm = sqrt(gradient_squares(g.data(), count)),
            scale = clip > 0 ? fmin(1, clip / (norm + 1e-6)) : 1;
     int64_t half = count / 8 * 4; // in two pieces, as shares come
     gradient_squares(partial, g_gpu, half, false, 0);
     gradient_squares(partial, g_gpu + half, count - half, true, 0);
-    gradient_norm(norm_gpu, partial, SQUARES_SLICES, clip, 0);
+    gradient_norm(norm_gpu, partial, SQUARES_SLICES, clip, 0, 0);
     adamw_update(w_gpu, copy, g_gpu, m_gpu, v_gpu, norm_gpu, count, &a, 0);
     GradientNorm result = down_as(norm_gpu, 1)[0];
     Floats zero((size_t)count, 0.0f), g_after = down_as(g_gpu, count), w_after = down_as(w_gpu, count);
@@ -624,10 +624,10 @@ static void time_kernels(void) {
     bf16 *copy = room<bf16>(params);
     GradientNorm *norm = room<GradientNorm>(1);
     double *squares = room<double>(SQUARES_SLICES);
-    AdamW a = {7, 1e-4, 0.9, 0.95, 1e-8, 0.1, 1};
+    AdamW a = {7, 1e-4, 0.9, 0.95, 1e-8, 0.1, 1, 0};
     time_one("gradient norm", 4.0 * params, [&] {
         gradient_squares(squares, flat[1], params, false, 0);
-        gradient_norm(norm, squares, SQUARES_SLICES, 1, 0);
+        gradient_norm(norm, squares, SQUARES_SLICES, 1, 0, 0);
     });
     time_one("adamw", 34.0 * params,
              [&] { adamw_update(flat[0], copy, flat[1], flat[2], flat[3], norm, params, &a, 0); });

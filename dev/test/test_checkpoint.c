@@ -22,7 +22,13 @@
 static const ModelConfig small_model = {2, 64, 2, 1, 64, 64, 320, 10000, 1e-5};
 
 static TrainerState state_of(int64_t step) {
-    TrainerState state = {step, step * 4096, 3, step * 4096 + 7, ATTENTION_DENSE, NULL};
+    TrainerState state;
+    memset(&state, 0, sizeof state);
+    state.step = step;
+    state.cursor = step * 4096;
+    state.epoch = 3;
+    state.tokens = step * 4096 + 7;
+    state.attention = ATTENTION_DENSE;
     state.settings =
         json_pack("{s:f, s:s, s:[i, i]}", "lr", 0.002, "data", "train_*.bin", "dense_layers", 0, -1);
     return state;

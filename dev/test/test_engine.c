@@ -93,7 +93,7 @@ static double evaluate(Engine *engine, const int32_t *tokens, int64_t B, int64_t
 }
 
 static AdamW adamw_of(double clip) {
-    AdamW adamw = {1, 1e-2, 0.9, 0.95, 1e-8, 0.1, clip};
+    AdamW adamw = {1, 1e-2, 0.9, 0.95, 1e-8, 0.1, clip, 0};
     return adamw;
 }
 
@@ -273,6 +273,50 @@ static void test_update_refuses_what_is_not_finite(void **state) {
     check_refused(NAN);
     check_refused(HUGE_VALF);
     check_refused(-HUGE_VALF);
+}
+
+// An update whose norm is above `most` is skipped: nothing but the gradients changes.
+static void check_skipped(double most, bool skips) {
+    EngineConfig config = make(SCORER_NORM, 1, 264);
+    Engine *engine = create(&config), *untouched = create(&config);
+    int32_t *tokens = new_tokens(265, 6);
+    AdamW adamw = adamw_of(1);
+    Error error;
+    int64_t count;
+    double norm, again;
+    train(engine, tokens, ATTENTION_DENSE, 264);
+    train(untouched, tokens, ATTENTION_DENSE, 264);
+    assert_true(engine_update(engine, &adamw, &norm, &error));
+    assert_true(engine_update(untouched, &adamw, &norm, &error));
+
+    train(engine, tokens, ATTENTION_DENSE, 264);
+    train(untouched, tokens, ATTENTION_DENSE, 264);
+    float *gradient = read_all(engine, TENSOR_GRADIENT, &count);
+    norm = sqrt(numbers_dot(gradient, gradient, count));
+    free(gradient);
+    adamw.most_norm = most * norm;
+    assert_true(engine_update(engine, &adamw, &again, &error));
+    assert_true(fabs(again / norm - 1) < 1e-9);
+    assert_int_equal(adamw_skips(&adamw, again), skips);
+    adamw.most_norm = 0;
+    if (!skips) assert_true(engine_update(untouched, &adamw, &norm, &error));
+    assert_same_bits(engine, untouched, TENSOR_WEIGHT);
+    assert_same_bits(engine, untouched, TENSOR_MOMENT1);
+    assert_same_bits(engine, untouched, TENSOR_MOMENT2);
+    gradient = read_all(engine, TENSOR_GRADIENT, &count);
+    assert_true(numbers_zero(gradient, count));
+    free(gradient);
+    free(tokens);
+    engine_destroy(engine);
+    engine_destroy(untouched);
+}
+
+static void test_update_skips_a_large_norm(void **state) {
+    (void)state;
+    check_skipped(0.999, true);
+    check_skipped(-1, true);
+    check_skipped(1.001, false);
+    check_skipped(HUGE_VAL, false);
 }
 
 // An update clipped to a norm is the update of the gradient scaled down by hand.
@@ -519,6 +563,7 @@ int main(void) {
         cmocka_unit_test(test_accumulation_equals_one_batch),
         cmocka_unit_test(test_imposed_selection_reproduces),
         cmocka_unit_test(test_update_refuses_what_is_not_finite),
+        cmocka_unit_test(test_update_skips_a_large_norm),
         cmocka_unit_test(test_clipping),
         cmocka_unit_test(test_decode_is_the_model),
         cmocka_unit_test(test_decode_in_pieces),

@@ -118,7 +118,11 @@ static void list_file(const char *name) {
 }
 
 static void save_checkpoint(Engine *engine) {
-    TrainerState state = {10, 0, 0, 0, ATTENTION_DENSE, json_object()};
+    TrainerState state;
+    memset(&state, 0, sizeof state);
+    state.step = 10;
+    state.attention = ATTENTION_DENSE;
+    state.settings = json_object();
     Error error;
     if (!checkpoint_save(engine, "run", &state, 64, NULL, &error)) fail_msg("%s", error.message);
     json_decref(state.settings);

@@ -134,7 +134,7 @@ static void expect_tensors(Sides *s, TensorKind kind, double tolerance, const ch
 }
 
 static void both_update(Sides *s, int64_t step, double *norm, double *want) {
-    AdamW adamw = {step, 1e-3, 0.9, 0.95, 1e-8, 0.1, 1};
+    AdamW adamw = {step, 1e-3, 0.9, 0.95, 1e-8, 0.1, 1, 0};
     Error error;
     expect(s->ranks, engine_update(s->own, &adamw, norm, &error), "update");
     if (s->all) expect(s->ranks, engine_update(s->all, &adamw, want, &error), "update");
@@ -179,7 +179,7 @@ static void check_late_and_bad(Ranks *ranks, const Subject *subject, const Engin
     int32_t *tokens = new_tokens(ranks->size, config.context, 1);
     Error error;
     double one;
-    AdamW adamw = {1, 1e-3, 0.9, 0.95, 1e-8, 0.1, 1};
+    AdamW adamw = {1, 1e-3, 0.9, 0.95, 1e-8, 0.1, 1, 0};
     engine_forward_backward(engine, tokens, ATTENTION_DENSE, config.context, &one, &error);
     expect(ranks, engine_update(engine, &adamw, &norm, &error) && norm > 0, "late update");
     float before, after, bad = NAN;
@@ -191,6 +191,12 @@ static void check_late_and_bad(Ranks *ranks, const Subject *subject, const Engin
     expect(ranks, !engine_update(engine, &adamw, &norm, &error) && error.status == STATUS_NONFINITE, "NaN");
     engine_read(engine, TENSOR_WEIGHT, 0, start, 1, &after);
     expect(ranks, before == after, "a refused update has changed a weight");
+    adamw.most_norm = -1;
+    engine_forward_backward(engine, tokens, ATTENTION_DENSE, config.context, &one, &error);
+    expect(ranks, engine_update(engine, &adamw, &norm, &error) && adamw_skips(&adamw, norm),
+           "a skipped update");
+    engine_read(engine, TENSOR_WEIGHT, 0, start, 1, &after);
+    expect(ranks, before == after, "a skipped update has changed a weight");
     free(tokens);
     engine_destroy(engine);
 }
@@ -211,7 +217,7 @@ static void update_and_signal(Ranks *ranks, const Subject *subject, int64_t step
     Engine *engine = create(ranks, subject, &config, false);
     int32_t *tokens = new_tokens(1, config.context, 1);
     for (int i = 0; i < 2; i++) {
-        AdamW adamw = {i + 1, 1e-3, 0.9, 0.95, 1e-8, 0.1, 1};
+        AdamW adamw = {i + 1, 1e-3, 0.9, 0.95, 1e-8, 0.1, 1, 0};
         Error error;
         double nats, norm;
         ranks->step = step + i;

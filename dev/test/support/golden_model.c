@@ -149,6 +149,7 @@ AdamW golden_model_adamw(const GoldenModel *model, int step) {
                    json_number_value(json_array_get(betas, 1)),
                    number(json, "eps"),
                    number(json, "weight_decay"),
-                   number(json, "clip")};
+                   number(json, "clip"),
+                   0};
     return adamw;
 }
