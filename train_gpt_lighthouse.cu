@@ -27,7 +27,9 @@
 #include "core/report.h"
 #include "core/rank_match.h"
 #include "core/run.h"
+#include "core/saver.h"
 #include "core/schedule.h"
+#include "core/snapshot.h"
 #include "core/traffic.h"
 #include "dataloader.h"
 
@@ -98,8 +100,11 @@ typedef struct {
     ModelTokenizer tokenizer; // of a model on ready ids
     bool has_val;
     Log *log; // on the first rank
+    Saver *saver;
+    int64_t saved; // step of the last save that was begun in the run's folder; -1 for none
     Progress progress;
     double gigabytes;  // of the engine's memory
+    bool beside;       // training goes on while a checkpoint is saved
     double peak_flops; // of the device, 0 where not known
     int32_t *tokens;   // (batch, N+1)
     Attention attention;
@@ -138,6 +143,25 @@ static void print_prediction(const Trainer *t) {
     predict_print(config, ATTENTION_DENSE, t->ranks->local_size, stdout);
 }
 
+// Whether host memory suffices to save beside training.
+static void plan_saves(Trainer *t, const EngineApi *api, const MemoryPlan *plan) {
+    ParamTable table = param_table_create(&t->run.engine.model, false);
+    param_table_shard(&table, t->ranks->size);
+    size_t bytes = snapshot_bytes(&table, t->ranks), left = fit_host_left(api, &t->run.engine, plan);
+    param_table_free(&table);
+    bool elsewhere = !api->present() || t->options->ranks > 0; // a plan for another machine
+    t->beside = bytes <= left || elsewhere;
+    if (t->beside) {
+        printf("  %-12s%11s  copy of weights and moments, which is saved while training goes on\n", "host",
+               plan_size_text((double)bytes).text);
+    } else {
+        printf("  %-12s%11s  wanted for a copy of weights and moments, %s free: training waits while "
+               "checkpoints "
+               "are saved\n",
+               "host", plan_size_text((double)bytes).text, plan_size_text((double)left).text);
+    }
+}
+
 static bool print_plan(Trainer *t, const EngineApi *api, Error *error) {
     const EngineConfig *config = &t->run.engine;
     const Options *o = t->options;
@@ -173,6 +197,7 @@ static bool print_plan(Trainer *t, const EngineApi *api, Error *error) {
         }
         if (ranks_many(t->ranks)) printf("  of each rank\n");
         plan_print(plan, stdout, "  ");
+        plan_saves(t, api, plan);
         param_table_free(&table);
         bool elsewhere = o->ranks > 0 && api == engine_cpu(); // a plan for GPUs that are not here
         ok = elsewhere || !api->present() || fit_check(api, config, plan, error);
@@ -251,6 +276,8 @@ static bool open_trainer(Trainer *t, const EngineApi *api, Error *error) {
     if (!ranks_agree(t->ranks, open_model(t, api, error), error)) return false;
     if (!ranks_agree(t->ranks, !ranks_first(t->ranks) || open_run(t, error), error)) return false;
     t->tokens = (int32_t *)alloc_or_exit((size_t)(o->batch * (o->seq_len + 1)), sizeof *t->tokens);
+    t->saver = saver_create(t->engine, t->beside);
+    t->saved = t->run.continues ? t->state.step : -1;
     Attention attention = schedule_attention(o, t->state.step);
     t->attention = t->run.checkpoint ? t->state.attention : attention;
     if (o->skip_spikes == 0) spikes_forget(&t->state.spikes);
@@ -267,6 +294,7 @@ static bool open_trainer(Trainer *t, const EngineApi *api, Error *error) {
 
 static void close_trainer(Trainer *t) {
     if (t->state.settings != t->run.state.settings) json_decref(t->state.settings);
+    saver_free(t->saver);
     if (t->log) log_close(t->log);
     dataloader_close(&t->data);
     if (t->has_val) dataloader_close(&t->val);
@@ -418,17 +446,30 @@ static bool validate(Trainer *t, Error *error) {
     return true;
 }
 
-static bool save(Trainer *t, Error *error) {
-    double start = now();
-    const ModelTokenizer *tokenizer = t->data.bytes ? NULL : &t->tokenizer;
-    t->ranks->patience = RANKS_LONG_PATIENCE;
-    if (!checkpoint_save(t->engine, t->run.folder, &t->state, t->options->seq_len, tokenizer, error))
-        return false;
-    bool pruned = !ranks_first(t->ranks) || checkpoint_prune(t->run.folder, t->options->keep, error);
-    if (!ranks_agree(t->ranks, pruned, error)) return false;
-    t->ranks->patience = (double)t->options->watchdog;
-    return log_event(t->log, "checkpoint", t->state.step, json_pack("{s:f}", "seconds", now() - start),
-                     error);
+// Looks after the save that is under way; `wait`: until it is done.
+static bool tend_save(Trainer *t, bool wait, Error *error) {
+    SaveReport report;
+    if (!saver_tend(t->saver, wait, &report, error)) return false;
+    if (!report.done) return true;
+    json_t *fields = json_pack("{s:f, s:f}", "seconds", report.seconds, "waited", report.waited);
+    return log_event(t->log, "checkpoint", report.step, fields, error);
+}
+
+// Begins to save the state, unless that is done. The save before must have ended.
+static bool begin_save(Trainer *t, Error *error) {
+    if (t->saved == t->state.step) return true;
+    if (!tend_save(t, true, error)) return false;
+    saver_begin(t->saver, t->run.folder, &t->state, t->options->seq_len, t->data.bytes ? NULL : &t->tokenizer,
+                t->options->keep);
+    t->saved = t->state.step;
+    return tend_save(t, false, error);
+}
+
+// After another error: a save that is under way is brought to its end, where all ranks are at one.
+static void settle_save(Trainer *t) {
+    Error error;
+    if (!t->saver || (ranks_many(t->ranks) && !t->ranks->agreed)) return;
+    if (!tend_save(t, true, &error)) warn("%s", error.message);
 }
 
 static bool due(int64_t step, int64_t every, int64_t last) {
@@ -467,8 +508,10 @@ static bool train_loop(Trainer *t, Error *error) {
             if (!validate(t, error)) return false;
             stop = stopping(t); // a signal may have come meanwhile
         }
-        if ((stop || due(t->state.step, o->checkpoint_every, last)) && !save(t, error)) return false;
+        if (!tend_save(t, false, error)) return false;
+        if ((stop || due(t->state.step, o->checkpoint_every, last)) && !begin_save(t, error)) return false;
         if (stop && t->state.step < last) {
+            if (!tend_save(t, true, error)) return false;
             t->ranks->agreed = true;
             progress_break(&t->progress);
             char where[32] = " to another rank";
@@ -479,6 +522,7 @@ static bool train_loop(Trainer *t, Error *error) {
                              where, (long long)t->state.step, t->run.folder);
         }
     }
+    if (!tend_save(t, true, error)) return false;
     progress_break(&t->progress);
     printf("done: %lld steps, %s\n", (long long)t->state.step, t->run.folder);
     return true;
@@ -504,6 +548,7 @@ static bool command_train(Options *options, Ranks *ranks, Error *error) {
     if (ok && !options->dry_run) {
         catch_signals();
         ok = open_trainer(t, api, error) && train_loop(t, error);
+        if (!ok) settle_save(t);
     }
     // What only this rank knows is told at once: an engine ends together with those of the others.
     if (!ok && ranks_many(ranks) && !ranks->agreed) ranks_fail(ranks, error);

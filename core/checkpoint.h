@@ -14,13 +14,13 @@
 extern "C" {
 #endif
 
-// ---- Saving (checkpoint_save.c)
+// ---- Saving (saver.c, checkpoint_stages.c)
 
 // Saves the engine and the state as RUN/step_N, N = state->step, in place of one of that name. Everything is
 // written beside it, synced and renamed; what an earlier save left behind when it was killed is removed
 // first. On error the run's checkpoints are as before. The engine must be one for training. Several ranks
 // save together, each its share of the tensors; what they write does not depend on their number. `tokenizer`:
-// NULL for that of bytes.
+// NULL for that of bytes. A run that trains meanwhile saves through core/saver.h.
 bool checkpoint_save(Engine *engine, const char *run, const TrainerState *state, int64_t context,
                      const ModelTokenizer *tokenizer, Error *error);
 

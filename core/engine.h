@@ -90,6 +90,11 @@ typedef struct {
     void (*impose_selection)(Engine *engine, int layer, const int32_t *entries);
     void (*time_parts)(Engine *engine, double *seconds);
     const BenchApi *bench;
+
+    // Makes host memory fast to read tensors into, until unpin; false where that cannot be had. Both NULL
+    // where there is no need.
+    bool (*pin)(void *memory, size_t size);
+    void (*unpin)(void *memory);
 } EngineApi;
 
 // First member of every engine's own structure.

@@ -1,6 +1,8 @@
 // Whether a plan fits; see fit.h.
 #include "fit.h"
 
+#include "host_memory.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -113,4 +115,11 @@ bool fit_check(const EngineApi *api, const EngineConfig *config, const MemoryPla
         (double)plan->total / 1e9, (double)available / 1e9, api->name,
         (double)plan_purpose_bytes(plan, "activations") / 1e9,
         (double)plan_purpose_bytes(plan, "optimizer") / 1e9, advice);
+}
+
+size_t fit_host_left(const EngineApi *api, const EngineConfig *config, const MemoryPlan *plan) {
+    int sharing = config->ranks && config->ranks->local_size > 1 ? config->ranks->local_size : 1;
+    size_t available = host_memory_available() / (size_t)sharing;
+    size_t taken = api == engine_cpu() ? plan->total : 0;
+    return available > taken ? available - taken : 0;
 }

@@ -12,6 +12,9 @@ extern "C" {
 // largest setting of --recompute, --batch or --seq-len that would (without training: the longest sequence).
 bool fit_check(const EngineApi *api, const EngineConfig *config, const MemoryPlan *plan, Error *error);
 
+// Host memory that this rank may take beside its engine's plan, in bytes.
+size_t fit_host_left(const EngineApi *api, const EngineConfig *config, const MemoryPlan *plan);
+
 #ifdef __cplusplus
 }
 #endif

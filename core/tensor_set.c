@@ -68,72 +68,57 @@ static SafetensorsSpec *set_specs(const TensorSet *set) {
     return specs;
 }
 
-static int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
-bool tensor_set_save(const TensorSet *set, Engine *engine, const char *path, Digest *digest, Error *error) {
+bool tensor_set_save(const TensorSet *set, Snapshot *snapshot, const char *path, Digest *digest,
+                     Error *error) {
     SafetensorsSpec *specs = set_specs(set);
     SafetensorsWriter *writer = safetensors_create(path, specs, set->count, SAFETENSORS_F32, error);
     free(specs);
     if (!writer) return false;
 
-    float *piece = (float *)alloc_or_exit(PIECE, sizeof *piece);
     bool ok = true;
     for (int i = 0; ok && i < set->count; i++) {
         const TensorPlace *place = &set->places[i];
-        int64_t size = param_size(&set->table->params[place->param]);
-        for (int64_t start = 0; ok && start < size; start += PIECE) {
-            int64_t count = least(PIECE, size - start);
-            engine_read(engine, place->kind, place->param, start, count, piece);
-            ok = safetensors_append(writer, piece, count, error);
+        int64_t size = param_size(&set->table->params[place->param]), count;
+        for (int64_t start = 0; ok && start < size; start += count) {
+            count = size - start;
+            const float *values = snapshot_read(snapshot, place->kind, place->param, start, &count);
+            ok = safetensors_append(writer, values, count, error);
         }
     }
-    free(piece);
     if (ok) return safetensors_finish(writer, digest, error);
     safetensors_abandon(writer);
     return false;
 }
 
-// This rank's share of every tensor, into the reserved file. What is whole on all ranks, the first one
-// writes.
-static bool shares_write(const TensorSet *set, Engine *engine, const SafetensorsFile *file, Error *error) {
-    const Ranks *ranks = engine->config.ranks;
-    float *piece = (float *)alloc_or_exit(PIECE, sizeof *piece);
+bool tensor_set_reserve(const TensorSet *set, const char *path, Error *error) {
+    SafetensorsSpec *specs = set_specs(set);
+    bool ok = safetensors_reserve(path, specs, set->count, error);
+    free(specs);
+    return ok;
+}
+
+static bool share_write(const TensorSet *set, Snapshot *snapshot, const SafetensorsFile *file, Error *error) {
     bool ok = true;
     for (int i = 0; ok && i < set->count; i++) {
         const TensorPlace *place = &set->places[i];
-        const Param *param = &set->table->params[place->param];
         int tensor = safetensors_find(file, place->name);
-        int64_t first, size;
-        param_share(set->table, param, ranks->rank, &first, &size);
-        if (!param->trained && !ranks_first(ranks)) size = 0;
-        for (int64_t start = first; ok && start < first + size; start += PIECE) {
-            int64_t count = least(PIECE, first + size - start);
-            engine_read(engine, place->kind, place->param, start, count, piece);
-            ok = safetensors_write(file, tensor, start, count, piece, error);
+        int64_t first, size, count;
+        snapshot_share(snapshot, &set->table->params[place->param], &first, &size);
+        for (int64_t start = first; ok && start < first + size; start += count) {
+            count = first + size - start;
+            const float *values = snapshot_read(snapshot, place->kind, place->param, start, &count);
+            ok = safetensors_write(file, tensor, start, count, values, error);
         }
     }
-    free(piece);
     return ok && safetensors_sync(file, error);
 }
 
-bool tensor_set_save_shares(const TensorSet *set, Engine *engine, const char *path, Error *error) {
-    Ranks *ranks = engine->config.ranks;
-    bool ok = true;
-    if (ranks_first(ranks)) {
-        SafetensorsSpec *specs = set_specs(set);
-        ok = safetensors_reserve(path, specs, set->count, error);
-        free(specs);
-    }
-    if (!ranks_agree(ranks, ok, error)) return false;
+bool tensor_set_save_share(const TensorSet *set, Snapshot *snapshot, const char *path, Error *error) {
     SafetensorsFile file;
-    ok = safetensors_open_reserved(path, &file, error);
-    if (ok) {
-        ok = shares_write(set, engine, &file, error);
-        safetensors_close(&file);
-    }
-    return ranks_agree(ranks, ok, error);
+    if (!safetensors_open_reserved(path, &file, error)) return false;
+    bool ok = share_write(set, snapshot, &file, error);
+    safetensors_close(&file);
+    return ok;
 }
 
 // ---- Reading
@@ -235,7 +220,7 @@ bool tensor_set_load(const TensorSet *set, const SafetensorsFile *files, Engine 
         if (place->kind != TENSOR_WEIGHT && ranks_many(engine->config.ranks))
             param_share(set->table, param, engine->config.ranks->rank, &first, &size);
         for (int64_t start = first; ok && start < first + size; start += PIECE) {
-            int64_t count = least(PIECE, first + size - start);
+            int64_t left = first + size - start, count = left < PIECE ? left : PIECE;
             ok = safetensors_read(&files[place->file], place->tensor, start, count, piece, error);
             if (ok) engine_write(engine, place->kind, place->param, start, count, piece);
         }

@@ -4,8 +4,8 @@
 #ifndef CORE_TENSOR_SET_H
 #define CORE_TENSOR_SET_H
 
-#include "engine.h"
 #include "safetensors.h"
+#include "snapshot.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -32,12 +32,14 @@ TensorSet tensor_set_moments(const ParamTable *table);
 TensorSet tensor_set_frozen(const ParamTable *table);
 void tensor_set_free(TensorSet *set);
 
-// Writes the set as a new file of float32 tensors, a piece at a time.
-bool tensor_set_save(const TensorSet *set, Engine *engine, const char *path, Digest *digest, Error *error);
+// Writes the set as a new file of float32 tensors.
+bool tensor_set_save(const TensorSet *set, Snapshot *snapshot, const char *path, Digest *digest,
+                     Error *error);
 
-// The same by several ranks together, each its share, into one file that does not depend on their number. The
-// file is whole and on disk when all have returned.
-bool tensor_set_save_shares(const TensorSet *set, Engine *engine, const char *path, Error *error);
+// The same by several ranks, into one file that does not depend on their number: one makes it, with room for
+// all, and then each writes its share and brings it to disk.
+bool tensor_set_reserve(const TensorSet *set, const char *path, Error *error);
+bool tensor_set_save_share(const TensorSet *set, Snapshot *snapshot, const char *path, Error *error);
 
 // Finds every tensor of the set in one of the files and checks shape and type. A tensor of the files that the
 // set does not name is refused unless harmless(name); NULL means none is. Error (status 3) that names the

@@ -431,6 +431,8 @@ const EngineApi *engine_cpu(void) {
                                   cpu_read_selection,
                                   cpu_impose_selection,
                                   cpu_time_parts,
-                                  &cpu_bench};
+                                  &cpu_bench,
+                                  NULL,
+                                  NULL};
     return &api;
 }

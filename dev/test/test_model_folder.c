@@ -69,7 +69,7 @@ static void write_part(Fixture *f, const char *name, int first, int last) {
     char *path = path_join(f->folder, name);
     Digest digest;
     Error error;
-    if (!tensor_set_save(&part, f->source, path, &digest, &error)) fail_msg("%s", error.message);
+    if (!fake_engine_save(f->source, &part, path, &digest, &error)) fail_msg("%s", error.message);
     free(path);
     tensor_set_free(&set);
 }
@@ -271,7 +271,7 @@ static void test_extra_tensors(void **data) {
         Digest digest;
         Error error;
         remove(path);
-        assert_true(tensor_set_save(&more, f->source, path, &digest, &error));
+        assert_true(fake_engine_save(f->source, &more, path, &digest, &error));
         free(path);
         tensor_set_free(&set);
         tensor_set_free(&more);
@@ -289,7 +289,7 @@ static void test_wrong_columns(void **data) {
     char *path = path_join(f->folder, "model.safetensors");
     Digest digest;
     Error error;
-    assert_true(tensor_set_save(&set, f->source, path, &digest, &error));
+    assert_true(fake_engine_save(f->source, &set, path, &digest, &error));
     free(path);
     tensor_set_free(&set);
     expect_refused(f, "'model.layers.1.mlp.down_proj.weight' has shape (64, 128), the model's is (64, 72)");

@@ -2,7 +2,7 @@
 #ifndef TEST_FAKE_ENGINE_H
 #define TEST_FAKE_ENGINE_H
 
-#include "core/engine.h"
+#include "core/tensor_set.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -17,6 +17,9 @@ void fake_engine_fill(Engine *engine, uint64_t seed);
 // Whether all weights (frozen ones if asked) and moments of two engines agree bit for bit.
 bool fake_engine_same_weights(Engine *a, Engine *b, bool frozen);
 bool fake_engine_same_moments(Engine *a, Engine *b);
+
+// Writes some of its tensors as a file.
+bool fake_engine_save(Engine *engine, const TensorSet *set, const char *path, Digest *digest, Error *error);
 
 #ifdef __cplusplus
 }

@@ -1,9 +1,14 @@
 // A library put before the C library's (LD_PRELOAD), that numbers what a program does to the files below one
-// folder, from 1, and lets one of these operations go wrong. The environment says how:
+// folder, and lets one of these operations go wrong. The environment says how:
 //
 //   FAULT_UNDER   the folder, as the program names it; everything else is left alone
-//   FAULT_TRACE   a file that gets a line for each operation, "rename .step_00000001.tmp step_00000001":
-//                 what, and on which paths below the folder ("." is the folder itself)
+//   FAULT_TRACE   a file that gets a line for each operation, "other ok rename .step_00000001.tmp
+//   step_00000001":
+//                 of which thread (main, other), how it went (ok, failed, torn), what, and on which paths
+//                 below the folder ("." is the folder itself)
+//   FAULT_THREAD  main or other: whose operations count. Each is numbered from 1: what a thread does comes in
+//   the
+//                 same order every time, but not what two do beside each other
 //   FAULT_AT      the number n of the operation that goes wrong; 0 or none: all go well
 //   FAULT_KIND    how:
 //     kill        SIGKILL in the midst of it: of a write one half is made, of all else nothing
@@ -12,13 +17,16 @@
 //     readonly    nothing more can be changed (EROFS)
 //     short       every write, n or not, makes one half of what it could
 //     interrupt   every other write, n or not, fails with EINTR
+//     slow        every operation of other threads than the first takes n milliseconds longer
 //
 // Counted are write, pwrite, ftruncate, fsync, rename, and of mkdir, open and the removals those that would
-// change something. Other calls that a program may write with (stdio, mmap) are not seen.
+// change something. Other calls that a program may write with (stdio, mmap) are not seen. One operation is
+// made at a time: the lines of the trace are in their true order.
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -27,6 +35,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 typedef enum { DO_ALL, DO_HALF, DO_NOTHING } Extent;
@@ -65,50 +74,89 @@ static const char *below(const char *path) {
     return path[length] == '/' ? path + length + 1 : NULL;
 }
 
-static void trace(const char *what, const char *path, const char *to) {
+// Whether the first thread calls.
+static bool is_main(void) {
+    return syscall(SYS_gettid) == getpid();
+}
+
+static void trace(const char *how, const char *what, const char *path, const char *to) {
     const char *name = getenv("FAULT_TRACE");
     char line[2 * PATH_MAX];
     if (!name) return;
-    int length = snprintf(line, sizeof line, to ? "%s %s %s\n" : "%s %s\n", what, path, to);
+    int length = snprintf(line, sizeof line, "%s %s %s %s%s%s\n", is_main() ? "main" : "other", how, what,
+                          path, to ? " " : "", to ? to : "");
     long file = syscall(SYS_openat, AT_FDCWD, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (file < 0 || syscall(SYS_write, file, line, (size_t)length) != length) abort();
     syscall(SYS_close, file);
 }
 
-static Verdict judge_fault(const char *kind, bool writes, bool grows, bool here) {
-    if (strcmp(kind, "kill") == 0 && here) {
-        if (!writes) die();
-        Verdict torn = {DO_HALF, true};
-        return torn;
-    }
+// `struck`: the operation that goes wrong, or one after it; `here`: that one itself.
+static Verdict judge_fault(const char *kind, bool writes, bool grows, bool struck, bool here) {
+    static const Verdict torn = {DO_HALF, true}, dies = {DO_NOTHING, true};
+    if (strcmp(kind, "kill") == 0 && here) return writes ? torn : dies;
     if (strcmp(kind, "error") == 0 && here) return fail(EIO);
-    if (strcmp(kind, "readonly") == 0) return fail(EROFS);
-    if (strcmp(kind, "full") == 0 && grows) return writes && here ? half : fail(ENOSPC);
+    if (strcmp(kind, "readonly") == 0 && struck) return fail(EROFS);
+    if (strcmp(kind, "full") == 0 && struck && grows) return writes && here ? half : fail(ENOSPC);
     return all;
 }
 
-// `what` is about to be done to a path (`to`: another path that takes part).
+// `what` is about to be done to a path (`to`: another path that takes part). Holds the lock.
 static Verdict judge(const char *what, const char *path, const char *to) {
-    static int count;
-    const char *kind = getenv("FAULT_KIND"), *at = getenv("FAULT_AT"), *name = below(path);
+    static int counts[2];
+    static bool struck;
+    const char *kind = getenv("FAULT_KIND"), *at = getenv("FAULT_AT"), *thread = getenv("FAULT_THREAD");
+    const char *name = below(path);
     if (!name) return all;
-    int number = __sync_add_and_fetch(&count, 1), wanted = at ? atoi(at) : 0;
-    trace(what, name, to ? below(to) : NULL);
+    int number = ++counts[is_main()], wanted = at ? atoi(at) : 0;
     bool writes = strcmp(what, "write") == 0;
     bool grows = writes || strcmp(what, "create") == 0 || strcmp(what, "mkdir") == 0;
-    if (kind && writes && strcmp(kind, "short") == 0) return half;
-    if (kind && writes && strcmp(kind, "interrupt") == 0) return number % 2 ? fail(EINTR) : all;
-    if (!kind || wanted < 1 || number < wanted) return all;
-    return judge_fault(kind, writes, grows, number == wanted);
+    bool here = number == wanted && thread && strcmp(thread, is_main() ? "main" : "other") == 0;
+    struck = struck || here;
+    Verdict verdict = all;
+    if (kind && writes && strcmp(kind, "short") == 0) {
+        verdict = half;
+    } else if (kind && writes && strcmp(kind, "interrupt") == 0) {
+        verdict = number % 2 ? fail(EINTR) : all;
+    } else if (kind) {
+        verdict = judge_fault(kind, writes, grows, struck, here);
+    }
+    int why = errno;
+    trace(verdict.dies                   ? "torn"
+          : verdict.extent == DO_NOTHING ? "failed"
+                                         : "ok",
+          what, name, to ? below(to) : NULL);
+    if (verdict.dies && !writes) die();
+    errno = why;
+    return verdict;
 }
 
-static Verdict judge_file(const char *what, int file) {
-    char link[64], path[PATH_MAX];
+// Before the lock, that others need not wait.
+static void delay(const char *path) {
+    const char *kind = getenv("FAULT_KIND"), *at = getenv("FAULT_AT");
+    if (!kind || strcmp(kind, "slow") != 0 || !at || is_main() || !below(path)) return;
+    struct timespec pause = {0, atoi(at) * 1000000L};
+    nanosleep(&pause, NULL);
+}
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void begin(const char *path) {
+    delay(path);
+    pthread_mutex_lock(&lock);
+}
+
+static ssize_t end(ssize_t result) {
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
+// The path of an open file; "" where it has none.
+static const char *file_path(int file, char path[PATH_MAX]) {
+    char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
-    ssize_t length = readlink(link, path, sizeof path - 1);
-    if (length < 0) return all;
-    path[length] = 0;
-    return judge(what, path, NULL);
+    ssize_t length = readlink(link, path, PATH_MAX - 1);
+    path[length < 0 ? 0 : length] = 0;
+    return path;
 }
 
 // A half of nothing or of one byte would be nothing, which no write gives.
@@ -121,39 +169,48 @@ static size_t extent_bytes(Verdict verdict, size_t size) {
 ssize_t write(int file, const void *data, size_t size) {
     typedef ssize_t (*Function)(int, const void *, size_t);
     NEXT(Function, "write");
-    Verdict verdict = judge_file("write", file);
-    if (verdict.extent == DO_NOTHING) return -1;
+    char path[PATH_MAX];
+    begin(file_path(file, path));
+    Verdict verdict = judge("write", path, NULL);
+    if (verdict.extent == DO_NOTHING) return end(-1);
     ssize_t done = next(file, data, extent_bytes(verdict, size));
     if (verdict.dies) die();
-    return done;
+    return end(done);
 }
 
 ssize_t pwrite(int file, const void *data, size_t size, off_t at) {
     typedef ssize_t (*Function)(int, const void *, size_t, off_t);
     NEXT(Function, "pwrite");
-    Verdict verdict = judge_file("write", file);
-    if (verdict.extent == DO_NOTHING) return -1;
+    char path[PATH_MAX];
+    begin(file_path(file, path));
+    Verdict verdict = judge("write", path, NULL);
+    if (verdict.extent == DO_NOTHING) return end(-1);
     ssize_t done = next(file, data, extent_bytes(verdict, size), at);
     if (verdict.dies) die();
-    return done;
+    return end(done);
 }
 
 int ftruncate(int file, off_t size) {
     typedef int (*Function)(int, off_t);
     NEXT(Function, "ftruncate");
-    return judge_file("truncate", file).extent == DO_NOTHING ? -1 : next(file, size);
+    char path[PATH_MAX];
+    begin(file_path(file, path));
+    return (int)end(judge("truncate", path, NULL).extent == DO_NOTHING ? -1 : next(file, size));
 }
 
 int fsync(int file) {
     typedef int (*Function)(int);
     NEXT(Function, "fsync");
-    return judge_file("sync", file).extent == DO_NOTHING ? -1 : next(file);
+    char path[PATH_MAX];
+    begin(file_path(file, path));
+    return (int)end(judge("sync", path, NULL).extent == DO_NOTHING ? -1 : next(file));
 }
 
 int rename(const char *from, const char *to) {
     typedef int (*Function)(const char *, const char *);
     NEXT(Function, "rename");
-    return judge("rename", from, to).extent == DO_NOTHING ? -1 : next(from, to);
+    begin(from);
+    return (int)end(judge("rename", from, to).extent == DO_NOTHING ? -1 : next(from, to));
 }
 
 static bool there(const char *path) {
@@ -167,25 +224,30 @@ static bool there(const char *path) {
 int mkdir(const char *path, mode_t mode) {
     typedef int (*Function)(const char *, mode_t);
     NEXT(Function, "mkdir");
-    return !there(path) && judge("mkdir", path, NULL).extent == DO_NOTHING ? -1 : next(path, mode);
+    begin(path);
+    return (int)end(!there(path) && judge("mkdir", path, NULL).extent == DO_NOTHING ? -1 : next(path, mode));
+}
+
+// The three removals.
+typedef int (*Removal)(const char *);
+static int removal(Removal next, const char *path) {
+    begin(path);
+    return (int)end(there(path) && judge("remove", path, NULL).extent == DO_NOTHING ? -1 : next(path));
 }
 
 int remove(const char *path) {
-    typedef int (*Function)(const char *);
-    NEXT(Function, "remove");
-    return there(path) && judge("remove", path, NULL).extent == DO_NOTHING ? -1 : next(path);
+    NEXT(Removal, "remove");
+    return removal(next, path);
 }
 
 int unlink(const char *path) {
-    typedef int (*Function)(const char *);
-    NEXT(Function, "unlink");
-    return there(path) && judge("remove", path, NULL).extent == DO_NOTHING ? -1 : next(path);
+    NEXT(Removal, "unlink");
+    return removal(next, path);
 }
 
 int rmdir(const char *path) {
-    typedef int (*Function)(const char *);
-    NEXT(Function, "rmdir");
-    return there(path) && judge("remove", path, NULL).extent == DO_NOTHING ? -1 : next(path);
+    NEXT(Removal, "rmdir");
+    return removal(next, path);
 }
 
 int open(const char *path, int flags, ...) {
@@ -195,6 +257,9 @@ int open(const char *path, int flags, ...) {
     va_start(values, flags);
     unsigned mode = flags & O_CREAT ? va_arg(values, unsigned) : 0;
     va_end(values);
-    bool changes = (flags & O_CREAT) && (!there(path) || (flags & O_TRUNC));
-    return changes && judge("create", path, NULL).extent == DO_NOTHING ? -1 : next(path, flags, mode);
+    if (!(flags & O_CREAT)) return next(path, flags, mode);
+    begin(path);
+    bool changes = !there(path) || (flags & O_TRUNC);
+    bool fails = changes && judge("create", path, NULL).extent == DO_NOTHING;
+    return (int)end(fails ? -1 : next(path, flags, mode));
 }

@@ -1,0 +1,45 @@
+// The stages of a save: what one rank does with files, and nothing else, so that a thread can do it. Between
+// two stages all ranks agree that they are through with the first (core/saver.c); a rank alone goes on at
+// once.
+#ifndef CORE_CHECKPOINT_STAGES_H
+#define CORE_CHECKPOINT_STAGES_H
+
+#include "model_tokenizer.h"
+#include "snapshot.h"
+#include "trainer_state.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    STAGE_PREPARE, // the first rank: the hidden folder, the small files, room for what several ranks write
+    STAGE_TENSORS, // every rank: its share of the tensors
+    STAGE_DIGESTS, // of several ranks each: the hashes of some of the files
+    STAGE_PUBLISH, // the first rank: state.json, the folder's name, and older checkpoints go
+    CHECKPOINT_STAGES
+};
+
+// What is saved, and how far it is.
+typedef struct {
+    Snapshot *snapshot;
+    const char *run;                 // the run's folder
+    const ModelTokenizer *tokenizer; // NULL for that of bytes
+    int64_t context, keep;           // keep: checkpoints that stay; 0: all
+    TrainerState state;              // with a copy of the settings
+    Manifest manifest;               // gets the digests
+} CheckpointWork;
+
+// One stage on this rank. Error: status 3.
+bool checkpoint_stage(CheckpointWork *work, int stage, Error *error);
+
+// Between STAGE_DIGESTS and STAGE_PUBLISH, by all ranks together: each gets the digests of all.
+void checkpoint_share_digests(CheckpointWork *work, Ranks *ranks);
+
+// After a stage that failed on some rank: what it has written goes.
+void checkpoint_abandon(const CheckpointWork *work);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
