@@ -80,6 +80,10 @@ static void on_signal(int number) {
     stop_signal = number;
 }
 
+// A job that is preempted is killed 30 s after the signal. What would still take longer than this of an
+// update or a validation is left off: the state before it is saved, and a resumed run begins it anew.
+#define HURRY_SECONDS 10.0
+
 static void catch_signals(void) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
@@ -108,7 +112,25 @@ typedef struct {
     double peak_flops; // of the device, 0 where not known
     int32_t *tokens;   // (batch, N+1)
     Attention attention;
+    bool left_off; // the update or validation that was begun, for a signal
 } Trainer;
+
+// Whether a signal has come, to any rank.
+static bool stopping(Trainer *t) {
+    double signals = stop_signal != 0;
+    ranks_sum(t->ranks, &signals, 1);
+    return signals > 0;
+}
+
+// Whether what began at `since` and is done in part is to be left off, on all ranks.
+static bool leaves_off(Trainer *t, double since, int64_t done, int64_t all) {
+    if (done == 0) return false;
+    double rest = (now() - since) / (double)done * (double)(all - done);
+    double hurries = stop_signal && rest > HURRY_SECONDS;
+    ranks_sum(t->ranks, &hurries, 1);
+    t->left_off = hurries > 0;
+    return t->left_off;
+}
 
 // What moves between the ranks in an update of one stage.
 static void print_traffic(const Trainer *t, const EngineApi *api, Attention attention) {
@@ -280,6 +302,7 @@ static bool open_trainer(Trainer *t, const EngineApi *api, Error *error) {
     t->saved = t->run.continues ? t->state.step : -1;
     Attention attention = schedule_attention(o, t->state.step);
     t->attention = t->run.checkpoint ? t->state.attention : attention;
+    t->state.attention = t->attention;
     if (o->skip_spikes == 0) spikes_forget(&t->state.spikes);
     t->state.settings = options_settings(o);
     progress_begin(&t->progress, stdout, o->steps, o->log_every);
@@ -354,7 +377,8 @@ static bool log_skip(Trainer *t, const LogStep *line, const SpikeLimits *limits,
         (long long)line->step, SPIKE_MOST_SKIPS, line->loss, line->grad_norm, t->run.folder);
 }
 
-// One update: gradients of the global batch in micro-steps, then AdamW, unless it is a spike.
+// One update: gradients of the global batch in micro-steps, then AdamW, unless it is a spike. A signal may
+// have it left off.
 static bool train_step(Trainer *t, Error *error) {
     const Options *o = t->options;
     double start = now(), nats = 0, grad_norm = 0;
@@ -362,6 +386,7 @@ static bool train_step(Trainer *t, Error *error) {
     t->ranks->step = t->state.step + 1;
     for (int64_t i = 0; i < t->run.engine.micro_steps; i++) {
         double batch_nats;
+        if (leaves_off(t, start, i, t->run.engine.micro_steps)) return true;
         bool read = dataloader_next(&t->data, o->batch, t->tokens, error);
         if (!ranks_agree(t->ranks, read, error)) return false;
         if (!engine_forward_backward(t->engine, t->tokens, t->attention, targets, &batch_nats, error))
@@ -402,18 +427,22 @@ static bool train_step(Trainer *t, Error *error) {
     return true;
 }
 
-// Mean loss of the first validation sequences under one attention.
+// Mean loss of the first validation sequences under one attention, unless a signal has it left off.
 static bool validation_loss(Trainer *t, Attention attention, double *loss, int64_t *sequences, Error *error) {
     const Options *o = t->options;
     const Ranks *ranks = t->ranks;
     int64_t count = o->val_batches < t->val.n_sequences ? o->val_batches : t->val.n_sequences;
-    double nats = 0;
+    double nats = 0, start = now();
+    bool last_one = t->state.step == schedule_end(o); // the run is at its end, and not gone on with
+    *sequences = count;
+    *loss = NAN;
     dataloader_seek(&t->val, 0);
     for (int64_t done = 0, all = 0; done < count; done += all) {
         int64_t left = (count - done + ranks->data_size - 1) / ranks->data_size;
         int64_t rows = left < o->batch ? left : o->batch, before = done + ranks->data_rank * rows;
         double batch_nats;
         all = rows * ranks->data_size;
+        if (!last_one && leaves_off(t, start, done, count)) return true;
         if (!ranks_agree(t->ranks, dataloader_next(&t->val, rows, t->tokens, error), error)) return false;
         if (before + rows > count) rows = count - before; // the last ranks have less, or nothing
         if (rows <= 0) continue;
@@ -422,7 +451,6 @@ static bool validation_loss(Trainer *t, Attention attention, double *loss, int64
         nats += batch_nats;
     }
     ranks_sum(t->ranks, &nats, 1);
-    *sequences = count;
     *loss = nats / (double)(count * o->seq_len);
     return true;
 }
@@ -434,6 +462,7 @@ static bool validate(Trainer *t, Error *error) {
         double loss, start = now();
         int64_t sequences;
         if (!validation_loss(t, (Attention)attention, &loss, &sequences, error)) return false;
+        if (t->left_off) return true;
         progress_break(&t->progress);
         printf("step %lld: validation loss %.4f nats a %s under %s attention (%lld sequences)\n",
                (long long)t->state.step, loss, t->val.bytes ? "byte" : "token",
@@ -476,13 +505,6 @@ static bool due(int64_t step, int64_t every, int64_t last) {
     return step == last || (every > 0 && step % every == 0);
 }
 
-// Whether a signal has come, to any rank.
-static bool stopping(Trainer *t) {
-    double signals = stop_signal != 0;
-    ranks_sum(t->ranks, &signals, 1);
-    return signals > 0;
-}
-
 // A run that a signal stopped where a validation was due has left that for now.
 static bool make_up_validation(Trainer *t, Error *error) {
     const Options *o = t->options;
@@ -503,6 +525,7 @@ static bool train_loop(Trainer *t, Error *error) {
     while (t->state.step < last) {
         if (!log_switch(t, error) || !train_step(t, error)) return false;
         bool validates = t->has_val && due(t->state.step, o->val_every, last), stop = stopping(t);
+        validates = validates && !t->left_off;
         // A signal does not wait for a validation, but a run that is at its end is not gone on with.
         if (validates && (!stop || t->state.step == last)) {
             if (!validate(t, error)) return false;

@@ -297,6 +297,35 @@ static void test_damaged_header(void **state) {
     }
 }
 
+// One bit flipped anywhere in a shard is found, and its shard named: in the header at open, in the tokens
+// when they are first reached.
+static void test_every_bit(void **state) {
+    (void)state;
+    Error error;
+    size_t size;
+    for (int width = 2; width <= 4; width += 2) {
+        shard_make_counting("a.bin", width, 0, 9, V);
+        shard_make_counting("b.bin", width, 9, 40, V);
+        char *bytes = file_read("b.bin", 1000, &size, &error);
+        assert_int_equal(size, SHARD_HEADER_SIZE + 40 * width);
+        for (size_t bit = 0; bit < 8 * size; bit++) {
+            DataLoader loader;
+            int32_t row[10];
+            bytes[bit / 8] ^= (char)(1 << bit % 8);
+            assert_true(file_write("b.bin", bytes, size, &error));
+            bytes[bit / 8] ^= (char)(1 << bit % 8);
+            if (bit < 8 * SHARD_HEADER_SIZE) {
+                assert_open_fails("[ab].bin", 9, "b.bin");
+                continue;
+            }
+            open_loader(&loader, "[ab].bin", 9);
+            assert_failed(dataloader_next(&loader, 1, row, &error), &error, STATUS_DATA, "b.bin is damaged");
+            dataloader_close(&loader);
+        }
+        free(bytes);
+    }
+}
+
 // A header with a right hash that lies about sizes is not believed.
 static void test_lying_header(void **state) {
     (void)state;
@@ -404,6 +433,7 @@ int main(void) {
         IN_FOLDER(test_lying_header),
         IN_FOLDER(test_other_formats),
         IN_FOLDER(test_damaged_payload),
+        IN_FOLDER(test_every_bit),
         IN_FOLDER(test_token_outside_vocabulary),
     };
     return cmocka_run_group_tests_name("data", tests, NULL, NULL);

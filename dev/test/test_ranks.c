@@ -1,5 +1,6 @@
 // Several ranks under mpirun: what crosses between them, engines that share the work against one that does it
 // alone, whole runs of the program, and how a job ends when a rank is not well.
+#include "core/clock.h"
 #include "dev/test/support/program.h"
 #include "dev/test/support/scratch.h"
 #include "dev/test/support/temporary_folder.h"
@@ -364,6 +365,54 @@ static void test_preemption(void **state) {
     program_ranks(1, false);
 }
 
+// Signals as a launcher sends them: SIGUSR1 to mpirun goes on to all ranks; SIGTERM to every rank, as Slurm
+// does; an update that would take long is left off. All is saved within 30 s. A second signal ends the job at
+// once.
+static void test_signals(void **state) {
+    (void)state;
+    tiny_files();
+    program_ranks(2, false);
+    static const int signals[] = {SIGUSR1, SIGTERM, SIGINT};
+    for (int i = 0; i < 3; i++) {
+        char run[16];
+        snprintf(run, sizeof run, "run_%d", i);
+        Program *program = program_start(TRAIN "--out %s --steps 1000", run);
+        assert_true(tiny_wait(run, 1));
+        if (i == 2) { // within an update that takes hours
+            program_signal(program, SIGUSR1);
+            expect_end(program_wait(program), 75, "is saved");
+            program = program_start("train --device cpu --resume %s --global-batch 1000000", run);
+            assert_true(tiny_wait_for(run, "\"event\":\"resume\""));
+        }
+        double start = now();
+        if (i == 0) program_signal(program, signals[i]);
+        for (int rank = 0; i > 0 && rank < 2; rank++) program_signal_rank(program, rank, signals[i]);
+        expect_end(program_wait(program), 75, "which is saved; go on with --resume run");
+        double seconds = now() - start;
+        print_message("signal %d: two ranks saved and ended after %.2f s\n", signals[i], seconds);
+        assert_true(seconds < 30);
+        program_ranks(1, false);
+        free(program_output("info %s --verify", run));
+        program_ranks(2, false);
+    }
+
+    // 10 s of the update are left, and more; it has begun when the log is there.
+    Program *program = program_start(TINY_TRAIN "--device cpu --out hurried --global-batch 100000");
+    struct timespec moment = {0, 500000000};
+    assert_true(tiny_wait_for("hurried", ""));
+    nanosleep(&moment, NULL);
+    program_signal_rank(program, 1, SIGSTOP); // so that the first signal cannot be heeded
+    double start = now();
+    for (int n = 0; n < 2; n++) {
+        program_signal_rank(program, 0, n == 0 ? SIGUSR1 : SIGTERM);
+        if (n == 0) nanosleep(&moment, NULL);
+    }
+    Outcome outcome = program_wait(program);
+    assert_true(outcome.status != 0 && outcome.status != 75 && now() - start < 30);
+    outcome_free(&outcome);
+    program_ranks(1, false);
+}
+
 static void test_killed_and_stopped(void **state) {
     (void)state;
     tiny_files();
@@ -404,6 +453,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_plan, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_not_finite, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_preemption, enter, temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_signals, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_killed_and_stopped, enter, temporary_folder_leave),
     };
     program_find();

@@ -1,9 +1,11 @@
 // Training runs of the built program: their log, and that an interrupted run ends in the same bits as one
 // that did not stop, whatever interrupted it.
+#include "core/clock.h"
 #include "core/files.h"
 #include "core/safetensors.h"
 #include "dev/test/support/program.h"
 #include "dev/test/support/scratch.h"
+#include "dev/test/support/shards.h"
 #include "dev/test/support/temporary_folder.h"
 #include "dev/test/support/tiny_run.h"
 
@@ -143,6 +145,19 @@ static void test_every_boundary_gla(void **state) {
     every_boundary("--scorer gla --dense-layers none");
 }
 
+// Sends a signal and waits for the end, which must come within 30 s and say that all is saved.
+static void expect_preempted(Program *program, int signal, const char *said) {
+    double start = now();
+    program_signal(program, signal);
+    Outcome outcome = program_wait(program);
+    double seconds = now() - start;
+    if (outcome.status != 75 || !strstr(outcome.err, said) || seconds > 30) {
+        fail_msg("signal %d: status %d after %.1f s: %s", signal, outcome.status, seconds, outcome.err);
+    }
+    print_message("signal %d: saved and ended after %.2f s\n", signal, seconds);
+    outcome_free(&outcome);
+}
+
 // Long enough that a signal, sent some steps before, comes before its end.
 #define LONG_STEPS 36
 #define LONG_TRAIN TINY_TRAIN "--steps 36 --global-batch 1 --switch-at 12 --schedule cosine --min-lr 1e-3 "
@@ -166,7 +181,7 @@ static void test_killed(void **state) {
         FILE *log = fopen(path, "a");
         assert_true(log && fputs("{\"step\":", log) >= 0 && fclose(log) == 0);
         free(path);
-        DONE("train --resume %s", run);
+        DONE(LONG_TRAIN "--out %s --resume auto", run); // the first save may not have been done yet
         expect_same_steps("whole", run, LONG_STEPS);
         expect_same_checkpoint("whole", run, LONG_STEPS);
     }
@@ -181,16 +196,65 @@ static void test_signals(void **state) {
         snprintf(run, sizeof run, "signal_%d", signals[i]);
         Program *program = program_start(LONG_TRAIN "--out %s", run);
         assert_true(tiny_wait(run, i == 0 ? 3 : 14));
-        program_signal(program, signals[i]);
-        Outcome outcome = program_wait(program);
-        assert_int_equal(outcome.status, 75);
         snprintf(command, sizeof command, "--resume %s", run);
-        assert_non_null(strstr(outcome.err, command));
-        outcome_free(&outcome);
+        expect_preempted(program, signals[i], command);
         DONE("train --resume %s", run);
         expect_same_steps("whole", run, LONG_STEPS);
         expect_same_checkpoint("whole", run, LONG_STEPS);
     }
+}
+
+// An update of a million micro-steps, and a validation of as many sequences, do not hold up the end: the
+// update is begun anew by the run that goes on, from the state before it.
+static void test_signal_in_long_work(void **state) {
+    (void)state;
+    struct timespec moment = {0, 500000000};
+    DONE(TINY_TRAIN "--out whole --steps 4 --switch-at 2");
+    static const char *const runs[] = {"begun", "new"};
+    DONE(TINY_TRAIN "--out begun --steps 2 --switch-at 2");
+    for (int i = 0; i < 2; i++) {
+        char said[64];
+        Program *program = program_start(
+            TINY_TRAIN "--out %s --resume auto --steps 4 --switch-at 2 --global-batch 1000000", runs[i]);
+        snprintf(said, sizeof said, "after step %d, which is saved", i == 0 ? 2 : 0);
+        assert_true(tiny_wait_for(runs[i], i == 0 ? "\"event\":\"resume\"" : ""));
+        nanosleep(&moment, NULL);
+        expect_preempted(program, SIGTERM, said);
+        DONE(TINY_TRAIN "--out %s --resume auto --steps 4 --switch-at 2", runs[i]);
+        expect_same_steps("whole", runs[i], 4);
+        expect_same_checkpoint("whole", runs[i], 4);
+        json_t *log = tiny_log(runs[i]);
+        assert_null(tiny_event(log, "switch", 1));
+        json_decref(log);
+    }
+
+    shard_make_counting("long.bin", 2, 0, 20000 * TINY_CONTEXT + 1, 256);
+    Program *program = program_start(
+        TINY_TRAIN "--out validating --steps 4 --val long.bin --val-every 3 --val-batches 20000");
+    assert_true(tiny_wait("validating", 3));
+    expect_preempted(program, SIGUSR1, "after step 3, which is saved");
+    json_t *log = tiny_log("validating");
+    assert_null(tiny_event(log, "validation", 0));
+    json_decref(log);
+}
+
+// The lock of a program that was killed, even as it stood still, holds nobody up.
+static void test_stale_lock(void **state) {
+    (void)state;
+    DONE(LONG_TRAIN "--out whole");
+    for (int i = 0; i < 3; i++) {
+        Program *program = program_start(LONG_TRAIN "--out run --checkpoint-every 2 --resume auto");
+        assert_true(tiny_wait("run", 4 + 4 * i));
+        program_signal(program, SIGSTOP);
+        program_expect(2, "run: another program is training this run", LONG_TRAIN "--resume auto --out run");
+        program_signal(program, SIGKILL);
+        Outcome outcome = program_wait(program);
+        assert_int_equal(outcome.status, 128 + SIGKILL);
+        outcome_free(&outcome);
+    }
+    DONE(LONG_TRAIN "--resume auto --out run");
+    expect_same_steps("whole", "run", LONG_STEPS);
+    expect_same_checkpoint("whole", "run", LONG_STEPS);
 }
 
 // Two programs cannot write one run; the first goes on undisturbed.
@@ -599,7 +663,9 @@ int main(void) {
         RUN_TEST(test_killed),
         RUN_TEST(test_signals),
         RUN_TEST(test_signal_in_validation),
+        RUN_TEST(test_signal_in_long_work),
         RUN_TEST(test_second_program),
+        RUN_TEST(test_stale_lock),
         RUN_TEST(test_two_stages),
         RUN_TEST(test_missed_validation),
         RUN_TEST(test_stop_at),

@@ -146,20 +146,25 @@ void expect_same_steps(const char *run, const char *other, int64_t steps) {
     json_decref(theirs);
 }
 
-bool tiny_wait(const char *run, int64_t step) {
-    char path[512], line[64];
+bool tiny_wait_for(const char *run, const char *wanted) {
+    char path[512];
     snprintf(path, sizeof path, "%s/log.jsonl", run);
-    snprintf(line, sizeof line, "{\"step\":%lld,", (long long)step);
     struct timespec pause = {0, 1000000};
     for (int64_t waited = 0; waited < LIMIT_SECONDS * INT64_C(1000); waited++) {
         Error error;
         char *text = file_exists(path) ? file_read(path, SIZE_MAX, NULL, &error) : NULL;
-        bool found = text && strstr(text, line);
+        bool found = text && strstr(text, wanted);
         free(text);
         if (found) return true;
         nanosleep(&pause, NULL);
     }
     return false;
+}
+
+bool tiny_wait(const char *run, int64_t step) {
+    char line[64];
+    snprintf(line, sizeof line, "{\"step\":%lld,", (long long)step);
+    return tiny_wait_for(run, line);
 }
 
 // ---- Broken models

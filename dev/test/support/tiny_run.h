@@ -36,6 +36,8 @@ json_t *tiny_steps(const char *run);
 json_t *tiny_event(const json_t *log, const char *event, int n);
 // Waits until a run that goes on in another process has logged a step; false when it takes too long.
 bool tiny_wait(const char *run, int64_t step);
+// Likewise, until its log holds a text; an empty one: until there is a log, and the first update begins.
+bool tiny_wait_for(const char *run, const char *wanted);
 
 // Makes the model folder `scaled` from another (or of itself), every weight of one tensor times `factor`.
 void tiny_scale(const char *model, const char *scaled, const char *tensor, float factor);
