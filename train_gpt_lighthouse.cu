@@ -384,6 +384,7 @@ static bool train_step(Trainer *t, Error *error) {
     double start = now(), nats = 0, grad_norm = 0;
     int64_t cursor = t->data.cursor, targets = o->global_batch * o->seq_len;
     t->ranks->step = t->state.step + 1;
+    t->left_off = false;
     for (int64_t i = 0; i < t->run.engine.micro_steps; i++) {
         double batch_nats;
         if (leaves_off(t, start, i, t->run.engine.micro_steps)) return true;
@@ -455,22 +456,33 @@ static bool validation_loss(Trainer *t, Attention attention, double *loss, int64
     return true;
 }
 
+static bool log_validation(Trainer *t, Attention attention, double loss, int64_t sequences, double seconds,
+                           Error *error) {
+    progress_break(&t->progress);
+    printf("step %lld: validation loss %.4f nats a %s under %s attention (%lld sequences)\n",
+           (long long)t->state.step, loss, t->val.bytes ? "byte" : "token", attention_name(attention),
+           (long long)sequences);
+    json_t *fields =
+        json_pack("{s:o, s:s, s:I, s:f}", "loss", json_number(loss), "attention", attention_name(attention),
+                  "sequences", (json_int_t)sequences, "seconds", seconds);
+    return log_event(t->log, "validation", t->state.step, fields, error);
+}
+
 // Under the stage's attention, and in the Lighthouse stage under dense too: what the switch would give now.
+// All of it, unless a signal has it left off: then nothing is logged.
 static bool validate(Trainer *t, Error *error) {
+    double loss[ATTENTION_DENSE + 1], seconds[ATTENTION_DENSE + 1];
+    int64_t sequences = 0;
     Attention first = t->run.engine.use_lighthouse ? t->attention : ATTENTION_DENSE;
     for (int attention = first; attention <= ATTENTION_DENSE; attention++) {
-        double loss, start = now();
-        int64_t sequences;
-        if (!validation_loss(t, (Attention)attention, &loss, &sequences, error)) return false;
+        double start = now();
+        if (!validation_loss(t, (Attention)attention, &loss[attention], &sequences, error)) return false;
+        seconds[attention] = now() - start;
         if (t->left_off) return true;
-        progress_break(&t->progress);
-        printf("step %lld: validation loss %.4f nats a %s under %s attention (%lld sequences)\n",
-               (long long)t->state.step, loss, t->val.bytes ? "byte" : "token",
-               attention_name((Attention)attention), (long long)sequences);
-        json_t *fields = json_pack("{s:o, s:s, s:I, s:f}", "loss", json_number(loss), "attention",
-                                   attention_name((Attention)attention), "sequences", (json_int_t)sequences,
-                                   "seconds", now() - start);
-        if (!log_event(t->log, "validation", t->state.step, fields, error)) return false;
+    }
+    for (int attention = first; attention <= ATTENTION_DENSE; attention++) {
+        if (!log_validation(t, (Attention)attention, loss[attention], sequences, seconds[attention], error))
+            return false;
     }
     return true;
 }

@@ -236,6 +236,12 @@ static void test_signal_in_long_work(void **state) {
     json_t *log = tiny_log("validating");
     assert_null(tiny_event(log, "validation", 0));
     json_decref(log);
+    DONE("train --resume validating --val-batches 2"); // it is made up for
+    log = tiny_log("validating");
+    assert_int_equal(integer_of(tiny_event(log, "validation", 0), "step"), 3); // Lighthouse, and dense
+    assert_int_equal(integer_of(tiny_event(log, "validation", 1), "step"), 3);
+    assert_int_equal(integer_of(tiny_event(log, "validation", 2), "step"), 4);
+    json_decref(log);
 }
 
 // The lock of a program that was killed, even as it stood still, holds nobody up.
