@@ -49,7 +49,7 @@ Snapshot *snapshot_create(Engine *engine, bool copies) {
         snapshot->places[kinds[k]] = (int64_t *)alloc_or_exit((size_t)engine->table.count, sizeof(int64_t));
     size_t bytes = (size_t)lay_out(&engine->table, engine->config.ranks, snapshot) * sizeof(float);
     if (!copies) bytes = PIECE * sizeof(float);
-    snapshot->values = (float *)malloc(bytes);
+    snapshot->values = (float *)malloc(bytes ? bytes : 1); // a rank may have no share
     if (!snapshot->values) {
         snapshot_free(snapshot);
         return NULL;
