@@ -97,6 +97,7 @@ test-gpu: $(BUILD)/train_gpt_lighthouse gpu-tests
 	$(BUILD)/test_lighthouse --golden $(wildcard dev/test/golden/*_p*)
 	$(BUILD)/test_gpu_engine
 	dev/test/gpu_program.sh $(BUILD)/train_gpt_lighthouse
+	dev/test/gpu_soak.sh $(BUILD)/train_gpt_lighthouse
 	dev/test/gpu_ranks.sh $(BUILD)
 
 include dev/fuzz/fuzz.mk

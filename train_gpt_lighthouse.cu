@@ -178,8 +178,7 @@ static void plan_saves(Trainer *t, const EngineApi *api, const MemoryPlan *plan)
                plan_size_text((double)bytes).text);
     } else {
         printf("  %-12s%11s  wanted for a copy of weights and moments, %s free: training waits while "
-               "checkpoints "
-               "are saved\n",
+               "checkpoints are saved\n",
                "host", plan_size_text((double)bytes).text, plan_size_text((double)left).text);
     }
 }

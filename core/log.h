@@ -2,8 +2,8 @@
 //
 // A line of a step has the keys step, tokens, loss, grad_norm, lr, attention, tok_per_s, mfu, mem_gb,
 // seconds, in this order. All other lines have "event" first ("validation", "switch", "resume", "epoch",
-// "checkpoint", ...), then "step", then what belongs to the event. A number that is unknown or not finite is
-// null.
+// "checkpoint", "skip"), then "step", then what belongs to the event. A number that is unknown or not finite
+// is null.
 //
 // What a line says can go to TensorBoard's event files too: its numbers as scalars "train/<key>",
 // "val/<key>_<attention>" for a validation, "<event>/<key>" for another event; the words of an event (from

@@ -113,7 +113,7 @@ static void test_bytes(void **unused) {
     size_t alone = snapshot_bytes(&table, NULL), together = 0;
     assert_int_equal(alone, (size_t)(3 * table.n_trained + 2 * (2 * 64 + 2)) * sizeof(float));
     Ranks ranks;
-    ranks_imagine(&ranks, 3);
+    ranks_imagine(&ranks, 3, 8);
     param_table_shard(&table, 3);
     for (ranks.rank = 0; ranks.rank < 3; ranks.rank++) {
         size_t share = snapshot_bytes(&table, &ranks);
