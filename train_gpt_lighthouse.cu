@@ -10,7 +10,6 @@
 #include "core/evaluate.h"
 #include "core/export.h"
 #include "core/files.h"
-#include "core/fit.h"
 #include "core/flops.h"
 #include "core/generate.h"
 #include "core/info.h"
@@ -21,24 +20,21 @@
 #include "core/nonfinite.h"
 #include "core/open_engine.h"
 #include "core/options.h"
-#include "core/pack.h"
-#include "core/predict.h"
+#include "core/pack_command.h"
 #include "core/progress.h"
 #include "core/report.h"
 #include "core/rank_match.h"
 #include "core/run.h"
 #include "core/saver.h"
 #include "core/schedule.h"
-#include "core/snapshot.h"
-#include "core/traffic.h"
+#include "core/signals.h"
+#include "core/train_plan.h"
 #include "dataloader.h"
 
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 // ---- the engine
 
@@ -69,30 +65,9 @@ static const EngineApi *agree_on_engine(int device, bool plans, Ranks *ranks, Er
 
 // ---- train
 
-// Set by a signal; a second one, the same or another, has its usual effect.
-static volatile sig_atomic_t stop_signal;
-
-static void on_signal(int number) {
-    if (stop_signal) {
-        signal(number, SIG_DFL);
-        raise(number);
-    }
-    stop_signal = number;
-}
-
 // A job that is preempted is killed 30 s after the signal. What would still take longer than this of an
 // update or a validation is left off: the state before it is saved, and a resumed run begins it anew.
 #define HURRY_SECONDS 10.0
-
-static void catch_signals(void) {
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_signal;
-    action.sa_flags = SA_RESTART;
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGUSR1, &action, NULL);
-}
 
 typedef struct {
     const Options *options;
@@ -107,17 +82,16 @@ typedef struct {
     Saver *saver;
     int64_t saved; // step of the last save that was begun in the run's folder; -1 for none
     Progress progress;
-    double gigabytes;  // of the engine's memory
-    bool beside;       // training goes on while a checkpoint is saved
-    double peak_flops; // of the device, 0 where not known
-    int32_t *tokens;   // (batch, N+1)
+    double gigabytes; // of the engine's memory
+    TrainPlan plan;
+    int32_t *tokens; // (batch, N+1)
     Attention attention;
     bool left_off; // the update or validation that was begun, for a signal
 } Trainer;
 
 // Whether a signal has come, to any rank.
 static bool stopping(Trainer *t) {
-    double signals = stop_signal != 0;
+    double signals = signals_pending();
     ranks_sum(t->ranks, &signals, 1);
     return signals > 0;
 }
@@ -126,105 +100,10 @@ static bool stopping(Trainer *t) {
 static bool leaves_off(Trainer *t, double since, int64_t done, int64_t all) {
     if (done == 0) return false;
     double rest = (now() - since) / (double)done * (double)(all - done);
-    double hurries = stop_signal && rest > HURRY_SECONDS;
+    double hurries = signals_pending() && rest > HURRY_SECONDS;
     ranks_sum(t->ranks, &hurries, 1);
     t->left_off = hurries > 0;
     return t->left_off;
-}
-
-// What moves between the ranks in an update of one stage.
-static void print_traffic(const Trainer *t, const EngineApi *api, Attention attention) {
-    const Ranks *ranks = t->ranks;
-    Traffic moved = traffic_update(&t->run.engine, attention, t->options->global_batch / ranks->data_size,
-                                   api == engine_cpu() ? &TRANSPORT_CPU : &TRANSPORT_CUDA);
-    printf("  %-10s  %s sent a rank: gradients %s, weights %s, attention %s, borders %s\n",
-           attention_name(attention), plan_size_text(traffic_total(&moved)).text,
-           plan_size_text(moved.gradients).text, plan_size_text(moved.weights).text,
-           plan_size_text(moved.attention).text, plan_size_text(moved.borders).text);
-}
-
-static void print_ranks(const Trainer *t, const EngineApi *api) {
-    const Ranks *ranks = t->ranks;
-    if (!ranks_many(ranks)) {
-        printf("ranks       1: nothing moves between ranks\n");
-        return;
-    }
-    printf("ranks       %d: %d a sequence, %d with sequences of their own; an update moves\n", ranks->size,
-           ranks->context_size, ranks->data_size);
-    if (t->run.engine.use_lighthouse) print_traffic(t, api, ATTENTION_LIGHTHOUSE);
-    print_traffic(t, api, ATTENTION_DENSE);
-}
-
-// On GPUs, whatever is planned here.
-static void print_prediction(const Trainer *t) {
-    const EngineConfig *config = &t->run.engine;
-    printf("predicted   for NVIDIA H200 GPUs, %d a host, from rates measured on one; links between hosts are "
-           "assumed\n",
-           t->ranks->local_size);
-    if (config->use_lighthouse) predict_print(config, ATTENTION_LIGHTHOUSE, t->ranks->local_size, stdout);
-    predict_print(config, ATTENTION_DENSE, t->ranks->local_size, stdout);
-}
-
-// Whether host memory suffices to save beside training.
-static void plan_saves(Trainer *t, const EngineApi *api, const MemoryPlan *plan) {
-    ParamTable table = param_table_create(&t->run.engine.model, false);
-    param_table_shard(&table, t->ranks->size);
-    size_t bytes = snapshot_bytes(&table, t->ranks), left = fit_host_left(api, &t->run.engine, plan);
-    param_table_free(&table);
-    bool elsewhere = !api->present() || t->options->ranks > 0; // a plan for another machine
-    t->beside = bytes <= left || elsewhere;
-    if (t->beside) {
-        printf("  %-12s%11s  copy of weights and moments, which is saved while training goes on\n", "host",
-               plan_size_text((double)bytes).text);
-    } else {
-        printf("  %-12s%11s  wanted for a copy of weights and moments, %s free: training waits while "
-               "checkpoints are saved\n",
-               "host", plan_size_text((double)bytes).text, plan_size_text((double)left).text);
-    }
-}
-
-static bool print_plan(Trainer *t, const EngineApi *api, Error *error) {
-    const EngineConfig *config = &t->run.engine;
-    const Options *o = t->options;
-    MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
-    bool ok = api->plan(config, plan, error);
-    if (ok) {
-        ParamTable table = param_table_create(&config->model, false);
-        double tokens = (double)(o->global_batch * o->seq_len);
-        printf("model       %lld parameters: %lld layers, dim %lld, %lld/%lld heads of %lld, ffn %lld, "
-               "vocabulary %lld\n",
-               (long long)table.n_trained, (long long)o->layers, (long long)o->dim, (long long)o->heads,
-               (long long)o->kv_heads, (long long)o->head_dim, (long long)o->ffn, (long long)o->vocab);
-        printf("update      %lld sequences of %lld tokens in %lld micro-steps of %lld: %.0f tokens\n",
-               (long long)o->global_batch, (long long)o->seq_len, (long long)config->micro_steps,
-               (long long)(o->batch * t->ranks->data_size), tokens);
-        Hierarchy hierarchy;
-        if (config->use_lighthouse && hierarchy_create(&config->lighthouse, o->seq_len, &hierarchy, error)) {
-            double flops = flops_sequence(config, o->seq_len, ATTENTION_LIGHTHOUSE) * (double)o->global_batch;
-            printf("lighthouse  %.3e FLOPs an update; S = %lld of %lld rows in %lld chunks\n", flops,
-                   (long long)hierarchy.n_selected, (long long)hierarchy.n, (long long)hierarchy.n_chunks);
-        }
-        printf("dense       %.3e FLOPs an update\n",
-               flops_sequence(config, o->seq_len, ATTENTION_DENSE) * (double)o->global_batch);
-        print_ranks(t, api);
-        if (o->dry_run && o->device != DEVICE_CPU) print_prediction(t);
-        char device[128];
-        t->peak_flops = api->present() ? api->describe_device(device, sizeof device) : 0;
-        printf("device      %s\n", api->present() ? device : "none here");
-        if (api->present()) {
-            printf("memory      %.2f GB free\n", (double)api->memory_available() / 1e9);
-        } else {
-            printf("memory\n");
-        }
-        if (ranks_many(t->ranks)) printf("  of each rank\n");
-        plan_print(plan, stdout, "  ");
-        plan_saves(t, api, plan);
-        param_table_free(&table);
-        bool elsewhere = o->ranks > 0 && api == engine_cpu(); // a plan for GPUs that are not here
-        ok = elsewhere || !api->present() || fit_check(api, config, plan, error);
-    }
-    free(plan);
-    return ok;
 }
 
 // What was trained on is no measure. The shards of both are sorted by path.
@@ -297,7 +176,7 @@ static bool open_trainer(Trainer *t, const EngineApi *api, Error *error) {
     if (!ranks_agree(t->ranks, open_model(t, api, error), error)) return false;
     if (!ranks_agree(t->ranks, !ranks_first(t->ranks) || open_run(t, error), error)) return false;
     t->tokens = (int32_t *)alloc_or_exit((size_t)(o->batch * (o->seq_len + 1)), sizeof *t->tokens);
-    t->saver = saver_create(t->engine, t->beside);
+    t->saver = saver_create(t->engine, t->plan.saves_beside);
     t->saved = t->run.continues ? t->state.step : -1;
     Attention attention = schedule_attention(o, t->state.step);
     t->attention = t->run.checkpoint ? t->state.attention : attention;
@@ -417,7 +296,7 @@ static bool train_step(Trainer *t, Error *error) {
                     adamw.lr,
                     t->attention,
                     (double)targets / seconds,
-                    t->peak_flops > 0 ? flops / seconds / t->peak_flops / t->ranks->size : NAN,
+                    t->plan.peak_flops > 0 ? flops / seconds / t->plan.peak_flops / t->ranks->size : NAN,
                     t->gigabytes,
                     seconds};
     progress_step(&t->progress, &line);
@@ -549,7 +428,7 @@ static bool train_loop(Trainer *t, Error *error) {
             t->ranks->agreed = true;
             progress_break(&t->progress);
             char where[32] = " to another rank";
-            if (stop_signal) snprintf(where, sizeof where, " %d", (int)stop_signal);
+            if (signals_pending()) snprintf(where, sizeof where, " %d", signals_pending());
             return error_set(error, STATUS_PREEMPTED,
                              "stopped by signal%s after step %lld, which is saved; go on with "
                              "--resume %s",
@@ -568,7 +447,7 @@ static const EngineApi *plan_training(Trainer *t, Options *options, Error *error
     bool ok = ranks_agree(t->ranks, run_prepare(&t->run, options, t->ranks, error), error) &&
               rank_match_start(t->ranks, options, t->run.checkpoint, error);
     if (ok) api = agree_on_engine(options->device, options->dry_run, t->ranks, error);
-    ok = api && ranks_agree(t->ranks, print_plan(t, api, error), error);
+    ok = api && ranks_agree(t->ranks, train_plan_print(options, &t->run.engine, api, &t->plan, error), error);
     if (ok) ranks_group(t->ranks);
     return ok ? api : NULL;
 }
@@ -580,7 +459,7 @@ static bool command_train(Options *options, Ranks *ranks, Error *error) {
     const EngineApi *api = plan_training(t, options, error);
     bool ok = api != NULL;
     if (ok && !options->dry_run) {
-        catch_signals();
+        signals_catch();
         ok = open_trainer(t, api, error) && train_loop(t, error);
         if (!ok) settle_save(t);
     }
@@ -608,61 +487,7 @@ static bool command_generate(Options *options, Error *error) {
     return api && generate_text(api, options, error);
 }
 
-// ---- pack and info
-
-// Nothing is given that would have no effect.
-static bool check_pack(const Options *o, Error *error) {
-    if (o->n_inputs == 0) {
-        return error_set(error, STATUS_USAGE, "pack needs files or folders of text; see pack --help");
-    }
-    if (!o->out) return error_set(error, STATUS_USAGE, "--out is missing: the folder for the shards");
-    bool bounds = o->source[OPTION_passkey_min] == SOURCE_COMMAND_LINE ||
-                  o->source[OPTION_passkey_max] == SOURCE_COMMAND_LINE;
-    if (bounds && o->passkey_fraction == 0) {
-        return error_set(error, STATUS_USAGE,
-                         "--passkey-min and --passkey-max need --passkey-fraction, the share of passkeys");
-    }
-    if (o->tokens > 0 && o->source[OPTION_max_bad] == SOURCE_COMMAND_LINE) {
-        return error_set(error, STATUS_USAGE, "--max-bad is for lines of text, and --tokens has none");
-    }
-    return true;
-}
-
-static bool command_pack(Options *options, Error *error) {
-    if (!check_pack(options, error)) return false;
-    static const int id_bytes[] = {0, 2, 4}; // by --tokens
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    PackConfig config = {(const char **)options->inputs,
-                         options->n_inputs,
-                         options->out,
-                         options->shard_tokens,
-                         options->val_fraction,
-                         (uint64_t)options->pack_seed,
-                         !options->no_shuffle,
-                         options->threads > 0 ? (int)options->threads : (int)cores,
-                         options->max_bad,
-                         true,
-                         options->passkey_fraction,
-                         options->passkey_min,
-                         options->passkey_max,
-                         id_bytes[options->tokens],
-                         options->pack_vocab,
-                         options->document_end};
-    PackReport report;
-    if (!pack_run(&config, &report, error)) return false;
-    printf("packed %lld documents, %lld tokens into %lld training and %lld validation shards in %s "
-           "(validation: %lld "
-           "documents, %lld tokens)\n",
-           (long long)report.train.documents, (long long)report.train.tokens, (long long)report.train.shards,
-           (long long)report.val.shards, options->out, (long long)report.val.documents,
-           (long long)report.val.tokens);
-    if (report.passkeys.documents > 0) {
-        printf("of the training documents %lld are passkeys, %lld tokens, a share of %.3g\n",
-               (long long)report.passkeys.documents, (long long)report.passkeys.tokens,
-               (double)report.passkeys.tokens / (double)report.train.tokens);
-    }
-    return true;
-}
+// ---- bench and info
 
 static bool command_bench(Options *options, Ranks *ranks, Error *error) {
     const EngineApi *api = agree_on_engine(options->device, false, ranks, error);
@@ -695,7 +520,7 @@ static bool run_command(Options *options, Ranks *ranks, Error *error) {
             "mpirun or srun");
     }
     switch (options->command) {
-    case COMMAND_PACK: return command_pack(options, error);
+    case COMMAND_PACK: return pack_command(options, error);
     case COMMAND_TRAIN: return command_train(options, ranks, error);
     case COMMAND_EVAL: return command_eval(options, ranks, error);
     case COMMAND_GENERATE: return command_generate(options, error);
