@@ -2,9 +2,8 @@
 // Source: "Long Context Pre-Training with Lighthouse Attention", arXiv 2605.06554. Its twin, step by step, is
 // cpu/lighthouse.c.
 //
-//   score            norms of rows (usually out of the RoPE kernel, cuda/rope.cuh), of dilated attention, or
-//   of the
-//                    gla recurrence (cuda/gla.cuh); maxima for the coarser levels             cuda/score.cuh
+//   score            norms of rows (usually by RoPE, cuda/rope.cuh), of dilated attention, or
+//                    of the gla recurrence (cuda/gla.cuh); maxima for the coarser levels      cuda/score.cuh
 //   select, order    one launch                                                               cuda/select.cuh
 //   gather           each selected entry's row is the mean of q, k, v over its span           here
 //   attend           causal attention of the S gathered rows                                  sdpa.cuh

@@ -280,7 +280,7 @@ static bool train_step(Trainer *t, Error *error) {
     AdamW adamw = {
         t->state.step + 1, schedule_lr(o, t->state.step),        o->beta1, o->beta2, 1e-8, o->weight_decay,
         o->clip,           loss > limits.loss ? -1 : limits.norm};
-    if (!ranks_agree(t->ranks, engine_update(t->engine, &adamw, &grad_norm, error), error))
+    if (!ranks_agree_worked(t->ranks, engine_update(t->engine, &adamw, &grad_norm, error), error))
         return stop_nonfinite(t, false, cursor, error);
     t->state.step++;
     t->state.tokens += targets;

@@ -2,6 +2,7 @@
 #include "bench.h"
 
 #include "bench_kinds.h"
+#include "rank_match.h"
 
 #include <string.h>
 
@@ -16,6 +17,10 @@ static bool check(Options *options, Ranks *ranks, bool *step, Error *error) {
     if (ranks_many(ranks) && !*step) {
         return error_set(error, STATUS_USAGE,
                          "bench attention times one rank; start it without mpirun or srun");
+    }
+    if (!*step && options->eval_cp > 1) {
+        return error_set(error, STATUS_USAGE,
+                         "--cp has no meaning for bench attention, which times one rank");
     }
     if (!ranks_split(ranks, options->eval_cp, error) || !options_apply_preset(options, error)) return false;
     ModelConfig model = options_model(options);
@@ -32,6 +37,7 @@ static bool check(Options *options, Ranks *ranks, bool *step, Error *error) {
 bool bench_run(Options *options, const EngineApi *api, Ranks *ranks, Error *error) {
     bool step;
     if (!ranks_agree(ranks, check(options, ranks, &step, error), error)) return false;
+    if (!rank_match_start(ranks, options, NULL, error)) return false;
     ranks_group(ranks);
     return step ? bench_step(options, api, ranks, error) : bench_attention(options, api, error);
 }

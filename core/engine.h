@@ -68,8 +68,8 @@ typedef struct {
     double (*describe_device)(char *name, size_t size);
     // Lists every buffer create() would take; allocates nothing.
     bool (*plan)(const EngineConfig *config, MemoryPlan *plan, Error *error);
-    // Memory that a plan may take on this machine, in bytes.
-    size_t (*memory_available)(void);
+    // Memory that a plan may take on this machine, in bytes, less what these ranks will take to connect.
+    size_t (*memory_available)(const Ranks *ranks);
     Engine *(*create)(const EngineConfig *config, Error *error); // NULL on error
     void (*destroy)(Engine *engine);
 

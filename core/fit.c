@@ -94,7 +94,7 @@ static void advise_inference(const EngineApi *api, const EngineConfig *config, s
 
 // Ranks of one host share its memory; GPUs have their own.
 static size_t memory_for_rank(const EngineApi *api, const EngineConfig *config) {
-    size_t available = api->memory_available();
+    size_t available = api->memory_available(config->ranks);
     bool shared = api == engine_cpu() && config->ranks && config->ranks->local_size > 1;
     return shared ? available / (size_t)config->ranks->local_size : available;
 }

@@ -20,7 +20,7 @@ void info_build(FILE *out, const EngineApi *engine) {
     char device[128];
     double peak = engine->describe_device(device, sizeof device);
     fprintf(out, "engine      %s (chosen by --device auto): %s, %.1f GB of memory free", engine->name, device,
-            (double)engine->memory_available() / 1e9);
+            (double)engine->memory_available(NULL) / 1e9);
     if (peak > 0) fprintf(out, ", %.0f TFLOP/s of dense bf16", peak * 1e-12);
     fprintf(out, "\n");
     fprintf(out, "libraries   %s; jansson %s; zlib %s; xxHash %u; %s\n", openblas_get_config(),

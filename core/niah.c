@@ -215,7 +215,7 @@ static bool run_length(Engine *engine, NiahGrid *grid, int l, const NiahBuffers 
         if (mine > each) mine = each; // the last groups may have less, or nothing
         turn = total - done < groups * each ? total - done : groups * each;
         bool ok = mine <= 0 || run_batch(engine, grid, l, first, mine, buffers, error);
-        if (!ranks_agree(ranks, ok, error)) return false;
+        if (!ranks_agree_worked(ranks, ok, error)) return false;
         share_trials(ranks, niah_trials(grid, l, 0) + done, turn);
         grid->seconds[l] = now() - start;
         if (ranks_first(ranks)) show_progress(grid, l, done + turn, total);

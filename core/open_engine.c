@@ -56,10 +56,9 @@ Engine *engine_open_model(const EngineApi *api, const EngineConfig *config, cons
     Engine *engine = engine_open(api, config, &bytes, error);
     if (!engine) return NULL;
     if (engine->table.frozen_size > 0) engine_draw_weights(engine, seed, 1, true);
-    if (model_is_checkpoint(folder) ? checkpoint_load(engine, folder, error)
-                                    : model_folder_load(engine, folder, error)) {
-        return engine;
-    }
+    bool ok = model_is_checkpoint(folder) ? checkpoint_load(engine, folder, error)
+                                          : model_folder_load(engine, folder, error);
+    if (ranks_agree(config->ranks, ok, error)) return engine;
     engine_destroy(engine);
     return NULL;
 }

@@ -233,6 +233,11 @@ bool ranks_agree(Ranks *ranks, bool ok, Error *error) {
     return false;
 }
 
+bool ranks_agree_worked(Ranks *ranks, bool ok, Error *error) {
+    if (!ok && ranks_many(ranks) && error->status != STATUS_NONFINITE) ranks_fail(ranks, error);
+    return ranks_agree(ranks, ok, error);
+}
+
 void ranks_sum(Ranks *ranks, double *values, int count) {
     if (!ranks->connection) return;
     size_t size = (size_t)count * sizeof *values;

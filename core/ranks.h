@@ -69,6 +69,10 @@ void ranks_exit(Ranks *ranks, const Error *error) __attribute__((noreturn));
 // first such one, with its number and host where not all have failed.
 bool ranks_agree(Ranks *ranks, bool ok, Error *error);
 
+// Likewise, behind work on which ranks wait for each other: an error that this one alone may know (any but
+// that of what is not finite) takes the job down at once, for the others may not come here any more.
+bool ranks_agree_worked(Ranks *ranks, bool ok, Error *error);
+
 // Adds up over the ranks, in their order, so that every rank has the same bits.
 void ranks_sum(Ranks *ranks, double *values, int count);
 

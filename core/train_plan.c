@@ -69,14 +69,14 @@ static void print_prediction(const EngineConfig *config) {
     predict_print(config, ATTENTION_DENSE, per_host, stdout);
 }
 
-static double print_device(const EngineApi *api) {
+static double print_device(const EngineApi *api, const Ranks *ranks) {
     char device[128];
     if (!api->present()) {
         printf("device      none here\nmemory\n");
         return 0;
     }
     double peak_flops = api->describe_device(device, sizeof device);
-    printf("device      %s\nmemory      %.2f GB free\n", device, (double)api->memory_available() / 1e9);
+    printf("device      %s\nmemory      %.2f GB free\n", device, (double)api->memory_available(ranks) / 1e9);
     return peak_flops;
 }
 
@@ -109,11 +109,12 @@ bool train_plan_print(const Options *o, const EngineConfig *config, const Engine
         print_flops(o, config);
         print_ranks(o, config, api);
         if (o->dry_run && o->device != DEVICE_CPU) print_prediction(config);
-        plan->peak_flops = print_device(api);
+        plan->peak_flops = print_device(api, config->ranks);
         if (ranks_many(config->ranks)) printf("  of each rank\n");
         plan_print(memory, stdout, "  ");
         plan->saves_beside = print_saves(o, config, api, memory);
-        bool elsewhere = o->ranks > 0 && api == engine_cpu(); // a plan for GPUs that are not here
+        // A plan for GPUs that are not here is not held against this machine.
+        bool elsewhere = o->ranks > 0 && o->device != DEVICE_CPU && api == engine_cpu();
         ok = elsewhere || !api->present() || fit_check(api, config, memory, error);
     }
     free(memory);

@@ -54,6 +54,7 @@ static void connect_engine(CpuEngine *e) {
     e->optimizer.ranks = ranks;
     if (!ranks_many(ranks)) return;
     e->optimizer.queue = collectives_mpi(ranks);
+    e->optimizer.clock = &e->clock;
     e->split.index = ranks->context_rank;
     e->split.clock = &e->clock;
     if (split_of(e)) e->split.queue = collectives_mpi(ranks);
@@ -412,12 +413,17 @@ static void cpu_time_parts(Engine *engine, double *seconds) {
     ((CpuEngine *)engine)->clock = clock;
 }
 
+static size_t cpu_memory_available(const Ranks *ranks) {
+    (void)ranks;
+    return host_memory_available();
+}
+
 const EngineApi *engine_cpu(void) {
     static const EngineApi api = {"cpu",
                                   cpu_present,
                                   cpu_describe_device,
                                   cpu_plan,
-                                  host_memory_available,
+                                  cpu_memory_available,
                                   cpu_create,
                                   cpu_destroy,
                                   cpu_forward_backward,

@@ -14,6 +14,13 @@ static int64_t share_begin(const Optimizer *o, int bucket) {
     return o->table->buckets[bucket].offset + rank_of(o) * o->table->buckets[bucket].share;
 }
 
+// Until all that is queued has come; the clock tells how long that took.
+static void wait_for_ranks(const Optimizer *o, const char *what) {
+    Part part = part_switch(o->clock, PART_RANKS);
+    collectives_wait(o->queue, what);
+    part_switch(o->clock, part);
+}
+
 void optimizer_begin_sum(Optimizer *o, int bucket) {
     assert(bucket == o->table->n_buckets - 1 - o->sums_begun);
     o->sums_begun++;
@@ -25,7 +32,7 @@ void optimizer_begin_sum(Optimizer *o, int bucket) {
 void optimizer_finish_sums(Optimizer *o) {
     while (o->sums_begun < o->table->n_buckets)
         optimizer_begin_sum(o, o->table->n_buckets - 1 - o->sums_begun);
-    if (ranks_many(o->ranks)) collectives_wait(o->queue, "the sum of the gradients");
+    if (ranks_many(o->ranks)) wait_for_ranks(o, "the sum of the gradients");
 }
 
 static double global_norm(Optimizer *o) {
@@ -55,7 +62,7 @@ bool optimizer_update(Optimizer *o, const AdamW *a, double *grad_norm, Error *er
     }
     memset(o->gradients, 0, (size_t)o->table->trained_size * sizeof *o->gradients);
     o->sums_begun = 0;
-    if (ranks_many(o->ranks)) collectives_wait(o->queue, "the updated weights");
+    if (ranks_many(o->ranks)) wait_for_ranks(o, "the updated weights");
     return finite || error_set(error, STATUS_NONFINITE, "the gradient's norm is %f", *grad_norm);
 }
 

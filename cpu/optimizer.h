@@ -5,6 +5,7 @@
 
 #include "core/collectives.h"
 #include "core/engine.h"
+#include "core/parts.h"
 #include "cpu/real.h"
 
 #ifdef __cplusplus
@@ -13,8 +14,9 @@ extern "C" {
 
 typedef struct {
     const ParamTable *table;
-    Ranks *ranks;              // NULL or one: all of it is this rank's
-    Collectives *queue;        // NULL when alone
+    Ranks *ranks;       // NULL or one: all of it is this rank's
+    Collectives *queue; // NULL when alone
+    PartClock *clock;
     real *weights, *gradients; // (trained_size)
     real *moment1, *moment2;   // (trained_size / ranks), bucket by bucket
     int sums_begun;            // buckets whose sum over the ranks has begun, from the last bucket on

@@ -170,7 +170,7 @@ static bool make_layer(CudaBench *b, MemoryPlan *plan, Error *error) {
     TRY(b->sdpa && find_workspace(b, error));
     plan_tensors(&ignored, plan, &b->layer);
     size_t each = plan->total, shared = ceil_div((int64_t)b->sdpa_bytes, PLAN_ALIGNMENT) * PLAN_ALIGNMENT;
-    size_t available = engine_cuda()->memory_available();
+    size_t available = engine_cuda()->memory_available(NULL);
     int64_t fit = available > shared ? (int64_t)((available - shared) / each) : 0;
     b->base.copies = fit < 1 ? 1 : fit < b->layer.copies ? fit : b->layer.copies;
     TRY(take_memory(b, shared + (size_t)b->base.copies * each, available, error));
@@ -202,7 +202,7 @@ static bool make_rates(CudaBench *b, MemoryPlan *plan, Error *error) {
     plan_add(plan, (void **)&b->product, "bench", "product", square, sizeof(bf16));
     plan_add(plan, &b->matmul_workspace, "bench", "cuBLASLt", (int64_t)MATMUL_WORKSPACE_BYTES, 1);
     b->base.copies = 1;
-    TRY(take_memory(b, plan->total, engine_cuda()->memory_available(), error));
+    TRY(take_memory(b, plan->total, engine_cuda()->memory_available(NULL), error));
     plan_bind(plan, b->arena);
     b->matmul = matmul_create(&b->context, b->matmul_workspace);
     fill(b, (bf16 *)b->from, (int64_t)(COPY_BYTES / sizeof(bf16)), 1);

@@ -93,7 +93,7 @@ static inline bool cublas_error_set(Error *error, cublasStatus_t status, const c
     } while (0)
 
 // ---------------------------------------------------------------------------------------------------------------
-// The device context: one GPU, and the one stream on which all of an engine's work runs in order.
+// The device context: one GPU, and the one stream on which all of an engine's computing runs in order.
 
 typedef struct {
     int device;          // ordinal among the visible GPUs

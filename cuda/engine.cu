@@ -1,5 +1,6 @@
 // The CUDA engine: the whole decoder in one allocation on one GPU, behind the interface of core/engine.h; its
-// twin is cpu/engine.c. All work goes to one stream; the host waits only where a result goes back to it.
+// twin is cpu/engine.c. All computing goes to one stream, what crosses between ranks to queues beside it; the
+// host waits only where a result goes back to it.
 #include "cuda/engine.cuh"
 #include "cuda/cross_entropy.cuh"
 #include "cuda/device.cuh"
@@ -36,6 +37,7 @@ static bool engine_start(CudaEngine *e, Error *error) {
     TRY(cuda_context_create(&e->context, device, error));
     e->tools.context = &e->context;
     e->optimizer.stream = e->context.stream;
+    e->optimizer.clock = &e->clock;
     // Each layer is passed three times at most before the host waits.
     card_watch_open(&e->watch, e->base.config.ranks, e->context.stream,
                     3 * (int)e->base.config.model.n_layers);
@@ -96,21 +98,26 @@ static bool cuda_plan(const EngineConfig *config, MemoryPlan *plan, Error *error
 // What CUDA's libraries take for their kernels when these are first used.
 static const size_t LIBRARY_BYTES = (size_t)512 << 20;
 
-static size_t cuda_memory_available(void) {
-    size_t available = 0, total = 0;
-    if (cuda_device_present()) CUDA_CHECK(cudaMemGetInfo(&available, &total));
-    return available > LIBRARY_BYTES ? available - LIBRARY_BYTES : 0;
+// What NCCL takes for a queue, 1,374 MB between two H200s (dev/results/ranks); of that, at most what it takes
+// when the queue is first used.
+static const size_t QUEUE_BYTES = (size_t)1400 << 20, QUEUE_USE_BYTES = (size_t)512 << 20;
+
+static size_t left_over(size_t bytes, size_t taken) {
+    return bytes > taken ? bytes - taken : 0;
 }
 
-// What NCCL takes for a queue when it is first used.
-static const size_t QUEUE_BYTES = (size_t)512 << 20;
+static size_t cuda_memory_available(const Ranks *ranks) {
+    size_t available = 0, total = 0, queues = !ranks_many(ranks) ? 0 : ranks_context(ranks) > 1 ? 2 : 1;
+    if (cuda_device_present()) CUDA_CHECK(cudaMemGetInfo(&available, &total));
+    return left_over(available, LIBRARY_BYTES + queues * QUEUE_BYTES);
+}
 
 // Takes the memory of both plans, on the card zeroed.
 static bool engine_allocate(CudaEngine *e, MemoryPlan *plan, Error *error) {
     TRY(cuda_plan_engine(e, plan, error));
-    size_t available = cuda_memory_available();
+    size_t available = cuda_memory_available(NULL); // the queues are there already
     for (const Collectives *queue : e->watch.queues) {
-        if (queue) available -= available < QUEUE_BYTES ? available : QUEUE_BYTES;
+        if (queue) available = left_over(available, QUEUE_USE_BYTES);
     }
     if (plan->total > available) {
         return error_set(
@@ -494,6 +501,8 @@ static bool fetch_logits(CudaEngine *e, int64_t row, float *logits, Error *error
         collectives_all_reduce(split->queue, RANKS_CONTEXT, e->last_logits, m->vocab_size, ELEMENT_F32);
         context_wait(split, "the logits of the last slice");
     }
+    // The copy to the caller's memory may wait for all that is before it, which other ranks can hold up.
+    if (ranks_many(e->base.config.ranks)) TRY(card_wait(&e->watch, "the logits", error));
     CUDA_TRY(cudaMemcpyAsync(logits, e->last_logits, (size_t)m->vocab_size * sizeof *logits,
                              cudaMemcpyDeviceToHost, e->context.stream),
              error);

@@ -22,7 +22,7 @@ typedef struct {
 typedef struct {
     LighthouseScores scores;   // (B, H, E)
     bf16 *dilated;             // (B, N, H, D), dilated scorer only: attention of the subsequences
-    float *gla_states;         // gla scorer only, of contexts longer than a segment: see gla_scores
+    float *gla_states;         // gla scorer only, of contexts longer than a segment or shared: see gla_scores
     double *gla_decays;        // likewise
     bf16 *dout, *dq, *dk, *dv; // (B, H, S, D), backward only; traded: as out and q above, dk and dv NULL
     void *sdpa;                // workspace of sdpa.cuh, the caller's: it may be that of the dense layers

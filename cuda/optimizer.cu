@@ -72,12 +72,20 @@ void cuda_optimizer_begin_sum(CudaOptimizer *o, int bucket) {
     collectives_reduce_scatter(o->queue, RANKS_ALL, o->gradients + b->offset, b->share, ELEMENT_F32);
 }
 
+// Until all that is queued has come; the clock tells what the stream waits.
+static void wait_for_ranks(const CudaOptimizer *o, const char *what) {
+    bool timed = o->clock->open;
+    Part part = timed ? cuda_part_switch(o->clock, PART_RANKS) : PART_RANKS;
+    collectives_wait(o->queue, what);
+    if (timed) cuda_part_switch(o->clock, part);
+}
+
 // Ends the sums, and begins and ends those that have not begun: this rank's share of the gradients is then
 // the sum.
 static void finish_sums(CudaOptimizer *o) {
     while (o->sums_begun < o->table->n_buckets)
         cuda_optimizer_begin_sum(o, o->table->n_buckets - 1 - o->sums_begun);
-    if (many(o)) collectives_wait(o->queue, "the sum of the gradients");
+    if (many(o)) wait_for_ranks(o, "the sum of the gradients");
 }
 
 // Of the gradients of all ranks, whose squares add up on the cards: to the same bits everywhere.
@@ -88,7 +96,7 @@ static void global_norm(CudaOptimizer *o, const AdamW *a) {
     }
     sum_ordered(o->squares, o->partial, SQUARES_SLICES, o->stream);
     collectives_all_reduce(o->queue, RANKS_ALL, o->squares, 1, ELEMENT_F64);
-    collectives_wait(o->queue, "the gradient's norm");
+    wait_for_ranks(o, "the gradient's norm");
     gradient_norm(o->norm, o->squares, 1, a->clip, a->most_norm, o->stream);
 }
 
@@ -129,7 +137,7 @@ static void update_share(CudaOptimizer *o, const AdamW *a) {
     gather_norms(o);
     CUDA_CHECK(
         cudaMemsetAsync(o->gradients, 0, (size_t)o->table->trained_size * sizeof *o->gradients, o->stream));
-    collectives_wait(o->queue, "the updated weights");
+    wait_for_ranks(o, "the updated weights");
 }
 
 void cuda_optimizer_update(CudaOptimizer *o, const AdamW *adamw) {

@@ -8,6 +8,7 @@
 #include "core/collectives.h"
 #include "core/engine.h"
 #include "cuda/adamw.cuh"
+#include "cuda/parts.cuh"
 
 // Weights that several ranks are given go through a buffer of as many elements at a time.
 #define OPTIMIZER_PIECE (1 << 20)
@@ -17,6 +18,7 @@ typedef struct {
     Ranks *ranks;       // NULL or one: all of it is this rank's
     Collectives *queue; // NULL when alone
     cudaStream_t stream;
+    CudaPartClock *clock;
     float *weights;            // (trained_size / ranks) master weights, bucket by bucket; alone that is flat
     float *moment1, *moment2;  // likewise
     float *gradients;          // (trained_size) flat

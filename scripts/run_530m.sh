@@ -19,7 +19,7 @@ shift 2
 steps=${STEPS:-16000} device=${DEVICE:-cuda}
 switch=${SWITCH:-$((steps * 10 / 16))}
 program=${PROGRAM:-$(dirname "$0")/../build/train_gpt_lighthouse}
-ranks=${RANKS:-$(nvidia-smi -L 2>/dev/null | wc -l)}
+ranks=${RANKS:-$({ nvidia-smi -L 2>/dev/null || true; } | wc -l)}
 [ -x "$program" ] || fail "$program is not there: make it, or name it with PROGRAM="
 compgen -G "$data/train_*.bin" >/dev/null || fail "$data has no train_*.bin: make them with pack (README, Data)"
 [ "$ranks" -ge 1 ] || fail "no GPU is to be seen (nvidia-smi -L); RANKS= says how many ranks there should be"

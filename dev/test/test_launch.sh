@@ -74,6 +74,11 @@ test_host_refuses() {
     status=0
     (RANKS=2 "$root/scripts/run_530m.sh" data run --no-such >console 2>&1) || status=$?
     [ $status -eq 2 ] && grep -q 'unknown option --no-such' console || fault "status $status of an unknown option"
+    status=0
+    printf '#!/bin/sh\nexit 9\n' >"$work/nvidia-smi" && chmod +x "$work/nvidia-smi"
+    (unset RANKS && PATH=$work:$PATH "$root/scripts/run_530m.sh" data run >console 2>&1) || status=$?
+    rm "$work/nvidia-smi"
+    [ $status -eq 2 ] && grep -q 'no GPU is to be seen' console || fault "status $status without a GPU"
     [ ! -e run ] || fault "a folder was made"
 }
 

@@ -4,7 +4,7 @@
 # Every start goes on from the last checkpoint, so a job is the same whether it is started, requeued or submitted again. Slurm
 # tells the batch shell by SIGUSR1 that the time is nearly up (--signal=B:USR1@...), and this tells the ranks; a
 # preemption's SIGTERM gets to the ranks by itself. Either way they save and end with status 75, and the job queues again. It
-# does so too, RESTARTS times (5), when a rank or its host is lost.
+# does so too when a rank or its host is lost, while the job has been restarted, for whatever reason, fewer than RESTARTS times (5).
 set -euo pipefail
 # shellcheck source=scripts/child.sh
 source scripts/child.sh
