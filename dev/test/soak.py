@@ -177,7 +177,8 @@ def expect_same(options):
     if steps != other_steps or len(steps) != options.steps:
         fail("the steps of the logs differ")
     if validations != other_validations:
-        fail("the validations of the logs differ")
+        odd = sorted(set(validations) ^ set(other_validations)) or "in their order or number"
+        fail(f"the validations of the logs differ: {odd}")
     if files_below("whole") != files_below("broken"):  # of the checkpoints before the last, names may differ
         fail(f"files are left: {sorted(os.listdir('broken'))}")
 
