@@ -58,6 +58,14 @@ static void expect_same_file(Ranks *ranks, const char *name) {
     expect(ranks, one.size == other.size && one.xxh3 == other.xxh3, "%s differs", name);
 }
 
+// Changes one byte of a file.
+static bool damage(const char *path) {
+    FILE *file = fopen(path, "r+b");
+    if (!file) return false;
+    bool written = fseek(file, 5000, SEEK_SET) == 0 && fputc(1, file) == 1;
+    return fclose(file) == 0 && written;
+}
+
 static void expect_refused(Ranks *ranks, Engine *engine, const char *part) {
     Error error;
     expect(ranks, !checkpoint_load(engine, "together/step_00000004", &error),
@@ -112,9 +120,7 @@ void scenario_checkpoint(Ranks *ranks, const Subject *subject) {
 
     // A damaged file is found by the rank that verifies it, and told to all.
     if (ranks->rank == 0) {
-        FILE *file = fopen("together/step_00000004/trainer/optimizer.safetensors", "r+b");
-        expect(ranks, file && fseek(file, 5000, SEEK_SET) == 0 && fputc(1, file) == 1 && fclose(file) == 0,
-               "damage");
+        expect(ranks, damage("together/step_00000004/trainer/optimizer.safetensors"), "damage");
     }
     ranks_agree(ranks, true, &error);
     expect_refused(ranks, together, "damaged");
