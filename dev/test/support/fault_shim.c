@@ -100,13 +100,12 @@ static Verdict judge_fault(const char *kind, bool writes, bool grows, bool struc
     return all;
 }
 
-// `what` is about to be done to a path (`to`: another path that takes part). Holds the lock.
+// `what` is about to be done to a path below the folder (`to`: another path that takes part). Under the lock.
 static Verdict judge(const char *what, const char *path, const char *to) {
     static int counts[2];
     static bool struck;
     const char *kind = getenv("FAULT_KIND"), *at = getenv("FAULT_AT"), *thread = getenv("FAULT_THREAD");
     const char *name = below(path);
-    if (!name) return all;
     int number = ++counts[is_main()], wanted = at ? atoi(at) : 0;
     bool writes = strcmp(what, "write") == 0;
     bool grows = writes || strcmp(what, "create") == 0 || strcmp(what, "mkdir") == 0;
@@ -131,18 +130,22 @@ static Verdict judge(const char *what, const char *path, const char *to) {
 }
 
 // Before the lock, that others need not wait.
-static void delay(const char *path) {
+static void delay(void) {
     const char *kind = getenv("FAULT_KIND"), *at = getenv("FAULT_AT");
-    if (!kind || strcmp(kind, "slow") != 0 || !at || is_main() || !below(path)) return;
+    if (!kind || strcmp(kind, "slow") != 0 || !at || is_main()) return;
     struct timespec pause = {0, atoi(at) * 1000000L};
     nanosleep(&pause, NULL);
 }
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-static void begin(const char *path) {
-    delay(path);
+// Whether an operation on this path counts; it is then the only one until its end. Others, which a signal's
+// handler may make too, never wait.
+static bool begin(const char *path) {
+    if (!below(path)) return false;
+    delay();
     pthread_mutex_lock(&lock);
+    return true;
 }
 
 static ssize_t end(ssize_t result) {
@@ -170,7 +173,7 @@ ssize_t write(int file, const void *data, size_t size) {
     typedef ssize_t (*Function)(int, const void *, size_t);
     NEXT(Function, "write");
     char path[PATH_MAX];
-    begin(file_path(file, path));
+    if (!begin(file_path(file, path))) return next(file, data, size);
     Verdict verdict = judge("write", path, NULL);
     if (verdict.extent == DO_NOTHING) return end(-1);
     ssize_t done = next(file, data, extent_bytes(verdict, size));
@@ -182,7 +185,7 @@ ssize_t pwrite(int file, const void *data, size_t size, off_t at) {
     typedef ssize_t (*Function)(int, const void *, size_t, off_t);
     NEXT(Function, "pwrite");
     char path[PATH_MAX];
-    begin(file_path(file, path));
+    if (!begin(file_path(file, path))) return next(file, data, size, at);
     Verdict verdict = judge("write", path, NULL);
     if (verdict.extent == DO_NOTHING) return end(-1);
     ssize_t done = next(file, data, extent_bytes(verdict, size), at);
@@ -194,7 +197,7 @@ int ftruncate(int file, off_t size) {
     typedef int (*Function)(int, off_t);
     NEXT(Function, "ftruncate");
     char path[PATH_MAX];
-    begin(file_path(file, path));
+    if (!begin(file_path(file, path))) return next(file, size);
     return (int)end(judge("truncate", path, NULL).extent == DO_NOTHING ? -1 : next(file, size));
 }
 
@@ -202,14 +205,14 @@ int fsync(int file) {
     typedef int (*Function)(int);
     NEXT(Function, "fsync");
     char path[PATH_MAX];
-    begin(file_path(file, path));
+    if (!begin(file_path(file, path))) return next(file);
     return (int)end(judge("sync", path, NULL).extent == DO_NOTHING ? -1 : next(file));
 }
 
 int rename(const char *from, const char *to) {
     typedef int (*Function)(const char *, const char *);
     NEXT(Function, "rename");
-    begin(from);
+    if (!begin(from)) return next(from, to);
     return (int)end(judge("rename", from, to).extent == DO_NOTHING ? -1 : next(from, to));
 }
 
@@ -224,14 +227,14 @@ static bool there(const char *path) {
 int mkdir(const char *path, mode_t mode) {
     typedef int (*Function)(const char *, mode_t);
     NEXT(Function, "mkdir");
-    begin(path);
+    if (!begin(path)) return next(path, mode);
     return (int)end(!there(path) && judge("mkdir", path, NULL).extent == DO_NOTHING ? -1 : next(path, mode));
 }
 
 // The three removals.
 typedef int (*Removal)(const char *);
 static int removal(Removal next, const char *path) {
-    begin(path);
+    if (!begin(path)) return next(path);
     return (int)end(there(path) && judge("remove", path, NULL).extent == DO_NOTHING ? -1 : next(path));
 }
 
@@ -257,8 +260,7 @@ int open(const char *path, int flags, ...) {
     va_start(values, flags);
     unsigned mode = flags & O_CREAT ? va_arg(values, unsigned) : 0;
     va_end(values);
-    if (!(flags & O_CREAT)) return next(path, flags, mode);
-    begin(path);
+    if (!(flags & O_CREAT) || !begin(path)) return next(path, flags, mode);
     bool changes = !there(path) || (flags & O_TRUNC);
     bool fails = changes && judge("create", path, NULL).extent == DO_NOTHING;
     return (int)end(fails ? -1 : next(path, flags, mode));
