@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # dev/data/c4.sh against a mirror on this machine: whole, cut short and gone on, damaged, missing.
-# Prints its results as cmocka does, so that dev/test/run.sh counts them.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=dev/test/support/shell_tests.sh
+source "$here/support/shell_tests.sh"
 c4=$here/../data/c4.sh
 work=$(mktemp -d)
 cd "$work" || exit 1
@@ -21,7 +22,6 @@ for i in 0 1 2 3; do
         "$(sha256sum <"web/resolve/main/en/$(name $i)" | cut -d ' ' -f 1)" $((300000 + i)) >"web/raw/main/en/$(name $i)"
 done
 
-failures=()
 fault() { echo "$1" >&2; wrong=1; }
 status() { # WANTED, TEXT that the output must hold, command
     local wanted=$1 text=$2 output got=0
@@ -98,13 +98,4 @@ test_refusals() {
     exec 8>&-
 }
 
-for test in test_whole test_goes_on test_begins_anew test_damage test_refusals; do
-    wrong=0
-    $test
-    if [ $wrong -eq 0 ]; then echo "[       OK ] $test"; else failures+=("$test"); fi
-done
-if [ ${#failures[@]} -gt 0 ]; then
-    echo "[  FAILED  ] ${#failures[@]} test(s), listed below:"
-    printf '[  FAILED  ] %s\n' "${failures[@]}"
-    exit 1
-fi
+run_tests test_whole test_goes_on test_begins_anew test_damage test_refusals

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # scripts/experiment.sh, which the published experiments share: what it refuses, and which settings a folder takes. That
 # runs go on in the same bits is dev/test/restart_split.sh's.
-# Prints its results as cmocka does, so that dev/test/run.sh counts them.
 set -uo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=dev/test/support/shell_tests.sh
+source "$root/dev/test/support/shell_tests.sh"
 program=$(realpath "${BUILD:-build}")/train_gpt_lighthouse
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
-failures=()
 
 fail() { echo "$test: $*" >&2; wrong=1; }
 # status WANTED PART, options of reproduce_split.sh
@@ -43,13 +43,4 @@ head -c 20000 /dev/urandom | base64 >text.txt
 mv data/all/train_00000.bin data/train_00000.bin
 cp data/train_00000.bin data/val_00000.bin
 
-for test in test_own_options_are_refused test_settings; do
-    wrong=0
-    $test
-    if [ $wrong -eq 0 ]; then echo "[       OK ] $test"; else failures+=("$test"); fi
-done
-if [ ${#failures[@]} -gt 0 ]; then
-    echo "[  FAILED  ] ${#failures[@]} test(s), listed below:"
-    printf '[  FAILED  ] %s\n' "${failures[@]}"
-    exit 1
-fi
+run_tests test_own_options_are_refused test_settings

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # scripts/run_530m.sh and scripts/slurm/*.sbatch on a small model and two ranks: stopped, killed, started again, until they say
 # that all is done. srun and scontrol are stand-ins: ranks see what srun's would, PMIx and Slurm's variables alone.
-# Prints its results as cmocka does, so that dev/test/run.sh counts them.
 set -uo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=dev/test/support/shell_tests.sh
+source "$root/dev/test/support/shell_tests.sh"
 program=$(realpath "${BUILD:-build}")/train_gpt_lighthouse
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 ln -s "$root/scripts" scripts # jobs start in the repository's root
-failures=()
 export PROGRAM=$program PRESET=tiny DEVICE=cpu OMP_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_btl=self,vader
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
@@ -177,13 +177,4 @@ chmod +x srun task plan_srun scontrol
 head -c 60000 /dev/urandom | base64 >text.txt
 "$program" pack text.txt --out data --val-fraction 0 >/dev/null || exit 1
 
-for test in test_host test_host_killed test_host_refuses test_job test_job_lost test_million test_srun_without_pmix test_syntax; do
-    wrong=0
-    $test
-    if [ $wrong -eq 0 ]; then echo "[       OK ] $test"; else failures+=("$test"); fi
-done
-if [ ${#failures[@]} -gt 0 ]; then
-    echo "[  FAILED  ] ${#failures[@]} test(s), listed below:"
-    printf '[  FAILED  ] %s\n' "${failures[@]}"
-    exit 1
-fi
+run_tests test_host test_host_killed test_host_refuses test_job test_job_lost test_million test_srun_without_pmix test_syntax
