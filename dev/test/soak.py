@@ -53,8 +53,10 @@ def command(program, options, run):
 
 
 def resident(process):
+    """Bytes of its own: pages of libraries come and go with the page cache."""
     with open(f"/proc/{process}/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        _, resident, shared, *_ = map(int, file.read().split())
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
 
 
 def files_below(folder):
