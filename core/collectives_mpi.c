@@ -17,7 +17,7 @@ typedef struct {
 
 typedef struct {
     Collectives base;
-    MPI_Comm all, context;
+    MPI_Comm comm; // of the group, and of this queue alone
     MPI_Request *requests;
     int count, capacity;
     Delivery *deliveries;
@@ -26,16 +26,6 @@ typedef struct {
 
 static MpiQueue *queue_of(Collectives *queue) {
     return (MpiQueue *)queue;
-}
-
-static MPI_Comm group_comm(const MpiQueue *q, RankGroup group) {
-    return group == RANKS_ALL ? q->all : q->context;
-}
-static int group_rank(const Collectives *queue, RankGroup group) {
-    return group == RANKS_ALL ? queue->ranks->rank : queue->ranks->context_rank;
-}
-static int group_size(const Collectives *queue, RankGroup group) {
-    return group == RANKS_ALL ? queue->ranks->size : queue->ranks->context_size;
 }
 
 static MPI_Datatype sum_type(Element type) {
@@ -95,16 +85,14 @@ static void mpi_wait(Collectives *queue, const char *what) {
 
 // ---- Sums
 
-static void mpi_all_reduce(Collectives *queue, RankGroup group, void *data, int64_t count, Element type) {
+static void mpi_all_reduce(Collectives *queue, void *data, int64_t count, Element type) {
     MpiQueue *q = queue_of(queue);
     int n = int_count(q, count);
-    queued(
-        q,
-        MPI_Iallreduce(MPI_IN_PLACE, data, n, sum_type(type), MPI_SUM, group_comm(q, group), next_request(q)),
-        "all-reduce");
+    queued(q, MPI_Iallreduce(MPI_IN_PLACE, data, n, sum_type(type), MPI_SUM, q->comm, next_request(q)),
+           "all-reduce");
 }
 
-static void mpi_reduce_scatter(Collectives *queue, RankGroup group, void *data, int64_t count, Element type) {
+static void mpi_reduce_scatter(Collectives *queue, void *data, int64_t count, Element type) {
     MpiQueue *q = queue_of(queue);
     int n = int_count(q, count);
     q->deliveries = (Delivery *)list_grow(q->deliveries, q->n_deliveries, &q->delivery_capacity, 1,
@@ -112,16 +100,16 @@ static void mpi_reduce_scatter(Collectives *queue, RankGroup group, void *data, 
     Delivery *delivery = &q->deliveries[q->n_deliveries++];
     delivery->bytes = (size_t)(count * element_size(type));
     delivery->from = alloc_or_exit(delivery->bytes, 1);
-    delivery->to = (char *)data + (size_t)group_rank(queue, group) * delivery->bytes;
-    queued(q,
-           MPI_Ireduce_scatter_block(data, delivery->from, n, sum_type(type), MPI_SUM, group_comm(q, group),
-                                     next_request(q)),
-           "reduce-scatter");
+    delivery->to = (char *)data + (size_t)queue->rank * delivery->bytes;
+    queued(
+        q,
+        MPI_Ireduce_scatter_block(data, delivery->from, n, sum_type(type), MPI_SUM, q->comm, next_request(q)),
+        "reduce-scatter");
 }
 
 // ---- Copies
 
-static void mpi_all_gather(Collectives *queue, RankGroup group, void *data, int64_t count, Element type) {
+static void mpi_all_gather(Collectives *queue, void *data, int64_t count, Element type) {
     MpiQueue *q = queue_of(queue);
     // In units of whole elements: the count of one rank is what has to fit an int.
     MPI_Datatype unit = type == ELEMENT_F64    ? MPI_DOUBLE
@@ -129,60 +117,52 @@ static void mpi_all_gather(Collectives *queue, RankGroup group, void *data, int6
                         : type == ELEMENT_BF16 ? MPI_UINT16_T
                                                : MPI_BYTE;
     queued(q,
-           MPI_Iallgather(MPI_IN_PLACE, 0, unit, data, int_count(q, count), unit, group_comm(q, group),
-                          next_request(q)),
+           MPI_Iallgather(MPI_IN_PLACE, 0, unit, data, int_count(q, count), unit, q->comm, next_request(q)),
            "all-gather");
 }
 
-static void mpi_broadcast(Collectives *queue, RankGroup group, void *data, int64_t count, Element type) {
+static void mpi_broadcast(Collectives *queue, void *data, int64_t count, Element type) {
     MpiQueue *q = queue_of(queue);
     int n = int_count(q, count * element_size(type));
-    queued(q, MPI_Ibcast(data, n, MPI_BYTE, 0, group_comm(q, group), next_request(q)), "broadcast");
+    queued(q, MPI_Ibcast(data, n, MPI_BYTE, 0, q->comm, next_request(q)), "broadcast");
 }
 
-static void mpi_send(Collectives *queue, RankGroup group, int to, const void *data, int64_t count,
-                     Element type) {
+static void mpi_send(Collectives *queue, int to, const void *data, int64_t count, Element type) {
     MpiQueue *q = queue_of(queue);
     int64_t bytes = count * element_size(type);
     for (int64_t at = 0; at < bytes; at += PIECE_BYTES) {
         int n = (int)(bytes - at < PIECE_BYTES ? bytes - at : PIECE_BYTES);
-        queued(q,
-               MPI_Isend((const char *)data + at, n, MPI_BYTE, to, 0, group_comm(q, group), next_request(q)),
-               "send");
+        queued(q, MPI_Isend((const char *)data + at, n, MPI_BYTE, to, 0, q->comm, next_request(q)), "send");
     }
 }
 
-static void mpi_receive(Collectives *queue, RankGroup group, int from, void *data, int64_t count,
-                        Element type) {
+static void mpi_receive(Collectives *queue, int from, void *data, int64_t count, Element type) {
     MpiQueue *q = queue_of(queue);
     int64_t bytes = count * element_size(type);
     for (int64_t at = 0; at < bytes; at += PIECE_BYTES) {
         int n = (int)(bytes - at < PIECE_BYTES ? bytes - at : PIECE_BYTES);
-        queued(q, MPI_Irecv((char *)data + at, n, MPI_BYTE, from, 0, group_comm(q, group), next_request(q)),
-               "receive");
+        queued(q, MPI_Irecv((char *)data + at, n, MPI_BYTE, from, 0, q->comm, next_request(q)), "receive");
     }
 }
 
-static void mpi_all_to_all(Collectives *queue, RankGroup group, void *out, const void *in, int64_t count,
-                           Element type) {
-    int size = group_size(queue, group), own = group_rank(queue, group);
+static void mpi_all_to_all(Collectives *queue, void *out, const void *in, int64_t count, Element type) {
+    int size = queue->size, own = queue->rank;
     int64_t block = count * element_size(type);
     for (int i = 1; i < size; i++) { // each rank begins with another partner
         int from = (own - i + size) % size;
-        mpi_receive(queue, group, from, (char *)out + from * block, count, type);
+        mpi_receive(queue, from, (char *)out + from * block, count, type);
     }
     for (int i = 1; i < size; i++) {
         int to = (own + i) % size;
-        mpi_send(queue, group, to, (const char *)in + to * block, count, type);
+        mpi_send(queue, to, (const char *)in + to * block, count, type);
     }
     memcpy((char *)out + own * block, (const char *)in + own * block, (size_t)block);
 }
 
-static void mpi_shift(Collectives *queue, RankGroup group, int by, void *out, const void *in, int64_t count,
-                      Element type) {
-    int size = group_size(queue, group), own = group_rank(queue, group);
-    if (own - by >= 0 && own - by < size) mpi_receive(queue, group, own - by, out, count, type);
-    if (own + by >= 0 && own + by < size) mpi_send(queue, group, own + by, in, count, type);
+static void mpi_shift(Collectives *queue, int by, void *out, const void *in, int64_t count, Element type) {
+    int size = queue->size, own = queue->rank;
+    if (own - by >= 0 && own - by < size) mpi_receive(queue, own - by, out, count, type);
+    if (own + by >= 0 && own + by < size) mpi_send(queue, own + by, in, count, type);
 }
 
 // ---- Opening
@@ -191,24 +171,22 @@ static void mpi_destroy(Collectives *queue) {
     MpiQueue *q = queue_of(queue);
     if (queue->ranks->connection) {
         mpi_wait(queue, "the end of a queue");
-        MPI_Comm_free(&q->all);
-        MPI_Comm_free(&q->context);
+        MPI_Comm_free(&q->comm);
     }
     free(q->requests);
     free(q->deliveries);
     free(q);
 }
 
-Collectives *collectives_mpi(Ranks *ranks) {
+Collectives *collectives_mpi(Ranks *ranks, RankGroup group) {
     static const CollectivesApi api = {"mpi",         mpi_all_reduce, mpi_reduce_scatter, mpi_all_gather,
                                        mpi_broadcast, mpi_all_to_all, mpi_shift,          mpi_send,
                                        mpi_receive,   mpi_progress,   mpi_wait,           mpi_destroy};
     MpiQueue *q = (MpiQueue *)alloc_or_exit(1, sizeof *q);
-    q->base.api = &api;
-    q->base.ranks = ranks;
+    collectives_join(&q->base, &api, ranks, group);
     if (ranks->connection) {
-        queued(q, MPI_Comm_dup(ranks->connection->all, &q->all), "opening a queue");
-        queued(q, MPI_Comm_dup(ranks->connection->context, &q->context), "opening a queue");
+        MPI_Comm comm = group == RANKS_ALL ? ranks->connection->all : ranks->connection->context;
+        queued(q, MPI_Comm_dup(comm, &q->comm), "opening a queue");
     }
     return &q->base;
 }

@@ -27,8 +27,8 @@ void context_trade(const ContextSplit *split, real *whole, Rows slice, int64_t B
     int64_t block = n * (heads / split->size) * D;
     for (int64_t b = 0; b < B; b++) {
         copy_blocks(split, slice, true, b, n, heads, D);
-        collectives_all_to_all(split->queue, RANKS_CONTEXT, whole + b * split->size * block, split->packed,
-                               block, ELEMENT_REAL);
+        collectives_all_to_all(split->queue, whole + b * split->size * block, split->packed, block,
+                               ELEMENT_REAL);
         context_wait(split, "the trade of sequence for heads");
     }
 }
@@ -37,8 +37,8 @@ void context_return(const ContextSplit *split, Rows slice, const real *whole, in
                     int64_t heads, int64_t D) {
     int64_t block = n * (heads / split->size) * D;
     for (int64_t b = 0; b < B; b++) {
-        collectives_all_to_all(split->queue, RANKS_CONTEXT, split->packed, whole + b * split->size * block,
-                               block, ELEMENT_REAL);
+        collectives_all_to_all(split->queue, split->packed, whole + b * split->size * block, block,
+                               ELEMENT_REAL);
         context_wait(split, "the trade of heads for sequence");
         copy_blocks(split, slice, false, b, n, heads, D);
     }

@@ -53,11 +53,11 @@ static void connect_engine(CpuEngine *e) {
     e->optimizer.table = &e->base.table;
     e->optimizer.ranks = ranks;
     if (!ranks_many(ranks)) return;
-    e->optimizer.queue = collectives_mpi(ranks);
+    e->optimizer.queue = collectives_mpi(ranks, RANKS_ALL);
     e->optimizer.clock = &e->clock;
     e->split.index = ranks->context_rank;
     e->split.clock = &e->clock;
-    if (split_of(e)) e->split.queue = collectives_mpi(ranks);
+    if (split_of(e)) e->split.queue = collectives_mpi(ranks, RANKS_CONTEXT);
 }
 
 static Engine *cpu_create(const EngineConfig *config, Error *error) {
@@ -337,7 +337,7 @@ static bool cpu_predict(Engine *engine, const int32_t *tokens, int64_t batch, in
         logits_of_row(e, (b + 1) * pass.N - 1, logits + b * V);
     }
     if (pass.split) { // the last slice has them
-        collectives_all_reduce(e->split.queue, RANKS_CONTEXT, logits, batch * V, ELEMENT_F32);
+        collectives_all_reduce(e->split.queue, logits, batch * V, ELEMENT_F32);
         context_wait(&e->split, "the logits of the last slice");
     }
     return true;

@@ -60,8 +60,7 @@ void lighthouse_split_gla(LighthouseScratch *scratch, Rows q, Rows k, Rows v, co
     int64_t dilation = shape->config.dilation, states = shape->B * shape->H * dilation * shape->D * shape->D;
     int before = (int)split->index - 1, next = (int)split->index + 1;
     if (before >= 0) {
-        collectives_receive(split->queue, RANKS_CONTEXT, before, scratch->gla_states, 2 * states,
-                            ELEMENT_F64);
+        collectives_receive(split->queue, before, scratch->gla_states, 2 * states, ELEMENT_F64);
         context_wait(split, "the state of the gla scorer");
     } else {
         memset(scratch->gla_states, 0, (size_t)(2 * states) * sizeof *scratch->gla_states);
@@ -71,7 +70,7 @@ void lighthouse_split_gla(LighthouseScratch *scratch, Rows q, Rows k, Rows v, co
     gla_score(scratch->score_k, h->n_entries, k, q, v, gate, scratch->gla_states + states, shape->B, shape->H,
               h->n, shape->D, dilation);
     if (next == split->size) return;
-    collectives_send(split->queue, RANKS_CONTEXT, next, scratch->gla_states, 2 * states, ELEMENT_F64);
+    collectives_send(split->queue, next, scratch->gla_states, 2 * states, ELEMENT_F64);
     context_wait(split, "the state of the gla scorer");
 }
 
@@ -119,8 +118,7 @@ static int32_t last_row(const int32_t *positions, int64_t head, int level, const
 
 static void exchange_borders(LighthouseScratch *scratch, int by, int64_t count) {
     const ContextSplit *split = scratch->split;
-    collectives_shift(split->queue, RANKS_CONTEXT, by, scratch->border, scratch->border_out, count,
-                      ELEMENT_REAL);
+    collectives_shift(split->queue, by, scratch->border, scratch->border_out, count, ELEMENT_REAL);
     context_wait(split, "the rows that reach past a slice");
 }
 

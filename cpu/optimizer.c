@@ -26,7 +26,7 @@ void optimizer_begin_sum(Optimizer *o, int bucket) {
     o->sums_begun++;
     if (!ranks_many(o->ranks)) return;
     const ParamBucket *b = &o->table->buckets[bucket];
-    collectives_reduce_scatter(o->queue, RANKS_ALL, o->gradients + b->offset, b->share, ELEMENT_REAL);
+    collectives_reduce_scatter(o->queue, o->gradients + b->offset, b->share, ELEMENT_REAL);
 }
 
 void optimizer_finish_sums(Optimizer *o) {
@@ -56,8 +56,7 @@ bool optimizer_update(Optimizer *o, const AdamW *a, double *grad_norm, Error *er
         adamw_update(o->weights + flat, o->gradients + flat, o->moment1 + kept, o->moment2 + kept,
                      bucket->share, scale, a->step, a->lr, a->beta1, a->beta2, a->eps, a->weight_decay);
         if (ranks_many(o->ranks)) {
-            collectives_all_gather(o->queue, RANKS_ALL, o->weights + bucket->offset, bucket->share,
-                                   ELEMENT_REAL);
+            collectives_all_gather(o->queue, o->weights + bucket->offset, bucket->share, ELEMENT_REAL);
         }
     }
     memset(o->gradients, 0, (size_t)o->table->trained_size * sizeof *o->gradients);

@@ -9,20 +9,13 @@
 
 typedef struct {
     Collectives base;
-    ncclComm_t comms[2]; // by RankGroup; NULL for a group of one
+    ncclComm_t comm; // NULL for a group of one
     cudaStream_t caller, stream;
     cudaEvent_t begun, done;
 } NcclQueue;
 
 static NcclQueue *queue_of(Collectives *queue) {
     return (NcclQueue *)queue;
-}
-
-static int group_rank(const NcclQueue *q, RankGroup group) {
-    return group == RANKS_ALL ? q->base.ranks->rank : q->base.ranks->context_rank;
-}
-static int group_size(const NcclQueue *q, RankGroup group) {
-    return group == RANKS_ALL ? q->base.ranks->size : q->base.ranks->context_size;
 }
 
 static ncclDataType_t nccl_type(Element type) {
@@ -46,39 +39,35 @@ static ncclDataType_t nccl_type(Element type) {
         }                                                                                 \
     } while (0)
 
-// comm: NULL where there is none yet
-static void __attribute__((noreturn))
-fail(const NcclQueue *q, ncclComm_t comm, ncclResult_t result, const char *what) {
+static void __attribute__((noreturn)) fail(const NcclQueue *q, ncclResult_t result, const char *what) {
     Error error;
-    const char *last = ncclGetLastError(comm);
+    const char *last = ncclGetLastError(q->comm);
     error_set(&error, STATUS_RANKS, "%s failed in NCCL: %s%s%.300s; NCCL_DEBUG=WARN says more", what,
               ncclGetErrorString(result), last && last[0] ? ": " : "", last ? last : "");
     ranks_fail(q->base.ranks, &error);
 }
 
 // How NCCL's own threads and the network are doing.
-static ncclResult_t state_of(ncclComm_t comm) {
-    ncclResult_t state = ncclSuccess, asked = ncclCommGetAsyncError(comm, &state);
+static ncclResult_t state_of(const NcclQueue *q) {
+    ncclResult_t state = ncclSuccess, asked = ncclCommGetAsyncError(q->comm, &state);
     return asked == ncclSuccess ? state : asked;
 }
 
 // Until what a call has begun is through on the host: communicators do not block, so that a rank that waits
 // for others in a call does so here.
-static void settle(const NcclQueue *q, ncclComm_t comm, ncclResult_t result, const char *what) {
+static void settle(const NcclQueue *q, ncclResult_t result, const char *what) {
     RanksWait wait = ranks_wait_begin(what);
     while (result == ncclInProgress) {
-        result = state_of(comm);
+        result = state_of(q);
         if (result == ncclInProgress) ranks_wait_tick(q->base.ranks, &wait);
     }
-    if (result != ncclSuccess) fail(q, comm, result, what);
+    if (result != ncclSuccess) fail(q, result, what);
 }
 
 static void nccl_progress(Collectives *queue) {
     const NcclQueue *q = queue_of(queue);
-    for (ncclComm_t comm : q->comms) {
-        ncclResult_t state = comm ? state_of(comm) : ncclSuccess;
-        if (state != ncclSuccess && state != ncclInProgress) fail(q, comm, state, "an exchange of tensors");
-    }
+    ncclResult_t state = q->comm ? state_of(q) : ncclSuccess;
+    if (state != ncclSuccess && state != ncclInProgress) fail(q, state, "an exchange of tensors");
 }
 
 // ---- The queue
@@ -98,117 +87,103 @@ static void nccl_wait(Collectives *queue, const char *what) {
 
 // ---- Sums
 
-static void nccl_all_reduce(Collectives *queue, RankGroup group, void *data, int64_t count, Element type) {
+static void nccl_all_reduce(Collectives *queue, void *data, int64_t count, Element type) {
     const NcclQueue *q = queue_of(queue);
-    ncclComm_t comm = q->comms[group];
-    if (!comm) return;
+    if (!q->comm) return;
     follow_caller(q);
-    settle(q, comm, ncclAllReduce(data, data, (size_t)count, nccl_type(type), ncclSum, comm, q->stream),
+    settle(q, ncclAllReduce(data, data, (size_t)count, nccl_type(type), ncclSum, q->comm, q->stream),
            "all-reduce");
 }
 
-static void nccl_reduce_scatter(Collectives *queue, RankGroup group, void *data, int64_t count,
-                                Element type) {
+static void nccl_reduce_scatter(Collectives *queue, void *data, int64_t count, Element type) {
     const NcclQueue *q = queue_of(queue);
-    ncclComm_t comm = q->comms[group];
-    if (!comm) return;
-    void *own = (char *)data + group_rank(q, group) * count * element_size(type);
+    if (!q->comm) return;
+    void *own = (char *)data + q->base.rank * count * element_size(type);
     follow_caller(q);
-    settle(q, comm, ncclReduceScatter(data, own, (size_t)count, nccl_type(type), ncclSum, comm, q->stream),
+    settle(q, ncclReduceScatter(data, own, (size_t)count, nccl_type(type), ncclSum, q->comm, q->stream),
            "reduce-scatter");
 }
 
 // ---- Copies
 
-static void nccl_all_gather(Collectives *queue, RankGroup group, void *data, int64_t count, Element type) {
+static void nccl_all_gather(Collectives *queue, void *data, int64_t count, Element type) {
     const NcclQueue *q = queue_of(queue);
-    ncclComm_t comm = q->comms[group];
-    if (!comm) return;
-    const void *own = (const char *)data + group_rank(q, group) * count * element_size(type);
+    if (!q->comm) return;
+    const void *own = (const char *)data + q->base.rank * count * element_size(type);
     follow_caller(q);
-    settle(q, comm, ncclAllGather(own, data, (size_t)count, nccl_type(type), comm, q->stream), "all-gather");
+    settle(q, ncclAllGather(own, data, (size_t)count, nccl_type(type), q->comm, q->stream), "all-gather");
 }
 
-static void nccl_broadcast(Collectives *queue, RankGroup group, void *data, int64_t count, Element type) {
+static void nccl_broadcast(Collectives *queue, void *data, int64_t count, Element type) {
     const NcclQueue *q = queue_of(queue);
-    ncclComm_t comm = q->comms[group];
-    if (!comm) return;
+    if (!q->comm) return;
     follow_caller(q);
-    settle(q, comm, ncclBroadcast(data, data, (size_t)count, nccl_type(type), 0, comm, q->stream),
-           "broadcast");
+    settle(q, ncclBroadcast(data, data, (size_t)count, nccl_type(type), 0, q->comm, q->stream), "broadcast");
 }
 
 // ---- From one rank to another
 
 // What ranks send to and receive from each other goes on together from `begin_messages` to `end_messages`.
-static void begin_messages(const NcclQueue *q, ncclComm_t comm) {
+static void begin_messages(const NcclQueue *q) {
     follow_caller(q);
     ncclResult_t result = ncclGroupStart();
-    if (result != ncclSuccess) fail(q, comm, result, "a message");
+    if (result != ncclSuccess) fail(q, result, "a message");
 }
-static void end_messages(const NcclQueue *q, ncclComm_t comm, const char *what) {
-    settle(q, comm, ncclGroupEnd(), what);
-}
-
-static void add_send(const NcclQueue *q, ncclComm_t comm, int to, const void *data, int64_t count,
-                     Element type) {
-    ncclResult_t result = ncclSend(data, (size_t)count, nccl_type(type), to, comm, q->stream);
-    if (result != ncclSuccess && result != ncclInProgress) fail(q, comm, result, "sending");
-}
-static void add_receive(const NcclQueue *q, ncclComm_t comm, int from, void *data, int64_t count,
-                        Element type) {
-    ncclResult_t result = ncclRecv(data, (size_t)count, nccl_type(type), from, comm, q->stream);
-    if (result != ncclSuccess && result != ncclInProgress) fail(q, comm, result, "receiving");
+static void end_messages(const NcclQueue *q, const char *what) {
+    settle(q, ncclGroupEnd(), what);
 }
 
-static void nccl_all_to_all(Collectives *queue, RankGroup group, void *out, const void *in, int64_t count,
-                            Element type) {
+static void add_send(const NcclQueue *q, int to, const void *data, int64_t count, Element type) {
+    ncclResult_t result = ncclSend(data, (size_t)count, nccl_type(type), to, q->comm, q->stream);
+    if (result != ncclSuccess && result != ncclInProgress) fail(q, result, "sending");
+}
+static void add_receive(const NcclQueue *q, int from, void *data, int64_t count, Element type) {
+    ncclResult_t result = ncclRecv(data, (size_t)count, nccl_type(type), from, q->comm, q->stream);
+    if (result != ncclSuccess && result != ncclInProgress) fail(q, result, "receiving");
+}
+
+static void nccl_all_to_all(Collectives *queue, void *out, const void *in, int64_t count, Element type) {
     const NcclQueue *q = queue_of(queue);
-    ncclComm_t comm = q->comms[group];
-    int size = group_size(q, group), own = group_rank(q, group);
+    int size = q->base.size, own = q->base.rank;
     int64_t block = count * element_size(type);
-    if (comm) {
-        begin_messages(q, comm);
+    if (q->comm) {
+        begin_messages(q);
         for (int i = 1; i < size; i++) { // each rank begins with another partner
             int to = (own + i) % size, from = (own - i + size) % size;
-            add_receive(q, comm, from, (char *)out + from * block, count, type);
-            add_send(q, comm, to, (const char *)in + to * block, count, type);
+            add_receive(q, from, (char *)out + from * block, count, type);
+            add_send(q, to, (const char *)in + to * block, count, type);
         }
-        end_messages(q, comm, "all-to-all");
+        end_messages(q, "all-to-all");
     }
     // Beside the messages, on the caller's stream.
     QUEUE_CHECK(q, cudaMemcpyAsync((char *)out + own * block, (const char *)in + own * block, (size_t)block,
                                    cudaMemcpyDeviceToDevice, q->caller));
 }
 
-static void nccl_shift(Collectives *queue, RankGroup group, int by, void *out, const void *in, int64_t count,
-                       Element type) {
+static void nccl_shift(Collectives *queue, int by, void *out, const void *in, int64_t count, Element type) {
     const NcclQueue *q = queue_of(queue);
-    ncclComm_t comm = q->comms[group];
-    int size = group_size(q, group), own = group_rank(q, group);
+    int size = q->base.size, own = q->base.rank;
     bool receives = own - by >= 0 && own - by < size, sends = own + by >= 0 && own + by < size;
     assert(by != 0);
     if (!receives && !sends) return;
-    begin_messages(q, comm);
-    if (receives) add_receive(q, comm, own - by, out, count, type);
-    if (sends) add_send(q, comm, own + by, in, count, type);
-    end_messages(q, comm, "a shift");
+    begin_messages(q);
+    if (receives) add_receive(q, own - by, out, count, type);
+    if (sends) add_send(q, own + by, in, count, type);
+    end_messages(q, "a shift");
 }
 
-static void nccl_send(Collectives *queue, RankGroup group, int to, const void *data, int64_t count,
-                      Element type) {
+static void nccl_send(Collectives *queue, int to, const void *data, int64_t count, Element type) {
     const NcclQueue *q = queue_of(queue);
-    begin_messages(q, q->comms[group]);
-    add_send(q, q->comms[group], to, data, count, type);
-    end_messages(q, q->comms[group], "sending");
+    begin_messages(q);
+    add_send(q, to, data, count, type);
+    end_messages(q, "sending");
 }
 
-static void nccl_receive(Collectives *queue, RankGroup group, int from, void *data, int64_t count,
-                         Element type) {
+static void nccl_receive(Collectives *queue, int from, void *data, int64_t count, Element type) {
     const NcclQueue *q = queue_of(queue);
-    begin_messages(q, q->comms[group]);
-    add_receive(q, q->comms[group], from, data, count, type);
-    end_messages(q, q->comms[group], "receiving");
+    begin_messages(q);
+    add_receive(q, from, data, count, type);
+    end_messages(q, "receiving");
 }
 
 // ---- Opening and closing
@@ -235,9 +210,10 @@ static void expect_own_devices(const NcclQueue *q, const Meeting *all) {
         }
 }
 
-static ncclComm_t open_group(const NcclQueue *q, RankGroup group) {
+// The group's ranks meet.
+static void open_group(NcclQueue *q, RankGroup group) {
     Ranks *ranks = q->base.ranks;
-    int own = group_rank(q, group), device;
+    int device;
     const char *what = "meeting the other ranks";
     Meeting mine, *all = (Meeting *)alloc_or_exit((size_t)ranks->size, sizeof *all);
     cudaDeviceProp properties;
@@ -245,19 +221,17 @@ static ncclComm_t open_group(const NcclQueue *q, RankGroup group) {
     QUEUE_CHECK(q, cudaGetDevice(&device));
     QUEUE_CHECK(q, cudaGetDeviceProperties(&properties, device));
     mine.device = properties.uuid;
-    ncclResult_t result = own == 0 ? ncclGetUniqueId(&mine.group) : ncclSuccess;
-    if (result != ncclSuccess) fail(q, NULL, result, what);
+    ncclResult_t result = q->base.rank == 0 ? ncclGetUniqueId(&mine.group) : ncclSuccess;
+    if (result != ncclSuccess) fail(q, result, what);
     ranks_gather(ranks, &mine, sizeof mine, all);
     expect_own_devices(q, all);
 
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
-    ncclComm_t comm = NULL;
     int first = group == RANKS_ALL ? 0 : ranks->rank - ranks->context_rank;
-    result = ncclCommInitRankConfig(&comm, group_size(q, group), all[first].group, own, &config);
+    result = ncclCommInitRankConfig(&q->comm, q->base.size, all[first].group, q->base.rank, &config);
     free(all);
-    settle(q, comm, result, what);
-    return comm;
+    settle(q, result, what);
 }
 
 static void nccl_destroy(Collectives *queue) {
@@ -269,11 +243,9 @@ static void nccl_destroy(Collectives *queue) {
         ranks_wait_tick(queue->ranks, &wait);
     }
     QUEUE_CHECK(q, status);
-    if (q->comms[RANKS_CONTEXT] == q->comms[RANKS_ALL]) q->comms[RANKS_CONTEXT] = NULL;
-    for (ncclComm_t comm : q->comms) {
-        if (!comm) continue;
-        settle(q, comm, ncclCommFinalize(comm), wait.what);
-        ncclCommDestroy(comm);
+    if (q->comm) {
+        settle(q, ncclCommFinalize(q->comm), wait.what);
+        ncclCommDestroy(q->comm);
     }
     QUEUE_CHECK(q, cudaEventDestroy(q->begun));
     QUEUE_CHECK(q, cudaEventDestroy(q->done));
@@ -281,24 +253,18 @@ static void nccl_destroy(Collectives *queue) {
     free(q);
 }
 
-Collectives *collectives_nccl(Ranks *ranks, cudaStream_t stream) {
+Collectives *collectives_nccl(Ranks *ranks, RankGroup group, cudaStream_t stream) {
     static const CollectivesApi api = {"nccl",         nccl_all_reduce, nccl_reduce_scatter, nccl_all_gather,
                                        nccl_broadcast, nccl_all_to_all, nccl_shift,          nccl_send,
                                        nccl_receive,   nccl_progress,   nccl_wait,           nccl_destroy};
     NcclQueue *q = (NcclQueue *)alloc_or_exit(1, sizeof *q);
     int least, greatest;
-    q->base.api = &api;
-    q->base.ranks = ranks;
+    collectives_join(&q->base, &api, ranks, group);
     q->caller = stream;
     QUEUE_CHECK(q, cudaDeviceGetStreamPriorityRange(&least, &greatest));
     QUEUE_CHECK(q, cudaStreamCreateWithPriority(&q->stream, cudaStreamNonBlocking, greatest));
     QUEUE_CHECK(q, cudaEventCreateWithFlags(&q->begun, cudaEventDisableTiming));
     QUEUE_CHECK(q, cudaEventCreateWithFlags(&q->done, cudaEventDisableTiming));
-    if (ranks->size > 1) q->comms[RANKS_ALL] = open_group(q, RANKS_ALL);
-    if (ranks->context_size == ranks->size) {
-        q->comms[RANKS_CONTEXT] = q->comms[RANKS_ALL];
-    } else if (ranks->context_size > 1) {
-        q->comms[RANKS_CONTEXT] = open_group(q, RANKS_CONTEXT);
-    }
+    if (q->base.size > 1) open_group(q, group);
     return &q->base;
 }

@@ -94,8 +94,7 @@ static inline void context_wait(const CudaSplit *split, const char *what) {
 static inline void context_trade(const CudaSplit *split, bf16 *whole, int64_t B, int64_t n, int64_t width) {
     int64_t block = n * width;
     for (int64_t at = 0; at < B * split->size * block; at += split->size * block)
-        collectives_all_to_all(split->queue, RANKS_CONTEXT, whole + at, split->packed + at, block,
-                               ELEMENT_BF16);
+        collectives_all_to_all(split->queue, whole + at, split->packed + at, block, ELEMENT_BF16);
     context_wait(split, "the trade of sequence for heads");
 }
 // The way back: the slice's rows of all heads, in split->packed.
@@ -103,8 +102,7 @@ static inline void context_return(const CudaSplit *split, const bf16 *whole, int
                                   int64_t width) {
     int64_t block = n * width;
     for (int64_t at = 0; at < B * split->size * block; at += split->size * block)
-        collectives_all_to_all(split->queue, RANKS_CONTEXT, split->packed + at, whole + at, block,
-                               ELEMENT_BF16);
+        collectives_all_to_all(split->queue, split->packed + at, whole + at, block, ELEMENT_BF16);
     context_wait(split, "the trade of heads for sequence");
 }
 

@@ -51,8 +51,8 @@ static bool engine_start(CudaEngine *e, Error *error) {
 static void engine_connect(CudaEngine *e) {
     Ranks *ranks = e->base.config.ranks;
     if (!ranks_many(ranks)) return;
-    if (e->base.config.training) e->optimizer.queue = collectives_nccl(ranks, e->context.stream);
-    if (ranks->context_size > 1) e->split.queue = collectives_nccl(ranks, e->context.stream);
+    if (e->base.config.training) e->optimizer.queue = collectives_nccl(ranks, RANKS_ALL, e->context.stream);
+    if (ranks->context_size > 1) e->split.queue = collectives_nccl(ranks, RANKS_CONTEXT, e->context.stream);
     e->split.index = ranks->context_rank;
     e->split.clock = &e->clock;
     e->watch.queues[0] = e->optimizer.queue;
@@ -498,7 +498,7 @@ static bool fetch_logits(CudaEngine *e, int64_t row, float *logits, Error *error
                  error);
     }
     if (split) { // all of them but one are zero
-        collectives_all_reduce(split->queue, RANKS_CONTEXT, e->last_logits, m->vocab_size, ELEMENT_F32);
+        collectives_all_reduce(split->queue, e->last_logits, m->vocab_size, ELEMENT_F32);
         context_wait(split, "the logits of the last slice");
     }
     // The copy to the caller's memory may wait for all that is before it, which other ranks can hold up.

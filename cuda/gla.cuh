@@ -436,16 +436,14 @@ static inline bool gla_passes(CudaContext *context, GlaProblem *p, int64_t seque
     p->summed = p->after ? p->segments : p->segments - 1;
     if (p->summed > 0 && !gla_pass<D, false>(context, p, sequences * p->summed, error)) return false;
     if (p->before) {
-        collectives_receive(split->queue, RANKS_CONTEXT, (int)split->index - 1, handed->before, states,
-                            ELEMENT_F32);
+        collectives_receive(split->queue, (int)split->index - 1, handed->before, states, ELEMENT_F32);
         context_wait(split, "the state of the gla scorer");
     }
     if (p->summed > 0 || p->before) {
         gla_scan_kernel<<<dim3(D * D / 256, (unsigned)(2 * sequences)), 256, 0, context->stream>>>(*p, D * D);
         CUDA_CHECK(cudaGetLastError());
     }
-    if (p->after)
-        collectives_send(split->queue, RANKS_CONTEXT, (int)split->index + 1, p->after, states, ELEMENT_F32);
+    if (p->after) collectives_send(split->queue, (int)split->index + 1, p->after, states, ELEMENT_F32);
     bool ok = gla_pass<D, true>(context, p, sequences * p->segments, error);
     if (p->after) context_wait(split, "the state of the gla scorer"); // it went while scores were made
     return ok;

@@ -157,8 +157,7 @@ static inline void split_return_rows(CudaContext *context, const CudaLighthouseR
         (uint4 *)scratch->border_out, split->packed, rows->positions, levels, (int)shape->H,
         (int)(shape->B * shape->H), traded);
     CUDA_CHECK(cudaGetLastError());
-    collectives_shift(split->queue, RANKS_CONTEXT, 1, scratch->border, scratch->border_out, count,
-                      ELEMENT_BF16);
+    collectives_shift(split->queue, 1, scratch->border, scratch->border_out, count, ELEMENT_BF16);
     context_wait(split, "the rows that reach past a slice");
 }
 
@@ -170,8 +169,8 @@ static inline void split_send_border(CudaContext *context, CudaRows dout,
     kernel<<<(unsigned)border_rows(shape), BORDER_THREADS, 0, context->stream>>>(scratch->border_grad_out,
                                                                                  dout, levels, (int)shape->H);
     CUDA_CHECK(cudaGetLastError());
-    collectives_shift(scratch->split->queue, RANKS_CONTEXT, -1, scratch->border_grad,
-                      scratch->border_grad_out, border_rows(shape) * shape->D, ELEMENT_F32);
+    collectives_shift(scratch->split->queue, -1, scratch->border_grad, scratch->border_grad_out,
+                      border_rows(shape) * shape->D, ELEMENT_F32);
 }
 
 // Adds what the next slice has seen of this one's last entries to the gradient of rows in split->packed.
@@ -212,8 +211,7 @@ static inline void split_return_scores(CudaContext *context, const CudaLighthous
         CUDA_CHECK(cudaMemcpy2DAsync(scratch->packed_scores + r * block, row, scratch->whole_scores + r * n,
                                      (size_t)split->size * row, row, (size_t)(2 * B * own),
                                      cudaMemcpyDeviceToDevice, context->stream));
-    collectives_all_to_all(split->queue, RANKS_CONTEXT, scratch->whole_scores, scratch->packed_scores, block,
-                           ELEMENT_F32);
+    collectives_all_to_all(split->queue, scratch->whole_scores, scratch->packed_scores, block, ELEMENT_F32);
     context_wait(split, "the scores of the dilated scorer");
     float *scores[2] = {scratch->scores.q, scratch->scores.k};
     for (int64_t i = 0; i < split->size * 2 * B; i++) {

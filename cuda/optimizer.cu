@@ -69,7 +69,7 @@ void cuda_optimizer_begin_sum(CudaOptimizer *o, int bucket) {
     o->sums_begun++;
     if (!many(o)) return;
     const ParamBucket *b = &o->table->buckets[bucket];
-    collectives_reduce_scatter(o->queue, RANKS_ALL, o->gradients + b->offset, b->share, ELEMENT_F32);
+    collectives_reduce_scatter(o->queue, o->gradients + b->offset, b->share, ELEMENT_F32);
 }
 
 // Until all that is queued has come; the clock tells what the stream waits.
@@ -95,7 +95,7 @@ static void global_norm(CudaOptimizer *o, const AdamW *a) {
                          o->stream);
     }
     sum_ordered(o->squares, o->partial, SQUARES_SLICES, o->stream);
-    collectives_all_reduce(o->queue, RANKS_ALL, o->squares, 1, ELEMENT_F64);
+    collectives_all_reduce(o->queue, o->squares, 1, ELEMENT_F64);
     wait_for_ranks(o, "the gradient's norm");
     gradient_norm(o->norm, o->squares, 1, a->clip, a->most_norm, o->stream);
 }
@@ -114,7 +114,7 @@ static void gather_norms(CudaOptimizer *o) {
                                    cuda_optimizer_tensor(o, TENSOR_WEIGHT, param, start),
                                    (size_t)count * sizeof *o->norms, cudaMemcpyDeviceToDevice, o->stream));
     }
-    collectives_all_reduce(o->queue, RANKS_ALL, o->norms, norms_size(o->table), ELEMENT_F32);
+    collectives_all_reduce(o->queue, o->norms, norms_size(o->table), ELEMENT_F32);
 }
 
 static void update_alone(CudaOptimizer *o, const AdamW *a) {
@@ -132,7 +132,7 @@ static void update_share(CudaOptimizer *o, const AdamW *a) {
         int64_t flat = share_begin(o, b), kept = param_share_offset(o->table, b);
         adamw_update(o->weights + kept, o->copies + flat, o->gradients + flat, o->moment1 + kept,
                      o->moment2 + kept, o->norm, bucket->share, a, o->stream);
-        collectives_all_gather(o->queue, RANKS_ALL, o->copies + bucket->offset, bucket->share, ELEMENT_BF16);
+        collectives_all_gather(o->queue, o->copies + bucket->offset, bucket->share, ELEMENT_BF16);
     }
     gather_norms(o);
     CUDA_CHECK(

@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-static Collectives *open_queue(Ranks *ranks) {
-    return collectives_nccl(ranks, 0);
+static Collectives *open_queue(Ranks *ranks, RankGroup group) {
+    return collectives_nccl(ranks, group, 0);
 }
 
 static void *take(size_t size) {

@@ -11,8 +11,6 @@
 typedef struct {
     const Subject *subject;
     Collectives *queue;
-    RankGroup group;
-    int own, size; // this rank's place in the group
     size_t bytes;
     double *data, *other;
     void *data_there, *other_there;
@@ -49,36 +47,37 @@ static double sum_of_marks(int ranks, int block, int64_t i) {
 
 static void check_sums(Exchange *e) {
     const double *data = e->data;
-    fill(e->data, e->own, 1);
+    fill(e->data, e->queue->rank, 1);
     put(e);
-    collectives_all_reduce(e->queue, e->group, e->data_there, COUNT, ELEMENT_F64);
+    collectives_all_reduce(e->queue, e->data_there, COUNT, ELEMENT_F64);
     wait_and_get(e, "all-reduce");
     for (int64_t i = 0; i < COUNT; i++) {
-        expect(e->queue->ranks, data[i] == sum_of_marks(e->size, 0, i), "all-reduce: element %d is %f",
+        expect(e->queue->ranks, data[i] == sum_of_marks(e->queue->size, 0, i), "all-reduce: element %d is %f",
                (int)i, data[i]);
     }
-    fill(e->data, e->own, e->size);
+    fill(e->data, e->queue->rank, e->queue->size);
     put(e);
-    collectives_reduce_scatter(e->queue, e->group, e->data_there, COUNT, ELEMENT_F64);
+    collectives_reduce_scatter(e->queue, e->data_there, COUNT, ELEMENT_F64);
     collectives_progress(e->queue);
     wait_and_get(e, "reduce-scatter");
     for (int64_t i = 0; i < COUNT; i++) {
-        double got = data[e->own * COUNT + i];
-        expect(e->queue->ranks, got == sum_of_marks(e->size, e->own, i), "reduce-scatter: element %d is %f",
-               (int)i, got);
+        double got = data[e->queue->rank * COUNT + i];
+        expect(e->queue->ranks, got == sum_of_marks(e->queue->size, e->queue->rank, i),
+               "reduce-scatter: element %d is %f", (int)i, got);
     }
 }
 
 static void check_copies(Exchange *e) {
     const double *data = e->data, *other = e->other;
     memset(e->data, 0, e->bytes);
-    for (int64_t i = 0; i < COUNT; i++) e->data[e->own * COUNT + i] = mark(e->own, e->own, i);
-    fill(e->other, e->own, 1);
+    for (int64_t i = 0; i < COUNT; i++)
+        e->data[e->queue->rank * COUNT + i] = mark(e->queue->rank, e->queue->rank, i);
+    fill(e->other, e->queue->rank, 1);
     put(e);
-    collectives_all_gather(e->queue, e->group, e->data_there, COUNT, ELEMENT_F64);
-    collectives_broadcast(e->queue, e->group, e->other_there, COUNT, ELEMENT_F64);
+    collectives_all_gather(e->queue, e->data_there, COUNT, ELEMENT_F64);
+    collectives_broadcast(e->queue, e->other_there, COUNT, ELEMENT_F64);
     wait_and_get(e, "all-gather and broadcast");
-    for (int64_t i = 0; i < e->size * COUNT; i++) {
+    for (int64_t i = 0; i < e->queue->size * COUNT; i++) {
         int r = (int)(i / COUNT);
         expect(e->queue->ranks, data[i] == mark(r, r, i % COUNT), "all-gather: element %d is %f", (int)i,
                data[i]);
@@ -86,39 +85,40 @@ static void check_copies(Exchange *e) {
     for (int64_t i = 0; i < COUNT; i++) {
         expect(e->queue->ranks, other[i] == mark(0, 0, i), "broadcast: element %d is %f", (int)i, other[i]);
     }
-    fill(e->data, e->own, e->size);
+    fill(e->data, e->queue->rank, e->queue->size);
     put(e);
-    collectives_all_to_all(e->queue, e->group, e->other_there, e->data_there, COUNT, ELEMENT_F64);
+    collectives_all_to_all(e->queue, e->other_there, e->data_there, COUNT, ELEMENT_F64);
     wait_and_get(e, "all-to-all");
-    for (int64_t i = 0; i < e->size * COUNT; i++) {
-        double want = mark((int)(i / COUNT), e->own, i % COUNT);
+    for (int64_t i = 0; i < e->queue->size * COUNT; i++) {
+        double want = mark((int)(i / COUNT), e->queue->rank, i % COUNT);
         expect(e->queue->ranks, other[i] == want, "all-to-all: element %d is %f", (int)i, other[i]);
     }
 }
 
 static void check_neighbours(Exchange *e) {
     for (int by = -1; by <= 1; by += 2) {
-        fill(e->data, e->own, 1);
+        fill(e->data, e->queue->rank, 1);
         for (int64_t i = 0; i < COUNT; i++) e->other[i] = -1;
         put(e);
-        collectives_shift(e->queue, e->group, by, e->other_there, e->data_there, COUNT, ELEMENT_F64);
+        collectives_shift(e->queue, by, e->other_there, e->data_there, COUNT, ELEMENT_F64);
         wait_and_get(e, "shift");
-        bool has = e->own - by >= 0 && e->own - by < e->size;
+        bool has = e->queue->rank - by >= 0 && e->queue->rank - by < e->queue->size;
         for (int64_t i = 0; i < COUNT; i++) {
-            expect(e->queue->ranks, e->other[i] == (has ? mark(e->own - by, 0, i) : -1),
+            expect(e->queue->ranks, e->other[i] == (has ? mark(e->queue->rank - by, 0, i) : -1),
                    "shift by %d: element %d is %f", by, (int)i, e->other[i]);
         }
     }
     // Round the group, each adding one.
-    e->data[0] = e->own == 0 ? 0 : -1;
+    e->data[0] = e->queue->rank == 0 ? 0 : -1;
     put(e);
-    if (e->own > 0) collectives_receive(e->queue, e->group, e->own - 1, e->data_there, 1, ELEMENT_F64);
+    if (e->queue->rank > 0) collectives_receive(e->queue, e->queue->rank - 1, e->data_there, 1, ELEMENT_F64);
     wait_and_get(e, "the token");
     e->data[0]++;
     put(e);
-    if (e->own + 1 < e->size) collectives_send(e->queue, e->group, e->own + 1, e->data_there, 1, ELEMENT_F64);
+    if (e->queue->rank + 1 < e->queue->size)
+        collectives_send(e->queue, e->queue->rank + 1, e->data_there, 1, ELEMENT_F64);
     wait_and_get(e, "the token");
-    expect(e->queue->ranks, e->data[0] == e->own + 1, "the token is %f", e->data[0]);
+    expect(e->queue->ranks, e->data[0] == e->queue->rank + 1, "the token is %f", e->data[0]);
 }
 
 static void check_host(Ranks *ranks) {
@@ -154,27 +154,25 @@ void scenario_interface(Ranks *ranks, const Subject *subject) {
     Exchange e;
     memset(&e, 0, sizeof e);
     e.subject = subject;
-    size_t before = subject->free_memory ? subject->free_memory() : 0;
-    e.queue = subject->open_queue(ranks);
     e.bytes = (size_t)(ranks->size * COUNT) * sizeof *e.data;
     e.data = (double *)alloc_or_exit(e.bytes, 1);
     e.other = (double *)alloc_or_exit(e.bytes, 1);
     e.data_there = subject->take(e.bytes);
     e.other_there = subject->take(e.bytes);
     for (int g = 0; g < 2; g++) {
-        e.group = (RankGroup)g;
-        e.own = e.group == RANKS_ALL ? ranks->rank : ranks->rank % ranks->context_size;
-        e.size = e.group == RANKS_ALL ? ranks->size : ranks->context_size;
+        size_t before = subject->free_memory ? subject->free_memory() : 0;
+        e.queue = subject->open_queue(ranks, (RankGroup)g);
         check_sums(&e);
         check_copies(&e);
         check_neighbours(&e);
+        if (subject->free_memory && ranks->rank == 0)
+            printf("a queue of %d ranks has taken %.0f MB\n", e.queue->size,
+                   1e-6 * (double)(before - subject->free_memory()));
+        collectives_destroy(e.queue);
     }
-    if (subject->free_memory && ranks->rank == 0)
-        printf("a queue has taken %.0f MB\n", 1e-6 * (double)(before - subject->free_memory()));
     check_host(ranks);
     subject->release(e.data_there);
     subject->release(e.other_there);
     free(e.data);
     free(e.other);
-    collectives_destroy(e.queue);
 }

@@ -15,7 +15,7 @@ extern "C" {
 typedef struct {
     const EngineApi *engine;
     bool (*prepare)(const Ranks *ranks, Error *error); // before anything else; NULL for nothing
-    Collectives *(*open_queue)(Ranks *ranks);
+    Collectives *(*open_queue)(Ranks *ranks, RankGroup group);
     void *(*take)(size_t size); // zeroed
     void (*release)(void *memory);
     void (*put)(void *memory, const void *from, size_t size); // from host memory
