@@ -45,6 +45,13 @@ typedef struct {
                          // over the ranks begins; 0: not known, it begins with the update
 } EngineConfig;
 
+// Layers that ATTENTION_LIGHTHOUSE makes Lighthouse's.
+static inline int64_t lighthouse_layers(const EngineConfig *config) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < config->model.n_layers; i++) count += !config->dense_layer[i];
+    return count;
+}
+
 // One AdamW update as torch.optim.AdamW does it (decay first), behind clipping to a global norm.
 typedef struct {
     int64_t step; // 1 for the first update

@@ -21,7 +21,9 @@ static void add_layer(Traffic *traffic, const EngineConfig *config, bool lightho
     }
     if (!context_hierarchy(&config->lighthouse, config->context, P, &h, &error)) return;
     double row = H * D * (double)h.n_selected * by->activation, border = H * (double)(h.levels - 1) * D;
-    double returns = by->scatters_again && config->one_stage && !config->recompute ? forwards + 1 : forwards;
+    bool again =
+        by->scatters_again && config->one_stage && !config->recompute && lighthouse_layers(config) > 1;
+    double returns = again ? forwards + 1 : forwards;
     traffic->attention += sent * (3 * forwards + returns + 4) * row;
     traffic->borders += sequences * border * (returns * by->activation + by->border_gradient);
     if (config->lighthouse.scorer == SCORER_DILATED) { // q, k, v there, norms back; for queries and for keys

@@ -14,7 +14,7 @@ typedef struct {
     int border_gradient;  // of the rows that reach past a slice
     int score, state;     // of the scorers `dilated` and `gla`
     bool scores_together; // `dilated` trades q, k and v once for both scores, not once for each
-    bool scatters_again;  // of a run that ends in its Lighthouse stage rows come back a second time
+    bool scatters_again;  // of a run that ends in several layers of Lighthouse rows come back a second time
 } Transport;
 
 extern const Transport TRANSPORT_CPU, TRANSPORT_CUDA;

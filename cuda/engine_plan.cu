@@ -105,22 +105,14 @@ static bool plan_sdpa(CudaEngine *e, MemoryPlan *plan, Error *error) {
     return true;
 }
 
-// Layers that can be asked for Lighthouse attention.
-static int64_t lighthouse_layers(const EngineConfig *config) {
-    int64_t count = 0;
-    for (int64_t i = 0; i < config->model.n_layers; i++) count += !config->dense_layer[i];
-    return count < 1 ? 1 : count;
-}
-
 // A Lighthouse layer's output is scattered again in the backward, from gathered rows that are kept anyway:
 // cheaper than the memory it would take. Then only dense layers keep theirs, and one buffer serves the
-// others.
+// others, where there are several.
 static int64_t attention_slots(const CudaEngine *e) {
     const EngineConfig *config = &e->base.config;
     if (!config->use_lighthouse || !config->one_stage || e->kept_layers == 1) return e->kept_layers;
-    int64_t dense = 0;
-    for (int64_t i = 0; i < config->model.n_layers; i++) dense += config->dense_layer[i];
-    return dense < e->kept_layers ? dense + 1 : e->kept_layers;
+    int64_t lighthouse = lighthouse_layers(config);
+    return lighthouse > 1 ? e->kept_layers - lighthouse + 1 : e->kept_layers;
 }
 
 // The largest of what is traded at once: q, k, v of the tokens that lie here, or of their gathered rows.
@@ -152,8 +144,9 @@ bool cuda_plan_engine(CudaEngine *e, MemoryPlan *plan, Error *error) {
     plan_scratch(e, plan);
     if (!plan_sdpa(e, plan, error)) return false;
     if (config->use_lighthouse) {
+        int64_t layers = lighthouse_layers(config);
         cuda_lighthouse_plan_rows(plan, &e->acts.lighthouse, &e->lighthouse,
-                                  e->kept_layers > 1 ? lighthouse_layers(config) : 1, split_of(e));
+                                  e->kept_layers > 1 && layers > 1 ? layers : 1, split_of(e));
         cuda_lighthouse_plan_scratch(plan, &e->scratch.lighthouse, &e->lighthouse, config->training,
                                      split_of(e));
     }
