@@ -30,7 +30,7 @@ static inline __device__ double block_sum_pairwise(double own) {
         __syncthreads();
         if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
     }
-    return sums[0];
+    return threadIdx.x == 0 ? sums[0] : 0;
 }
 
 // Block b sums the squares of every SQUARES_SLICES-th stretch of 4 SQUARES_THREADS elements, and adds what
