@@ -89,7 +89,7 @@ tests: $(TESTS) $(BUILD)/rank_worker $(BUILD)/fault_shim.so
 test: $(BUILD)/train_gpt_lighthouse tests
 	@BUILD=$(BUILD) dev/test/run.sh $(TESTS) $(SHELL_TESTS)
 
-GPU_TESTS := $(addprefix $(BUILD)/,gpu_sdpa test_gpu_kernels test_lighthouse test_gpu_engine test_gpu_ranks)
+GPU_TESTS := $(addprefix $(BUILD)/,gpu_sdpa test_gpu_kernels test_lighthouse test_gpu_engine test_gpu_ranks sdpa_plans)
 gpu-tests: $(GPU_TESTS)
 test-gpu: $(BUILD)/train_gpt_lighthouse gpu-tests
 	$(BUILD)/gpu_sdpa check

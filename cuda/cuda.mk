@@ -44,8 +44,8 @@ $(BUILD)/%.o: %.cu
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCCFLAGS) -MMD -MP -c -o $@ $<
 
-# No kernels in it, only C++ against large headers: half a minute, so the host's compiler, and little optimisation.
-$(BUILD)/cuda/sdpa.o: cuda/sdpa.cu | $(CUDNN_FRONTEND)/include/cudnn_frontend.h
+# No kernels in these, only C++ against large headers: half a minute, so the host's compiler, and little optimisation.
+$(BUILD)/cuda/sdpa.o $(BUILD)/dev/bench/sdpa_plans.o: $(BUILD)/%.o: %.cu | $(CUDNN_FRONTEND)/include/cudnn_frontend.h
 	@mkdir -p $(@D)
 	$(CXX) -x c++ -std=c++17 -O1 -g -Wall -Wextra -Wshadow -Werror -I. -isystem $(CUDNN_FRONTEND)/include \
 	    $(CUDA_INCLUDES) -DCUDNN_FRONTEND_SKIP_JSON_LIB -MMD -MP -c -o $@ $<
@@ -57,6 +57,10 @@ $(CUDNN_FRONTEND)/include/cudnn_frontend.h:
 $(BUILD)/gpu_sdpa: $(BUILD)/dev/test/gpu_sdpa.o $(BUILD)/dev/test/support/sdpa_reference.o $(BUILD)/cuda/sdpa.o \
 		$(BUILD)/core/error.o
 	$(CXX) -fopenmp -o $@ $^ $(CUDA_LDLIBS)
+
+# What cuDNN offers for attention, timed; needs a GPU to run.
+$(BUILD)/sdpa_plans: $(BUILD)/dev/bench/sdpa_plans.o $(BUILD)/core/error.o
+	$(CXX) -o $@ $^ $(CUDA_LDLIBS)
 
 CUDA_OBJECTS := $(patsubst %.cu,$(BUILD)/%.o,$(wildcard cuda/*.cu))
 
