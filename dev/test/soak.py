@@ -71,9 +71,11 @@ class Watch:
 
     def look(self, process):
         try:
-            self.seen.append((resident(process), len(os.listdir(f"/proc/{process}/fd")), files_below(self.run)))
+            look = resident(process), len(os.listdir(f"/proc/{process}/fd")), files_below(self.run)
         except (OSError, IndexError):  # it has ended meanwhile
-            pass
+            return
+        if look[0] > 0:  # else it is about to end, with nothing left to look at
+            self.seen.append(look)
 
     def third(self, what, which):
         """One of the three in a third of the run (0, 1, 2): of memory the most; of the others, of which a save has some more, the least."""
