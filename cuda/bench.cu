@@ -13,12 +13,6 @@
 #define PRODUCT_EDGE 8192
 #define LEAD_US      3000 // of the host, before the first call of a series
 
-// Goes up with the error when a call fails.
-#define TRY(call)                  \
-    do {                           \
-        if (!(call)) return false; \
-    } while (0)
-
 // The tensors of one layer.
 typedef struct {
     bf16 *qkv, *dqkv; // (B, N, H + 2 KV, D)

@@ -7,12 +7,6 @@
 
 #include <string.h>
 
-// Goes up with the error when a call fails.
-#define TRY(call)                  \
-    do {                           \
-        if (!(call)) return false; \
-    } while (0)
-
 typedef struct {
     int64_t rows, C, H, KV, D, F;
     int64_t HD, QKV; // widths of the attention's output and of packed queries, keys and values

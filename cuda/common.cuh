@@ -53,6 +53,12 @@ static inline bool cublas_error_set(Error *error, cublasStatus_t status, const c
                      cublasLtGetVersion(), cublasLtGetStatusString(status));
 }
 
+// Goes up with the error when a call fails.
+#define TRY(call)                  \
+    do {                           \
+        if (!(call)) return false; \
+    } while (0)
+
 // Returns false with *error filled when the call fails.
 #define CUDA_TRY(call, error)                                                      \
     do {                                                                           \

@@ -2,19 +2,12 @@
 // twin is cpu/engine.c. All computing goes to one stream, what crosses between ranks to queues beside it; the
 // host waits only where a result goes back to it.
 #include "cuda/engine.cuh"
-#include "cuda/cross_entropy.cuh"
 #include "cuda/device.cuh"
-#include "cuda/rmsnorm.cuh"
+#include "cuda/passes.cuh"
 #include "cuda/rope.cuh"
 
 #include <assert.h>
 #include <string.h>
-
-// Goes up with the error when a call fails.
-#define TRY(call)                  \
-    do {                           \
-        if (!(call)) return false; \
-    } while (0)
 
 // ---- making and freeing
 
@@ -155,301 +148,7 @@ static Engine *cuda_create(const EngineConfig *config, Error *error) {
     return &e->base;
 }
 
-// ---- layers
-
-// Where a parameter lies in a flat array: of trained ones, or of frozen ones.
-static int64_t offset_of(const CudaEngine *e, ParamRole role, int layer) {
-    int index = param_find(&e->base.table, role, layer);
-    assert(index >= 0);
-    return e->base.table.params[index].offset;
-}
-
-static BlockWeights block_weights(const CudaEngine *e, int layer) {
-    BlockWeights w;
-    memset(&w, 0, sizeof w);
-    w.attention_norm = cuda_optimizer_norm(&e->optimizer, PARAM_ATTENTION_NORM, layer);
-    w.qkv = e->optimizer.copies + offset_of(e, PARAM_Q, layer);
-    w.o = e->optimizer.copies + offset_of(e, PARAM_O, layer);
-    w.ffn_norm = cuda_optimizer_norm(&e->optimizer, PARAM_FFN_NORM, layer);
-    w.gate_up = e->optimizer.copies + offset_of(e, PARAM_GATE, layer);
-    w.down = e->optimizer.copies + offset_of(e, PARAM_DOWN, layer);
-    if (e->frozen) {
-        w.gla_weight = e->frozen + offset_of(e, PARAM_GLA_WEIGHT, layer);
-        w.gla_bias = e->frozen + offset_of(e, PARAM_GLA_BIAS, layer);
-    }
-    return w;
-}
-
-static BlockGradients block_gradients(const CudaEngine *e, int layer) {
-    BlockGradients g;
-    g.attention_norm = e->optimizer.gradients + offset_of(e, PARAM_ATTENTION_NORM, layer);
-    g.qkv = e->optimizer.gradients + offset_of(e, PARAM_Q, layer);
-    g.o = e->optimizer.gradients + offset_of(e, PARAM_O, layer);
-    g.ffn_norm = e->optimizer.gradients + offset_of(e, PARAM_FFN_NORM, layer);
-    g.gate_up = e->optimizer.gradients + offset_of(e, PARAM_GATE, layer);
-    g.down = e->optimizer.gradients + offset_of(e, PARAM_DOWN, layer);
-    return g;
-}
-
-// The buffers of one layer among those planned for all. Of attention's output and statistics there are
-// attention_slots: where layers under Lighthouse keep none, the dense layers' own come first and the last one
-// all others share, without statistics.
-static BlockActivations block_activations(const CudaEngine *e, int layer) {
-    const EngineConfig *config = &e->base.config;
-    const ModelConfig *m = &config->model;
-    int64_t rows = local_rows(config), slot = layer % e->kept_layers, dense = 0;
-    for (int i = 0; i < layer; i++) dense += config->dense_layer[i];
-    bool shares = e->attention_slots < e->kept_layers && !config->dense_layer[layer];
-    int64_t attention_slot = slot;
-    if (e->attention_slots < e->kept_layers) attention_slot = shares ? e->attention_slots - 1 : dense;
-    BlockActivations a = e->acts;
-    a.qkv += slot * rows * (m->n_heads + 2 * m->n_kv_heads) * m->head_dim;
-    a.attention += attention_slot * rows * m->n_heads * m->head_dim;
-    a.lse = a.lse && !shares ? a.lse + attention_slot * rows * m->n_heads : NULL;
-    if (a.traded_out) a.traded_out += attention_slot * rows * m->n_heads * m->head_dim;
-    a.mid += slot * rows * m->dim;
-    a.gate_up += slot * rows * 2 * m->ffn_dim;
-    if (config->use_lighthouse) {
-        int64_t heads = (e->kept_layers > 1 ? layer - dense : 0) * e->lighthouse.B * e->lighthouse.H;
-        int64_t selected = heads * e->lighthouse.hierarchy.n_selected;
-        a.lighthouse.entries += selected;
-        a.lighthouse.positions += heads * e->lighthouse.hierarchy.n_entries;
-        a.lighthouse.q += selected * e->lighthouse.D * (split_of(e) ? 3 : 1);
-        if (a.lighthouse.k) a.lighthouse.k += selected * e->lighthouse.D;
-        if (a.lighthouse.v) a.lighthouse.v += selected * e->lighthouse.D;
-        a.lighthouse.out += selected * e->lighthouse.D;
-        a.lighthouse.lse += selected;
-    }
-    return a;
-}
-
-static bf16 *block_input(const CudaEngine *e, int64_t layer) {
-    const EngineConfig *config = &e->base.config;
-    return e->x + layer % e->kept_inputs * local_rows(config) * config->model.dim;
-}
-
-// The pass as layer `layer` sees it: dense, Lighthouse, or over the cache.
-static BlockPass layer_pass(const CudaEngine *e, const BlockPass *pass, int layer) {
-    const EngineConfig *config = &e->base.config;
-    BlockPass own = *pass;
-    if (config->dense_layer[layer]) own.lighthouse = NULL;
-    own.scatter_again = own.lighthouse && e->attention_slots < e->kept_layers;
-    own.imposed = e->imposed[layer];
-    if (pass->cache_k) {
-        int64_t skip = layer * config->cache * config->model.n_kv_heads * config->model.head_dim;
-        own.cache_k += skip;
-        own.cache_v += skip;
-    }
-    return own;
-}
-
-static void range_push(const char *name, int layer) {
-    char text[32];
-    snprintf(text, sizeof text, "%s %d", name, layer);
-    nvtxRangePushA(text);
-}
-
-static bool layer_forward(CudaEngine *e, bf16 *x_out, const BlockPass *pass, int layer, Error *error) {
-    BlockWeights weights = block_weights(e, layer);
-    BlockActivations acts = block_activations(e, layer);
-    BlockPass own = layer_pass(e, pass, layer);
-    range_push("layer", layer);
-    bool ok =
-        block_forward(x_out, block_input(e, layer), &weights, &acts, &e->scratch, &own, &e->tools, error);
-    card_mark(&e->watch);
-    nvtxRangePop();
-    return ok;
-}
-
-static bool layer_backward(CudaEngine *e, const BlockPass *pass, int layer, Error *error) {
-    BlockWeights weights = block_weights(e, layer);
-    BlockGradients gradients = block_gradients(e, layer);
-    BlockActivations acts = block_activations(e, layer);
-    BlockPass own = layer_pass(e, pass, layer);
-    range_push("layer backward", layer);
-    bool ok = block_backward(e->dx, block_input(e, layer), &weights, &gradients, &acts, &e->scratch, &own,
-                             &e->tools, error);
-    card_mark(&e->watch);
-    nvtxRangePop();
-    return ok;
-}
-
-// ---- passes over all layers
-
-// Puts `count` tokens of each of the pass's sequences into the card's buffer; the vocabulary has all of them,
-// or the error says which it lacks.   tokens: `stride` from one sequence to the next
-static bool upload_tokens(CudaEngine *e, const BlockPass *pass, const int32_t *tokens, int64_t stride,
-                          int64_t count, Error *error) {
-    int64_t V = e->base.config.model.vocab_size, all = pass->B * count;
-    TRY(card_wait(&e->watch, "the last pass", error)); // the buffer may still be read from
-    for (int64_t b = 0; b < pass->B; b++) {
-        for (int64_t i = 0; i < count; i++) {
-            int32_t token = tokens[b * stride + i];
-            if (token < 0 || token >= V) {
-                return error_set(error, STATUS_DATA,
-                                 "token %lld is %d, the vocabulary has 0 to %lld: data and model differ",
-                                 (long long)(b * stride + i), token, (long long)V - 1);
-            }
-            e->host.tokens[b * count + i] = token;
-        }
-    }
-    CUDA_TRY(cudaMemcpyAsync(e->tokens, e->host.tokens, (size_t)all * sizeof *tokens, cudaMemcpyHostToDevice,
-                             e->context.stream),
-             error);
-    return true;
-}
-
-// A bf16 is not finite where all bits of its exponent are set.
-static __global__ void find_nonfinite_kernel(int *first, const uint16_t *x, int64_t count, int layer) {
-    bool found = false;
-    const int64_t stride = (int64_t)gridDim.x * blockDim.x;
-    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < count; i += stride) {
-        found = found || (x[i] & 0x7f80) == 0x7f80;
-    }
-    if (found) atomicMin(first, layer);
-}
-
-// Notes the output of layer `layer` where it is the first that is not finite.   nonfinite: in device memory
-static void look_at_output(const CudaEngine *e, const BlockPass *pass, int layer, int *nonfinite) {
-    find_nonfinite_kernel<<<1024, 256, 0, e->context.stream>>>(
-        nonfinite, (const uint16_t *)block_input(e, layer + 1), pass->B * pass->N * pass->model->dim, layer);
-    CUDA_CHECK(cudaGetLastError());
-}
-
-// Embedding, all layers, final norm; its output is left in scratch.normed.   token of row (b, n): the
-// uploaded tokens[b * stride + n]   nonfinite: NULL, or, in device memory, lowered to the first layer whose
-// output is not finite
-static bool forward(CudaEngine *e, const BlockPass *pass, int64_t stride, int *nonfinite, Error *error) {
-    const ModelConfig *m = &e->base.config.model;
-    nvtxRangePushA("forward");
-    cuda_part_begin(&e->clock, PART_EMBEDDING);
-    embedding_forward(block_input(e, 0), e->tokens, stride,
-                      e->optimizer.copies + offset_of(e, PARAM_EMBEDDING, -1), pass->B, pass->N, m->dim,
-                      e->context.stream);
-    if (nonfinite) look_at_output(e, pass, -1, nonfinite);
-    bool ok = true;
-    for (int layer = 0; ok && layer < m->n_layers; layer++) {
-        ok = layer_forward(e, block_input(e, layer + 1), pass, layer, error);
-        if (ok && nonfinite) look_at_output(e, pass, layer, nonfinite);
-    }
-    cuda_part_begin(&e->clock, PART_ELEMENTWISE);
-    rmsnorm_forward(e->scratch.normed, block_input(e, m->n_layers),
-                    cuda_optimizer_norm(&e->optimizer, PARAM_FINAL_NORM, -1), pass->B * pass->N, m->dim,
-                    m->norm_eps, e->context.stream);
-    nvtxRangePop();
-    return ok;
-}
-
-// Losses of the rows in scratch.normed, a chunk of them at a time, so that the logits never exist at once.
-// For a backward also the head's gradient, and scratch.normed becomes its own gradient; both times `scale`.
-static bool head(CudaEngine *e, const BlockPass *pass, double scale, Error *error) {
-    const ModelConfig *m = &e->base.config.model;
-    int64_t rows = pass->B * pass->N, V = m->vocab_size, C = m->dim, offset = offset_of(e, PARAM_HEAD, -1);
-    int64_t chunk = cross_entropy_chunk(local_rows(&e->base.config), V);
-    Matmul *matmul = e->tools.matmul;
-    cuda_part_begin(&e->clock, PART_HEAD);
-    for (int64_t first = 0; first < rows; first += chunk) {
-        int64_t count = rows - first < chunk ? rows - first : chunk;
-        bf16 *x = e->scratch.normed + first * C;
-        TRY(matmul_forward(matmul, e->logits, x, e->optimizer.copies + offset, NULL, count, C, V, error));
-        cross_entropy(e->logits, e->nats, e->tokens + 1, pass->N + 1, pass->N, first, count, V, scale,
-                      pass->keep, e->context.stream);
-        if (!pass->keep) continue;
-        TRY(matmul_backward_weight(matmul, e->optimizer.gradients + offset, e->logits, x, count, C, V,
-                                   error));
-        TRY(matmul_backward_input(matmul, x, e->logits, e->optimizer.copies + offset, count, C, V, error));
-    }
-    sum_ordered(e->total_nats, e->nats, rows, e->context.stream);
-    return true;
-}
-
-// Adds up the embedding's gradient; the host sorts the tokens while the card is busy with the layers.
-static bool embedding_gradient(CudaEngine *e, const BlockPass *pass, Error *error) {
-    const ModelConfig *m = &e->base.config.model;
-    const EmbeddingOrder *order = &e->host.order;
-    cudaStream_t stream = e->context.stream;
-    int64_t rows = pass->B * pass->N;
-    cuda_part_begin(&e->clock, PART_EMBEDDING);
-    e->order.n_pieces = order->n_pieces;
-    e->order.n_long = order->n_long;
-    CUDA_TRY(cudaMemcpyAsync(e->order.rows, order->rows, (size_t)rows * sizeof *order->rows,
-                             cudaMemcpyHostToDevice, stream),
-             error);
-    CUDA_TRY(cudaMemcpyAsync(e->order.pieces, order->pieces, (size_t)order->n_pieces * sizeof *order->pieces,
-                             cudaMemcpyHostToDevice, stream),
-             error);
-    CUDA_TRY(cudaMemcpyAsync(e->order.long_tokens, order->long_tokens,
-                             (size_t)order->n_long * sizeof *order->long_tokens, cudaMemcpyHostToDevice,
-                             stream),
-             error);
-    embedding_backward(e->optimizer.gradients + offset_of(e, PARAM_EMBEDDING, -1), e->embedding_partial,
-                       e->dx, &e->order, m->dim, stream);
-    return true;
-}
-
-// A bucket's gradients are complete: their sum over the ranks begins.
-static void bucket_done(CudaEngine *e, bool last, int bucket) {
-    if (last) cuda_optimizer_begin_sum(&e->optimizer, bucket);
-}
-
-// From the gradient of the final norm's output, in scratch.normed, to all the others. `last`: no other pass
-// adds to them before the update.
-static bool backward(CudaEngine *e, const BlockPass *pass, bool last, Error *error) {
-    const EngineConfig *config = &e->base.config;
-    const ModelConfig *m = &config->model;
-    int64_t rows = pass->B * pass->N, norm = offset_of(e, PARAM_FINAL_NORM, -1);
-    bool ok = true;
-    nvtxRangePushA("backward");
-    cuda_part_begin(&e->clock, PART_ELEMENTWISE);
-    CUDA_TRY(cudaMemsetAsync(e->dx, 0, (size_t)(rows * m->dim) * sizeof *e->dx, e->context.stream), error);
-    rmsnorm_backward(e->dx, e->optimizer.gradients + norm, e->scratch.normed, e->scratch.norm_partial,
-                     e->scratch.normed, block_input(e, m->n_layers),
-                     cuda_optimizer_norm(&e->optimizer, PARAM_FINAL_NORM, -1), rows, m->dim, m->norm_eps,
-                     e->context.stream);
-    bucket_done(e, last, (int)m->n_layers + 1);
-    for (int layer = (int)m->n_layers - 1; ok && layer >= 0; layer--) {
-        bool again = config->recompute && layer < m->n_layers - 1;
-        ok = (!again || layer_forward(e, NULL, pass, layer, error)) && layer_backward(e, pass, layer, error);
-        if (ok) bucket_done(e, last, layer + 1);
-    }
-    ok = ok && embedding_gradient(e, pass, error);
-    if (ok) bucket_done(e, last, 0);
-    nvtxRangePop();
-    return ok;
-}
-
 // ---- the interface
-
-// Describes a pass over B sequences of N tokens; `shape` is filled and used where the attention is
-// Lighthouse.
-static bool make_pass(CudaEngine *e, BlockPass *pass, LighthouseShape *shape, int64_t B, int64_t N,
-                      Attention attention, Error *error) {
-    memset(pass, 0, sizeof *pass);
-    pass->model = &e->base.config.model;
-    pass->B = B;
-    pass->N = N / e->split.size;
-    pass->split = split_of(e);
-    pass->position = e->split.index * pass->N;
-    assert(N % e->split.size == 0);
-    if (attention == ATTENTION_LIGHTHOUSE) {
-        assert(e->base.config.use_lighthouse);
-        TRY(context_lighthouse(&e->base.config, B, N, e->split.size, shape, error));
-        pass->lighthouse = shape;
-    }
-    return true;
-}
-
-// Waits for all work, and for the loss that it ends with.
-static bool fetch_nats(CudaEngine *e, double *nats, Error *error) {
-    cuda_part_end(&e->clock);
-    CUDA_TRY(
-        cudaMemcpyAsync(e->host.nats, e->total_nats, sizeof *nats, cudaMemcpyDeviceToHost, e->context.stream),
-        error);
-    TRY(card_wait(&e->watch, "the loss of a pass", error));
-    cuda_parts_collect(&e->clock);
-    *nats = *e->host.nats;
-    return true;
-}
 
 static bool cuda_forward_backward(Engine *engine, const int32_t *tokens, Attention attention,
                                   int64_t total_targets, double *nats, Error *error) {
@@ -458,15 +157,15 @@ static bool cuda_forward_backward(Engine *engine, const int32_t *tokens, Attenti
     BlockPass pass;
     LighthouseShape shape;
     assert(engine->config.training && e->optimizer.sums_begun == 0);
-    TRY(make_pass(e, &pass, &shape, B, N, attention, error));
+    TRY(pass_make(e, &pass, &shape, B, N, attention, error));
     pass.keep = true;
-    TRY(upload_tokens(e, &pass, tokens + pass.position, N + 1, pass.N + 1, error));
-    TRY(forward(e, &pass, pass.N + 1, NULL, error));
+    TRY(pass_upload(e, &pass, tokens + pass.position, N + 1, pass.N + 1, error));
+    TRY(pass_forward(e, &pass, pass.N + 1, NULL, error));
     embedding_order(&e->host.order, e->host.starts, e->host.tokens, pass.N + 1, B, pass.N,
                     engine->config.model.vocab_size);
-    TRY(head(e, &pass, 1.0 / (double)total_targets, error));
-    TRY(backward(e, &pass, ++e->calls == engine->config.micro_steps, error));
-    return fetch_nats(e, nats, error);
+    TRY(pass_head(e, &pass, 1.0 / (double)total_targets, error));
+    TRY(pass_backward(e, &pass, ++e->calls == engine->config.micro_steps, error));
+    return pass_fetch_nats(e, nats, error);
 }
 
 static bool cuda_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context,
@@ -476,37 +175,11 @@ static bool cuda_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, 
     LighthouseShape shape;
     assert(batch * context <= engine->config.batch * engine->config.context &&
            batch <= engine->config.batch && context <= engine->config.context);
-    TRY(make_pass(e, &pass, &shape, batch, context, attention, error));
-    TRY(upload_tokens(e, &pass, tokens + pass.position, context + 1, pass.N + 1, error));
-    TRY(forward(e, &pass, pass.N + 1, NULL, error));
-    TRY(head(e, &pass, 0, error));
-    return fetch_nats(e, nats, error);
-}
-
-// Logits of one row of the pass behind `forward`, of the last of the ranks that share sequences; they are
-// there when the stream is done.   logits: (V)
-static bool fetch_logits(CudaEngine *e, int64_t row, float *logits, Error *error) {
-    const ModelConfig *m = &e->base.config.model;
-    const CudaSplit *split = split_of(e);
-    if (!split || split->index == split->size - 1) {
-        TRY(matmul_forward_float32(e->tools.matmul, e->last_logits, e->scratch.normed + row * m->dim,
-                                   e->optimizer.copies + offset_of(e, PARAM_HEAD, -1), 1, m->dim,
-                                   m->vocab_size, error));
-    } else {
-        CUDA_TRY(cudaMemsetAsync(e->last_logits, 0, (size_t)m->vocab_size * sizeof *e->last_logits,
-                                 e->context.stream),
-                 error);
-    }
-    if (split) { // all of them but one are zero
-        collectives_all_reduce(split->queue, e->last_logits, m->vocab_size, ELEMENT_F32);
-        context_wait(split, "the logits of the last slice");
-    }
-    // The copy to the caller's memory may wait for all that is before it, which other ranks can hold up.
-    if (ranks_many(e->base.config.ranks)) TRY(card_wait(&e->watch, "the logits", error));
-    CUDA_TRY(cudaMemcpyAsync(logits, e->last_logits, (size_t)m->vocab_size * sizeof *logits,
-                             cudaMemcpyDeviceToHost, e->context.stream),
-             error);
-    return true;
+    TRY(pass_make(e, &pass, &shape, batch, context, attention, error));
+    TRY(pass_upload(e, &pass, tokens + pass.position, context + 1, pass.N + 1, error));
+    TRY(pass_forward(e, &pass, pass.N + 1, NULL, error));
+    TRY(pass_head(e, &pass, 0, error));
+    return pass_fetch_nats(e, nats, error);
 }
 
 static bool cuda_decode(Engine *engine, const int32_t *tokens, int64_t count, int64_t position, float *logits,
@@ -521,14 +194,14 @@ static bool cuda_decode(Engine *engine, const int32_t *tokens, int64_t count, in
     pass.N = 0;
     assert(count > 0 && !split_of(e));
     for (int64_t done = 0; done < count; done += pass.N) {
-        TRY(make_pass(e, &pass, NULL, 1, count - done < room ? count - done : room, ATTENTION_DENSE, error));
+        TRY(pass_make(e, &pass, NULL, 1, count - done < room ? count - done : room, ATTENTION_DENSE, error));
         pass.position = position + done;
         pass.cache_k = e->cache_k;
         pass.cache_v = e->cache_v;
-        TRY(upload_tokens(e, &pass, tokens + done, 0, pass.N, error));
-        TRY(forward(e, &pass, 0, NULL, error));
+        TRY(pass_upload(e, &pass, tokens + done, 0, pass.N, error));
+        TRY(pass_forward(e, &pass, 0, NULL, error));
     }
-    TRY(fetch_logits(e, pass.N - 1, logits, error));
+    TRY(pass_fetch_logits(e, pass.N - 1, logits, error));
     cuda_part_end(&e->clock);
     TRY(card_wait(&e->watch, "the logits", error));
     return true;
@@ -540,11 +213,11 @@ static bool cuda_predict(Engine *engine, const int32_t *tokens, int64_t batch, i
     BlockPass pass;
     assert(batch * context <= engine->config.batch * engine->config.context &&
            context <= engine->config.context);
-    TRY(make_pass(e, &pass, NULL, batch, context, ATTENTION_DENSE, error));
-    TRY(upload_tokens(e, &pass, tokens + pass.position, context, pass.N, error));
-    TRY(forward(e, &pass, pass.N, NULL, error));
+    TRY(pass_make(e, &pass, NULL, batch, context, ATTENTION_DENSE, error));
+    TRY(pass_upload(e, &pass, tokens + pass.position, context, pass.N, error));
+    TRY(pass_forward(e, &pass, pass.N, NULL, error));
     for (int64_t b = 0; b < batch; b++) {
-        TRY(fetch_logits(e, (b + 1) * pass.N - 1, logits + b * engine->config.model.vocab_size, error));
+        TRY(pass_fetch_logits(e, (b + 1) * pass.N - 1, logits + b * engine->config.model.vocab_size, error));
     }
     cuda_part_end(&e->clock);
     TRY(card_wait(&e->watch, "the logits", error));
@@ -557,11 +230,11 @@ static bool pass_nonfinite(CudaEngine *e, const int32_t *tokens, Attention atten
     int64_t B = e->base.config.batch, N = e->base.config.context;
     BlockPass pass;
     LighthouseShape shape;
-    TRY(make_pass(e, &pass, &shape, B, N, attention, error));
-    TRY(upload_tokens(e, &pass, tokens + pass.position, N + 1, pass.N + 1, error));
-    TRY(forward(e, &pass, pass.N + 1, first, error));
-    TRY(head(e, &pass, 0, error));
-    return fetch_nats(e, nats, error);
+    TRY(pass_make(e, &pass, &shape, B, N, attention, error));
+    TRY(pass_upload(e, &pass, tokens + pass.position, N + 1, pass.N + 1, error));
+    TRY(pass_forward(e, &pass, pass.N + 1, first, error));
+    TRY(pass_head(e, &pass, 0, error));
+    return pass_fetch_nats(e, nats, error);
 }
 
 static bool cuda_find_nonfinite(Engine *engine, const int32_t *tokens, Attention attention, int *layer,
@@ -631,7 +304,7 @@ static void cuda_read_selection(Engine *engine, int layer, int32_t *entries) {
     CudaEngine *e = (CudaEngine *)engine;
     assert(e->kept_layers == engine->config.model.n_layers); // else another layer's may be there
     wait_or_exit(e, "a selection");
-    CUDA_CHECK(cudaMemcpy(entries, block_activations(e, layer).lighthouse.entries,
+    CUDA_CHECK(cudaMemcpy(entries, pass_activations(e, layer).lighthouse.entries,
                           (size_t)selection_size(e) * sizeof *entries, cudaMemcpyDeviceToHost));
 }
 
