@@ -210,12 +210,20 @@ static inline bool shard_writer_flush(ShardWriter *writer, Error *error) {
 static inline bool shard_writer_append(ShardWriter *writer, const int32_t *tokens, int64_t count,
                                        Error *error) {
     int width = writer->header.token_bytes;
-    for (int64_t i = 0; i < count; i++) {
-        if (writer->used == SHARD_BLOCK && !shard_writer_flush(writer, error)) return false;
-        shard_put(writer->buffer + writer->used, width, (uint32_t)tokens[i]);
-        writer->used += (size_t)width;
-    }
     writer->header.n_tokens += count;
+    while (count > 0) {
+        if (writer->used == SHARD_BLOCK && !shard_writer_flush(writer, error)) return false;
+        unsigned char *out = writer->buffer + writer->used;
+        int64_t room = (int64_t)(SHARD_BLOCK - writer->used) / width, here = count < room ? count : room;
+        if (width == 2) {
+            for (int64_t i = 0; i < here; i++) shard_put(out + 2 * i, 2, (uint32_t)tokens[i]);
+        } else {
+            for (int64_t i = 0; i < here; i++) shard_put(out + 4 * i, 4, (uint32_t)tokens[i]);
+        }
+        writer->used += (size_t)(here * width);
+        tokens += here;
+        count -= here;
+    }
     return true;
 }
 

@@ -1,8 +1,8 @@
 // pack: text files and folders, or files of ready token ids, to training and validation shards.
 //
-// One thread reads and decompresses, several parse JSON, the caller's thread numbers the documents in the
-// order of the inputs and deals them out (see pack_output.h), so the result does not depend on the number of
-// threads.
+// Each of several threads takes the next piece of an input: reads it, parses it and deals its documents out,
+// by their place in the inputs (pack_document.h), so that the result does not depend on the number of
+// threads. When shuffling, the threads read as many files at a time; then each makes shards.
 #ifndef CORE_PACK_H
 #define CORE_PACK_H
 
@@ -22,7 +22,7 @@ typedef struct {
     double val_fraction;  // of the documents, in [0, 1)
     uint64_t seed;
     bool shuffle;
-    int threads;             // that parse, at least 1
+    int threads;             // at least 1
     double max_bad_fraction; // malformed lines allowed, as a share of all lines of JSON
     bool progress;           // report on standard error while running
     double passkey_fraction; // of the training tokens, in passkey documents that are mixed in; in [0, 1)

@@ -21,7 +21,9 @@ bool pack_ids_check_config(const PackConfig *config, Error *error) {
     return true;
 }
 
-void pack_ids_split(const PackConfig *config, const ByteBuffer *ids, ByteBuffer *sizes, PackIdsFault *fault) {
+void pack_ids_split(const PackConfig *config, const TextBlock *block, ByteBuffer *documents,
+                    PackIdsFault *fault) {
+    const ByteBuffer *ids = &block->text;
     size_t width = (size_t)config->id_bytes, start = 0;
     fault->kind = ids->size % width == 0 ? PACK_IDS_RIGHT : PACK_IDS_CUT;
     for (size_t at = 0; at + width <= ids->size; at += width) {
@@ -33,8 +35,9 @@ void pack_ids_split(const PackConfig *config, const ByteBuffer *ids, ByteBuffer 
             return;
         }
         if (id != config->document_end && at + width < ids->size) continue;
-        size_t size = at + width - start;
-        bytes_append(sizes, &size, sizeof size);
+        PackDocument document = {block->input->index, block->first_line + (int64_t)(start / width),
+                                 at + width - start};
+        bytes_append(documents, &document, sizeof document);
         start = at + width;
     }
 }

@@ -3,8 +3,8 @@
 #ifndef CORE_PACK_IDS_H
 #define CORE_PACK_IDS_H
 
-#include "bytes.h"
 #include "pack.h"
+#include "pack_document.h"
 #include "text_source.h"
 
 #ifdef __cplusplus
@@ -21,9 +21,9 @@ typedef struct {
 // Status 2 where the settings of ids do not fit each other or those of text.
 bool pack_ids_check_config(const PackConfig *config, Error *error);
 
-// Appends the size in bytes of each document of a block (size_t). A document ends behind document_end, or
-// with the block.
-void pack_ids_split(const PackConfig *config, const ByteBuffer *ids, ByteBuffer *sizes, PackIdsFault *fault);
+// Appends each document of a block (PackDocument). A document ends behind document_end, or with the block.
+void pack_ids_split(const PackConfig *config, const TextBlock *block, ByteBuffer *documents,
+                    PackIdsFault *fault);
 
 // Status 3 where a block has a fault.
 bool pack_ids_check(const PackConfig *config, const TextBlock *block, const PackIdsFault *fault,

@@ -15,8 +15,9 @@
 #include <unistd.h>
 
 #define PEEK_SIZE    8192      // first bytes of a file that tell its format
+#define PEEK_TEXT    (1 << 20) // bytes of a .json file whose lines may tell it
 #define MAX_SAMPLES  32        // files of a kind that are sampled
-#define SAMPLE_BYTES (1 << 20) // bytes on disk a sample
+#define SAMPLE_BYTES (4 << 20) // bytes on disk of all samples of a kind
 
 // ---- One file
 
@@ -64,7 +65,7 @@ static bool holds_json_lines(const PackInput *input, bool *found, Error *error) 
     size_t got = 1, start = 0; // start of the first line that was not tried
     bool ok = true;
     *found = false;
-    while (ok && got > 0 && !*found && text.size < SAMPLE_BYTES) {
+    while (ok && got > 0 && !*found && text.size < PEEK_TEXT) {
         size_t before = text.size;
         ok = text_file_read(&file, bytes_reserve(&text, 1 << 16), 1 << 16, &got, error);
         text.size += ok ? got : 0;
@@ -126,6 +127,7 @@ static bool add_file(PackInputs *inputs, const char *path, bool from_folder, int
     }
     PackInput *file = grow(inputs);
     file->path = copy_or_exit(path);
+    file->index = inputs->count - 1;
     file->json_lines = json_lines;
     file->gzip = gzip;
     file->from_folder = from_folder;
@@ -221,15 +223,15 @@ static double tokens_per_json_byte(const ByteBuffer *text) {
     return at == text->data ? 1.0 : tokens / (double)(at - text->data);
 }
 
-// Bytes read from disk and tokens that they make, at the start of one file.
-static bool sample_file(const PackInput *input, double *disk_bytes, double *tokens, Error *error) {
+// Adds the bytes of a sample, about `wanted` on disk at the start of a file, and the tokens that they make.
+static bool sample_file(const PackInput *input, int64_t wanted, double *disk_bytes, double *tokens,
+                        Error *error) {
     TextFile file;
     if (!text_file_open(&file, input, error)) return false;
     ByteBuffer text = {NULL, 0, 0};
     bool ok = true;
     size_t got = 1;
-    while (ok && got > 0 && text_file_position(&file) < SAMPLE_BYTES &&
-           text.size < (size_t)16 * SAMPLE_BYTES) {
+    while (ok && got > 0 && text_file_position(&file) < wanted && (int64_t)text.size < 16 * wanted) {
         ok = text_file_read(&file, bytes_reserve(&text, 1 << 16), 1 << 16, &got, error);
         text.size += ok ? got : 0;
     }
@@ -250,11 +252,11 @@ static bool estimate_kind(const PackInputs *inputs, bool json_lines, bool gzip, 
         count++;
         bytes += (double)file->size;
     }
-    int64_t stride = count / MAX_SAMPLES + 1;
+    int64_t stride = count / MAX_SAMPLES + 1, samples = (count + stride - 1) / stride;
     for (int64_t i = 0; i < inputs->count; i++) {
         const PackInput *file = &inputs->files[i];
         if (file->json_lines != json_lines || file->gzip != gzip || seen++ % stride != 0) continue;
-        if (!sample_file(file, &sampled_bytes, &sampled_tokens, error)) return false;
+        if (!sample_file(file, SAMPLE_BYTES / samples, &sampled_bytes, &sampled_tokens, error)) return false;
     }
     if (sampled_bytes > 0) *total += bytes * sampled_tokens / sampled_bytes;
     return true;

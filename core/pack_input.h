@@ -12,6 +12,7 @@ extern "C" {
 
 typedef struct {
     char *path;
+    int64_t index; // among the inputs, from 0
     // One document a line: .jsonl, .ndjson and .json, before .gz; a .json in a folder only when one of its
     // first lines is a document. Any other file is one document.
     bool json_lines;

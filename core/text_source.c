@@ -1,4 +1,4 @@
-// Text sources: the bytes of an input file, gzip undone, and blocks of many inputs; see text_source.h.
+// Text sources: the bytes of an input file, gzip undone, and its blocks; see text_source.h.
 #include "text_source.h"
 
 #include <assert.h>
@@ -103,16 +103,18 @@ bool text_file_read(TextFile *file, char *out, size_t capacity, size_t *got, Err
                              : read_plain(file, out, capacity, got, error);
 }
 
-// ---- Many files
+// ---- Blocks of one file
 
-void text_reader_open(TextReader *reader, const PackInputs *inputs, TextIds ids) {
-    memset(reader, 0, sizeof *reader);
-    reader->inputs = inputs;
+bool text_reader_open(TextReader *reader, const PackInput *input, TextIds ids, Error *error) {
+    if (!text_file_open(&reader->file, input, error)) return false;
+    reader->open = true;
     reader->ids = ids;
+    reader->line = ids.bytes > 0 ? 0 : 1;
+    reader->counted = 0;
+    return true;
 }
 
 static void close_file(TextReader *reader) {
-    reader->closed_bytes += reader->file.raw_read;
     text_file_close(&reader->file);
     reader->open = false;
 }
@@ -153,23 +155,20 @@ static size_t last_end(const TextIds *ids, const ByteBuffer *text, size_t from) 
 }
 
 // Whole lines or documents of ids, at least TEXT_BLOCK bytes unless the file ends before.
-static bool read_whole(TextReader *reader, TextBlock *block, Error *error) {
+static bool read_whole(TextReader *reader, TextBlock *block, bool *ended, Error *error) {
     ByteBuffer *text = &block->text;
-    *text = reader->rest;
-    memset(&reader->rest, 0, sizeof reader->rest);
+    bytes_append(text, reader->rest.data, reader->rest.size);
+    reader->rest.size = 0;
     block->first_line = reader->line;
     size_t whole = 0;
-    bool ended = false;
-    while (!ended && whole == 0) {
+    while (!*ended && whole == 0) {
         size_t before = text->size;
-        if (!read_more(reader, text, &ended, error)) return false;
+        if (!read_more(reader, text, ended, error)) return false;
         if (text->size < TEXT_BLOCK) continue;
         // What was searched already holds no end only when it made a full block by itself.
         whole = last_end(&reader->ids, text, before >= TEXT_BLOCK ? before : 0);
     }
-    if (ended) {
-        close_file(reader);
-    } else {
+    if (!*ended) {
         bytes_append(&reader->rest, text->data + whole, text->size - whole);
         text->size = whole;
     }
@@ -179,36 +178,30 @@ static bool read_whole(TextReader *reader, TextBlock *block, Error *error) {
 }
 
 // A whole file; one of a folder is given up at its first zero byte.
-static bool read_document(TextReader *reader, TextBlock *block, Error *error) {
-    bool ended = false;
-    while (!ended && !block->binary) {
+static bool read_document(TextReader *reader, TextBlock *block, bool *ended, Error *error) {
+    while (!*ended && !block->binary) {
         size_t before = block->text.size;
-        if (!read_more(reader, &block->text, &ended, error)) return false;
+        if (!read_more(reader, &block->text, ended, error)) return false;
         block->binary =
             block->input->from_folder && memchr(block->text.data + before, 0, block->text.size - before);
     }
     if (block->binary) block->text.size = 0;
-    close_file(reader);
+    *ended = true;
     return true;
 }
 
-bool text_reader_next(TextReader *reader, TextBlock *block, bool *end, Error *error) {
-    memset(block, 0, sizeof *block);
-    *end = !reader->open && reader->next_input == reader->inputs->count;
-    if (*end) return true;
-    if (!reader->open) {
-        const PackInput *input = &reader->inputs->files[reader->next_input++];
-        if (!text_file_open(&reader->file, input, error)) return false;
-        reader->open = true;
-        reader->line = reader->ids.bytes > 0 ? 0 : 1;
-    }
+bool text_reader_next(TextReader *reader, TextBlock *block, Error *error) {
     block->input = reader->file.input;
+    block->first_line = 0;
+    block->binary = false;
     bool many = block->input->json_lines || (reader->ids.bytes > 0 && reader->ids.document_end >= 0);
-    bool ok = many ? read_whole(reader, block, error) : read_document(reader, block, error);
-    if (!ok) {
-        bytes_free(&block->text);
+    bool ended = false;
+    if (!(many ? read_whole(reader, block, &ended, error) : read_document(reader, block, &ended, error))) {
         return false;
     }
-    block->disk_bytes = reader->closed_bytes + (reader->open ? text_file_position(&reader->file) : 0);
+    int64_t position = ended ? block->input->size : text_file_position(&reader->file);
+    block->disk_bytes = position - reader->counted;
+    reader->counted = position;
+    if (ended) close_file(reader);
     return true;
 }

@@ -1,5 +1,4 @@
-// Text sources: the bytes of an input file, gzip undone, and blocks of whole lines or whole files of many
-// inputs.
+// Text sources: the bytes of an input file, gzip undone, and its blocks: whole lines, or the whole file.
 #ifndef CORE_TEXT_SOURCE_H
 #define CORE_TEXT_SOURCE_H
 
@@ -42,7 +41,7 @@ bool text_file_read(TextFile *file, char *out, size_t capacity, size_t *got, Err
 // Bytes on disk used up so far.
 int64_t text_file_position(const TextFile *file);
 
-// ---- Many files
+// ---- Blocks of one file
 
 // Ids in place of text: a file is an array of them, cut behind each that ends a document.
 typedef struct {
@@ -62,25 +61,25 @@ typedef struct {
     ByteBuffer text;    // whole lines of JSON, whole documents of ids, or one document
     int64_t first_line; // line number of the first line, from 1; of ids the place of the first, from 0
     bool binary;        // a file in a folder that turned out binary: no text
-    int64_t disk_bytes; // of all inputs, used up with this block
+    int64_t disk_bytes; // of the file, used up with this block and not with earlier ones
 } TextBlock;
 
 typedef struct {
-    const PackInputs *inputs;
     TextIds ids;
-    int64_t next_input;
     TextFile file;
-    bool open;
+    bool open;       // there is a next block
     ByteBuffer rest; // start of a line, or of a document of ids, that belongs to the next block
     int64_t line;    // its number, or place
-    int64_t closed_bytes;
+    int64_t counted; // bytes on disk of earlier blocks
 } TextReader;
 
-void text_reader_open(TextReader *reader, const PackInputs *inputs, TextIds ids);
+// Begins a file; `reader` is all zero, or has given the last block of another one. Every file has a block.
+bool text_reader_open(TextReader *reader, const PackInput *input, TextIds ids, Error *error);
 void text_reader_close(TextReader *reader);
 
-// The next block, whose text is the caller's to free; *end is set, and no block given, behind the last.
-bool text_reader_next(TextReader *reader, TextBlock *block, bool *end, Error *error);
+// The next block of a reader that is open; behind the file's last one it is no longer so. block->text is
+// empty before, and may have memory.
+bool text_reader_next(TextReader *reader, TextBlock *block, Error *error);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,44 @@
+// Several threads at one job; see workers.h.
+#include "workers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void stop(Workers *workers, const Error *error) {
+    pthread_mutex_lock(&workers->lock);
+    if (!workers->stopped) workers->error = *error;
+    workers->stopped = true;
+    pthread_cond_broadcast(&workers->changed);
+    pthread_mutex_unlock(&workers->lock);
+}
+
+static void *run(void *argument) {
+    Workers *workers = (Workers *)argument;
+    Error error;
+    if (!workers->work(workers, workers->job, &error)) stop(workers, &error);
+    return NULL;
+}
+
+bool workers_run(int count, WorkerFunction *work, void *job, Error *error) {
+    Workers workers;
+    memset(&workers, 0, sizeof workers);
+    workers.work = work;
+    workers.job = job;
+    pthread_mutex_init(&workers.lock, NULL);
+    pthread_cond_init(&workers.changed, NULL);
+    pthread_t *threads = (pthread_t *)alloc_or_exit((size_t)count, sizeof *threads);
+    int started = 0, code = 0;
+    while (started < count && (code = pthread_create(&threads[started], NULL, run, &workers)) == 0) started++;
+    if (code != 0) {
+        Error failure;
+        error_set(&failure, STATUS_MEMORY, "cannot start %d threads: %s; use fewer with --threads", count,
+                  strerror(code));
+        stop(&workers, &failure);
+    }
+    for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
+    if (workers.stopped) *error = workers.error;
+    pthread_cond_destroy(&workers.changed);
+    pthread_mutex_destroy(&workers.lock);
+    free(threads);
+    return !workers.stopped;
+}
