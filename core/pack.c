@@ -10,7 +10,7 @@
 #include "pack_passkey.h"
 #include "pack_progress.h"
 
-#define HOPELESS 100 // malformed lines in the first block, without one good line, that end the work at once
+#define HOPELESS 100 // malformed lines in the first block of many, and no good one, that end the work at once
 
 typedef struct {
     const PackConfig *config;
@@ -34,7 +34,7 @@ static bool judge_lines(const PackBlock *block, const PackReport *so_far, const 
         warn("%s line %lld is left out: %s", source->input->path, (long long)block->malformed[i].line,
              block->malformed[i].reason);
     }
-    bool first = source->input == first_json && source->first_line == 1 && source->text.size >= TEXT_BLOCK;
+    bool first = source->input == first_json && source->first_line == 1 && !source->last;
     if (!first || block->n_lines < HOPELESS || block->n_malformed < block->n_lines) return true;
     return error_set(error, STATUS_DATA,
                      "the first %lld lines of %s are all malformed: one JSON object a line with a field "
@@ -87,7 +87,7 @@ static bool pack_blocks(Workers *workers, void *job, Error *error) {
     memset(&block, 0, sizeof block);
     int64_t number = 0;
     bool ok = true, end = false;
-    while (ok && !end) {
+    while (ok) {
         pack_block_clear(&block);
         ok = pack_lanes_take(&pack->lanes, workers, &block.source, &number, &end, error);
         if (!ok || end) break;

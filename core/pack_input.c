@@ -252,6 +252,7 @@ static bool estimate_kind(const PackInputs *inputs, bool json_lines, bool gzip, 
         count++;
         bytes += (double)file->size;
     }
+    if (count == 0) return true;
     int64_t stride = count / MAX_SAMPLES + 1, samples = (count + stride - 1) / stride;
     for (int64_t i = 0; i < inputs->count; i++) {
         const PackInput *file = &inputs->files[i];

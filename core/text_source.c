@@ -201,6 +201,7 @@ bool text_reader_next(TextReader *reader, TextBlock *block, Error *error) {
     }
     int64_t position = ended ? block->input->size : text_file_position(&reader->file);
     block->disk_bytes = position - reader->counted;
+    block->last = ended;
     reader->counted = position;
     if (ended) close_file(reader);
     return true;

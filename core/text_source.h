@@ -61,6 +61,7 @@ typedef struct {
     ByteBuffer text;    // whole lines of JSON, whole documents of ids, or one document
     int64_t first_line; // line number of the first line, from 1; of ids the place of the first, from 0
     bool binary;        // a file in a folder that turned out binary: no text
+    bool last;          // of its file
     int64_t disk_bytes; // of the file, used up with this block and not with earlier ones
 } TextBlock;
 

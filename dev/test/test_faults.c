@@ -3,6 +3,7 @@
 // nothing disturbed. The faults come from support/fault_shim.c.
 #include "core/checkpoint.h"
 #include "core/files.h"
+#include "dev/test/support/faults.h"
 #include "dev/test/support/program.h"
 #include "dev/test/support/scratch.h"
 #include "dev/test/support/temporary_folder.h"
@@ -25,17 +26,6 @@
     TINY_TRAIN "--layers 1 --seq-len 64 --attention dense --dense-layers all --global-batch 1 --steps 2 " \
                "--checkpoint-every 1 --keep 1 "
 
-static char shim[PATH_MAX];
-
-static void shim_find(void) {
-    const char *build = getenv("BUILD");
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/fault_shim.so", build && build[0] ? build : "build");
-    if (realpath(path, shim)) return;
-    fprintf(stderr, "%s is not there: make it, or set BUILD\n", path);
-    exit(1);
-}
-
 // ---- What runs do to their files
 
 #define MOST_OPERATIONS 4096
@@ -56,12 +46,6 @@ typedef struct {
     Trace last;            // of the run before
 } Fixture;
 
-// A fault: in which thread's operation, from 1, and how. At 0 there is none.
-typedef struct {
-    const char *kind, *thread;
-    int at;
-} Fault;
-
 // The thread that trains, and the one that saves.
 static const char *const threads[] = {"main", "other"};
 
@@ -79,19 +63,13 @@ static void read_trace(Trace *trace) {
 }
 
 static Program *start_with_fault(const Fixture *f, const char *run, Fault fault, const char *options) {
-    char text[16], under[PATH_MAX + 16], trace[PATH_MAX + 16];
-    snprintf(text, sizeof text, "%d", fault.at);
+    char under[PATH_MAX + 16], trace[PATH_MAX + 16];
     snprintf(under, sizeof under, "%s/%s", f->folder, run);
     snprintf(trace, sizeof trace, "%s/trace", f->folder);
-    setenv("FAULT_UNDER", under, 1);
-    setenv("FAULT_TRACE", trace, 1);
-    setenv("FAULT_KIND", fault.kind, 1);
-    setenv("FAULT_THREAD", fault.thread, 1);
-    setenv("FAULT_AT", text, 1);
-    setenv("LD_PRELOAD", shim, 1);
     scratch_write(".", "trace", "", 0);
+    faults_begin(fault, under, trace);
     Program *program = program_start("%s --out %s", options, under);
-    unsetenv("LD_PRELOAD");
+    faults_end();
     return program;
 }
 
@@ -439,11 +417,9 @@ static void test_ranks(void **state) {
 
 int main(void) {
     program_find();
-    shim_find();
+    faults_find();
     // Hundreds of runs: in memory their syncs take no time, and SIGKILL does not tell it from a disk.
     if (access("/dev/shm", W_OK) == 0) setenv("TMPDIR", "/dev/shm", 0);
-    // The shim comes before the sanitizer's own library, which need not be first for what it does.
-    setenv("ASAN_OPTIONS", "verify_asan_link_order=0:detect_leaks=0", 0);
     const struct CMUnitTest tests[] = {
         RUN_TEST(test_killed_everywhere),
         RUN_TEST(test_error_everywhere),
