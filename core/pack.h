@@ -35,7 +35,6 @@ typedef struct {
 
 // What PackConfig holds where the user says nothing.
 #define PACK_SHARD_TOKENS     INT64_C(100000000)
-#define PACK_VAL_FRACTION     0.001
 #define PACK_MAX_BAD_FRACTION 0.001
 
 typedef struct {

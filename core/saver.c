@@ -150,11 +150,12 @@ bool saver_tend(Saver *saver, bool wait, SaveReport *report, Error *error) {
         ok = next_stage(saver, error);
     if (saver->ranks) saver->ranks->patience = patience;
     saver->waited += now() - since;
-    report->done = ok && !saver->under_way;
+    if (!ok || saver->under_way) return ok;
+    report->done = true;
     report->step = saver->work.state.step;
     report->seconds = saver->ended - saver->began;
     report->waited = saver->waited;
-    return ok;
+    return true;
 }
 
 bool checkpoint_save(Engine *engine, const char *run, const TrainerState *state, int64_t context,

@@ -119,16 +119,19 @@ static char *take_random(size_t bytes) {
     return (char *)memory;
 }
 
+// Those of the graph and no others: cuDNN falls over pointers that it has no tensor for.
 static Pointers take_tensors(const Trial *t) {
     size_t array = (size_t)(t->rows * t->heads * D) * 2;
     size_t step = t->side_by_side ? (size_t)(t->heads * D) * 2 : array; // from q to k to v
-    char *qkv = take_random(3 * array), *dqkv = (char *)take(3 * array);
+    char *qkv = take_random(3 * array);
     Pointers at;
-    for (int i = 0; i < 3; i++)
-        at[ID_Q + i] = qkv + (size_t)i * step, at[ID_DQ + i] = dqkv + (size_t)i * step;
+    for (int i = 0; i < 3; i++) at[ID_Q + i] = qkv + (size_t)i * step;
     at[ID_OUT] = take(array);
-    at[ID_DOUT] = take_random(array);
     at[ID_STATS] = take((size_t)(t->rows * t->heads) * 4);
+    if (!t->backward) return at;
+    char *dqkv = (char *)take(3 * array);
+    for (int i = 0; i < 3; i++) at[ID_DQ + i] = dqkv + (size_t)i * step;
+    at[ID_DOUT] = take_random(array);
     return at;
 }
 

@@ -159,20 +159,21 @@ void scenario_interface(Ranks *ranks, const Subject *subject) {
     e.other = (double *)alloc_or_exit(e.bytes, 1);
     e.data_there = subject->take(e.bytes);
     e.other_there = subject->take(e.bytes);
+    Collectives *queues[2]; // both at a time, as an engine has them
     for (int g = 0; g < 2; g++) {
         size_t before = subject->free_memory ? subject->free_memory() : 0;
-        e.queue = subject->open_queue(ranks, (RankGroup)g);
+        e.queue = queues[g] = subject->open_queue(ranks, (RankGroup)g);
         check_sums(&e);
         check_copies(&e);
         check_neighbours(&e);
         if (subject->free_memory && ranks->rank == 0)
-            printf("a queue of %d ranks has taken %.0f MB\n", e.queue->size,
+            printf("a queue of %d has taken %.0f MB\n", e.queue->size,
                    1e-6 * (double)(before - subject->free_memory()));
-        collectives_destroy(e.queue);
     }
     check_host(ranks);
     subject->release(e.data_there);
     subject->release(e.other_there);
     free(e.data);
     free(e.other);
+    for (int g = 0; g < 2; g++) collectives_destroy(queues[g]);
 }
