@@ -211,7 +211,7 @@ static void cuda_bench_destroy(Bench *bench) {
     matmul_destroy(b->matmul);
     sdpa_destroy(b->sdpa);
     if (b->arena) CUDA_CHECK(cudaFree(b->arena));
-    if (b->context.stream) cuda_context_destroy(&b->context);
+    cuda_context_destroy(&b->context);
     free(b->tensors);
     free(b);
 }

@@ -4,7 +4,6 @@
 
 #include <assert.h>
 #include <nccl.h>
-#include <stdio.h>
 #include <string.h>
 
 typedef struct {

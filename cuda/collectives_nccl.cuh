@@ -12,8 +12,7 @@
 #include <cuda_runtime.h>
 
 // A queue of a group on the present card, beside the caller's stream; all ranks of the job open it together,
-// after ranks_group.
-// Each rank needs a card of its own, else the job ends here. It never fails.
+// after ranks_group. Each rank needs a card of its own, else the job ends here. It never fails.
 Collectives *collectives_nccl(Ranks *ranks, RankGroup group, cudaStream_t stream);
 
 #endif

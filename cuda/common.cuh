@@ -102,20 +102,20 @@ static inline bool cublas_error_set(Error *error, cublasStatus_t status, const c
 // The device context: one GPU, and the one stream on which all of an engine's computing runs in order.
 
 typedef struct {
-    int device;          // ordinal among the visible GPUs
-    int capability;      // compute capability, 90 for 9.0
-    int multiprocessors; // how many thread blocks of the largest kind run at once
+    int device;     // ordinal among the visible GPUs
+    int capability; // compute capability, 90 for 9.0
     cudaStream_t stream;
     cublasLtHandle_t cublas;
 } CudaContext;
 
+// After an error cuda_context_destroy frees what there is.
 static inline bool cuda_context_create(CudaContext *context, int device, Error *error) {
     int major, minor;
+    context->stream = NULL;
+    context->cublas = NULL;
     CUDA_TRY(cudaSetDevice(device), error);
     CUDA_TRY(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), error);
     CUDA_TRY(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), error);
-    CUDA_TRY(cudaDeviceGetAttribute(&context->multiprocessors, cudaDevAttrMultiProcessorCount, device),
-             error);
     context->device = device;
     context->capability = 10 * major + minor;
     if (context->capability < 80)
@@ -130,8 +130,8 @@ static inline bool cuda_context_create(CudaContext *context, int device, Error *
 }
 
 static inline void cuda_context_destroy(CudaContext *context) {
-    CUBLAS_CHECK(cublasLtDestroy(context->cublas));
-    CUDA_CHECK(cudaStreamDestroy(context->stream));
+    if (context->cublas) CUBLAS_CHECK(cublasLtDestroy(context->cublas));
+    if (context->stream) CUDA_CHECK(cudaStreamDestroy(context->stream));
 }
 
 // ---------------------------------------------------------------------------------------------------------------

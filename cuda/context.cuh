@@ -9,7 +9,6 @@
 
 #include "core/collectives.h"
 #include "cuda/parts.cuh"
-#include "cuda/rows.cuh"
 
 #include <assert.h>
 

@@ -7,7 +7,6 @@
 #include "cuda/rope.cuh"
 
 #include <assert.h>
-#include <string.h>
 
 // ---- making and freeing
 
@@ -75,7 +74,7 @@ static void cuda_destroy(Engine *engine) {
     sdpa_destroy(e->tools.sdpa);
     if (e->host.arena) CUDA_CHECK(cudaFreeHost(e->host.arena));
     if (e->arena) CUDA_CHECK(cudaFree(e->arena));
-    if (e->context.stream) cuda_context_destroy(&e->context);
+    cuda_context_destroy(&e->context);
     param_table_free(&e->base.table);
     free(e);
 }
@@ -224,7 +223,7 @@ static bool cuda_predict(Engine *engine, const int32_t *tokens, int64_t batch, i
     return true;
 }
 
-// `first`: in device memory; holds n_layers + 1.
+// `first`: in device memory; holds n_layers + 1 when the stream comes to it.
 static bool pass_nonfinite(CudaEngine *e, const int32_t *tokens, Attention attention, int *first,
                            double *nats, Error *error) {
     int64_t B = e->base.config.batch, N = e->base.config.context;
@@ -239,11 +238,13 @@ static bool pass_nonfinite(CudaEngine *e, const int32_t *tokens, Attention atten
 
 static bool cuda_find_nonfinite(Engine *engine, const int32_t *tokens, Attention attention, int *layer,
                                 Error *error) {
+    CudaEngine *e = (CudaEngine *)engine;
     int head = (int)engine->config.model.n_layers, all = head + 1, *first;
     double nats;
     CUDA_TRY(cudaMalloc(&first, sizeof *first), error);
-    CUDA_CHECK(cudaMemcpy(first, &all, sizeof all, cudaMemcpyHostToDevice));
-    bool ok = pass_nonfinite((CudaEngine *)engine, tokens, attention, first, &nats, error);
+    // On the engine's stream, which waits for no other.
+    CUDA_CHECK(cudaMemcpyAsync(first, &all, sizeof all, cudaMemcpyHostToDevice, e->context.stream));
+    bool ok = pass_nonfinite(e, tokens, attention, first, &nats, error);
     if (ok) CUDA_CHECK(cudaMemcpy(layer, first, sizeof *first, cudaMemcpyDeviceToHost));
     if (ok && *layer > head && !isfinite(nats)) *layer = head;
     CUDA_CHECK(cudaFree(first));

@@ -38,7 +38,7 @@ void cuda_optimizer_plan(CudaOptimizer *o, MemoryPlan *plan, bool training);
 void cuda_optimizer_begin_sum(CudaOptimizer *o, int bucket);
 
 // Clips, updates, zeroes the gradients; o->norm holds the norm on the card when the stream is done. Nothing
-// else has changed where that is not finite.
+// else has changed where that is not finite, or where the update is skipped.
 void cuda_optimizer_update(CudaOptimizer *o, const AdamW *adamw);
 
 // The float32 weights of a norm, as kernels read them.   (C)
