@@ -29,7 +29,8 @@ typedef struct {
     int64_t plan;
 } Trial;
 
-enum { ID_Q = 1, ID_K, ID_V, ID_OUT, ID_STATS, ID_DOUT, ID_DQ, ID_DK, ID_DV };
+// High, as in cuda/sdpa.cu: the frontend gives its own scalars the free ids from 1 upwards.
+enum { ID_Q = 1000, ID_K, ID_V, ID_OUT, ID_STATS, ID_DOUT, ID_DQ, ID_DK, ID_DV };
 
 typedef std::shared_ptr<fe::graph::Graph> Graph;
 typedef std::unordered_map<int64_t, void *> Pointers;
@@ -119,7 +120,7 @@ static char *take_random(size_t bytes) {
     return (char *)memory;
 }
 
-// Those of the graph and no others: cuDNN falls over pointers that it has no tensor for.
+// Those of the graph and no others: one whose id is a scalar's of the frontend would take that one's place.
 static Pointers take_tensors(const Trial *t) {
     size_t array = (size_t)(t->rows * t->heads * D) * 2;
     size_t step = t->side_by_side ? (size_t)(t->heads * D) * 2 : array; // from q to k to v
