@@ -30,7 +30,8 @@ static void plan_activations(CudaEngine *e, MemoryPlan *plan) {
     const EngineConfig *config = &e->base.config;
     Sizes s = sizes_of(config);
     int64_t kept = e->kept_layers * s.rows, attention = e->attention_slots * s.rows;
-    int64_t lse = config->training ? attention * config->model.n_heads : 0;
+    int64_t with_lse = e->attention_slots - (e->attention_slots < e->kept_layers); // a shared one has none
+    int64_t lse = config->training ? with_lse * s.rows * config->model.n_heads : 0;
     const char *purpose = "activations";
     BlockActivations *a = &e->acts;
     plan_add(plan, (void **)&e->x, purpose, "block inputs", e->kept_inputs * s.rows * s.C, sizeof(bf16));
@@ -87,13 +88,19 @@ static bool workspace_grow(CudaEngine *e, const SdpaProblem *problem, SdpaPass p
     return true;
 }
 
+// Whether a backward goes through dense attention: in the dense stage, or in layers that are always dense.
+static bool dense_backward(const EngineConfig *config) {
+    bool all_lighthouse = lighthouse_layers(config) == config->model.n_layers;
+    return config->training && !(config->use_lighthouse && config->one_stage && all_lighthouse);
+}
+
 // One workspace for all of cuDNN's passes.
 static bool plan_sdpa(CudaEngine *e, MemoryPlan *plan, Error *error) {
     const EngineConfig *config = &e->base.config;
     SdpaProblem dense = block_sdpa_problem(&config->model, config->batch, config->context, e->split.size);
     e->scratch.sdpa_bytes = SDPA_FORWARD_BYTES;
     if (!workspace_grow(e, &dense, config->training ? SDPA_FORWARD_STATS : SDPA_FORWARD, error)) return false;
-    if (config->training && !workspace_grow(e, &dense, SDPA_BACKWARD, error)) return false;
+    if (dense_backward(config) && !workspace_grow(e, &dense, SDPA_BACKWARD, error)) return false;
     if (config->use_lighthouse) {
         SdpaProblem gathered =
             split_of(e) ? traded_problem(&e->lighthouse, e->split.size) : gathered_problem(&e->lighthouse);
