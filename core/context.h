@@ -31,6 +31,11 @@ static inline int64_t context_tokens(const EngineConfig *config) {
     return config->context / ranks_context(config->ranks);
 }
 
+// Rows of activations: the tokens of all sequences that lie here.
+static inline int64_t context_rows(const EngineConfig *config) {
+    return config->batch * context_tokens(config);
+}
+
 #ifdef __cplusplus
 }
 #endif

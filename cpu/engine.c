@@ -114,7 +114,7 @@ static BlockWeights block_weights(CpuEngine *e, real *flat, int layer) {
 static BlockActivations block_activations(const CpuEngine *e, int layer) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
-    int64_t skip = layer % e->kept_layers, rows = skip * local_rows(config);
+    int64_t skip = layer % e->kept_layers, rows = skip * context_rows(config);
     BlockActivations a = e->acts;
     a.attention_normed += rows * m->dim;
     a.attention_rstd += rows;
@@ -146,7 +146,7 @@ static BlockActivations block_activations(const CpuEngine *e, int layer) {
 
 static real *block_input(const CpuEngine *e, int64_t layer) {
     const EngineConfig *config = &e->base.config;
-    return e->x + layer % e->kept_inputs * local_rows(config) * config->model.dim;
+    return e->x + layer % e->kept_inputs * context_rows(config) * config->model.dim;
 }
 
 // The pass as layer `layer` sees it: dense, Lighthouse, or over the cache.

@@ -32,11 +32,6 @@ typedef struct {
     PartClock clock;
 } CpuEngine;
 
-// Rows of activations: the tokens of all sequences that lie here.
-static inline int64_t local_rows(const EngineConfig *config) {
-    return config->batch * context_tokens(config);
-}
-
 static inline const ContextSplit *split_of(const CpuEngine *e) {
     return e->split.size > 1 ? &e->split : NULL;
 }

@@ -6,7 +6,7 @@
 static void plan_activations(CpuEngine *e, MemoryPlan *plan) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
-    int64_t rows = local_rows(config), kept = e->kept_layers * rows, traded = split_of(e) ? kept : 0;
+    int64_t rows = context_rows(config), kept = e->kept_layers * rows, traded = split_of(e) ? kept : 0;
     int64_t HD = m->n_heads * m->head_dim, KVD = m->n_kv_heads * m->head_dim;
     const char *purpose = "activations";
     BlockActivations *a = &e->acts;
@@ -45,7 +45,7 @@ static void plan_packed(CpuEngine *e, MemoryPlan *plan) {
 static void plan_scratch(CpuEngine *e, MemoryPlan *plan) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
-    int64_t rows = local_rows(config), back = config->training ? rows : 0, traded = split_of(e) ? rows : 0;
+    int64_t rows = context_rows(config), back = config->training ? rows : 0, traded = split_of(e) ? rows : 0;
     int64_t HD = m->n_heads * m->head_dim, KVD = m->n_kv_heads * m->head_dim;
     int64_t positions = config->context > config->cache ? config->context : config->cache;
     int64_t gla_rows = config->use_lighthouse && config->lighthouse.scorer == SCORER_GLA ? rows : 0;

@@ -53,11 +53,6 @@ typedef struct {
     CudaPartClock clock;
 } CudaEngine;
 
-// Rows of activations: the tokens of all sequences that lie here.
-static inline int64_t local_rows(const EngineConfig *config) {
-    return config->batch * context_tokens(config);
-}
-
 static inline const CudaSplit *split_of(const CudaEngine *e) {
     return e->split.size > 1 ? &e->split : NULL;
 }

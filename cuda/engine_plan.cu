@@ -16,7 +16,7 @@ typedef struct {
 static Sizes sizes_of(const EngineConfig *config) {
     const ModelConfig *m = &config->model;
     Sizes s;
-    s.rows = local_rows(config);
+    s.rows = context_rows(config);
     s.back = config->training ? s.rows : 0;
     s.C = m->dim;
     s.HD = m->n_heads * m->head_dim;

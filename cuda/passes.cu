@@ -47,7 +47,7 @@ static BlockGradients block_gradients(const CudaEngine *e, int layer) {
 BlockActivations pass_activations(const CudaEngine *e, int layer) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
-    int64_t rows = local_rows(config), slot = layer % e->kept_layers, dense = 0;
+    int64_t rows = context_rows(config), slot = layer % e->kept_layers, dense = 0;
     for (int i = 0; i < layer; i++) dense += config->dense_layer[i];
     bool shares = e->attention_slots < e->kept_layers && !config->dense_layer[layer];
     int64_t attention_slot = slot;
@@ -75,7 +75,7 @@ BlockActivations pass_activations(const CudaEngine *e, int layer) {
 
 static bf16 *block_input(const CudaEngine *e, int64_t layer) {
     const EngineConfig *config = &e->base.config;
-    return e->x + layer % e->kept_inputs * local_rows(config) * config->model.dim;
+    return e->x + layer % e->kept_inputs * context_rows(config) * config->model.dim;
 }
 
 // The pass as layer `layer` sees it: dense, Lighthouse, or over the cache.
@@ -205,7 +205,7 @@ bool pass_forward(CudaEngine *e, const BlockPass *pass, int64_t stride, int *non
 bool pass_head(CudaEngine *e, const BlockPass *pass, double scale, Error *error) {
     const ModelConfig *m = &e->base.config.model;
     int64_t rows = pass->B * pass->N, V = m->vocab_size, C = m->dim, offset = offset_of(e, PARAM_HEAD, -1);
-    int64_t chunk = cross_entropy_chunk(local_rows(&e->base.config), V);
+    int64_t chunk = cross_entropy_chunk(context_rows(&e->base.config), V);
     Matmul *matmul = e->tools.matmul;
     cuda_part_begin(&e->clock, PART_HEAD);
     for (int64_t first = 0; first < rows; first += chunk) {
