@@ -6,8 +6,8 @@
 // result is there after that (on the GPU: for what is queued on the caller's stream then). A queue belongs to
 // a group of ranks, and its operations are made by all of them in the same order; an engine opens a second
 // queue where some should not wait for others. Failures end the job (ranks_fail): nothing here returns an
-// error. Counts are of elements; an array of one operation has at most INT32_MAX of them, but for those that
-// go from one rank to another, which have no limit.
+// error. Counts are of elements; through MPI they are at most INT32_MAX (a broadcast's bytes are), but for
+// what goes from one rank to another, which has no limit.
 #ifndef CORE_COLLECTIVES_H
 #define CORE_COLLECTIVES_H
 

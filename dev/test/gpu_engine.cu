@@ -407,13 +407,18 @@ static void check_model(GpuChecks *checks, const EngineConfig *config, const cha
     check_refusals(checks, gpu, config, name);
     engine_destroy(cpu);
     engine_destroy(gpu);
-    EngineConfig recompute = *config, one_stage = *config;
+    EngineConfig recompute = *config, one_stage = *config, no_dense = *config;
     recompute.recompute = one_stage.one_stage = true;
     check_kept(checks, config, &recompute, ATTENTION_DENSE, tokens.data(), name, "recompute");
     check_kept(checks, config, &one_stage, ATTENTION_LIGHTHOUSE, tokens.data(), name, "one stage");
     one_stage.recompute = true;
     check_kept(checks, config, &one_stage, ATTENTION_LIGHTHOUSE, tokens.data(), name,
                "one stage and recompute");
+    no_dense.dense_layer[0] = false;
+    one_stage = no_dense;
+    one_stage.one_stage = true; // then no backward of dense attention is planned either
+    check_kept(checks, &no_dense, &one_stage, ATTENTION_LIGHTHOUSE, tokens.data(), name,
+               "one stage without dense layers");
 }
 
 int main(void) {
