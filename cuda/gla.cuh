@@ -383,18 +383,18 @@ static __global__ void __launch_bounds__(GLA_WARPS * 32, 1) gla_kernel(const __g
 }
 
 // Turns what every segment adds into what it begins with; a thread has one element of the states of a
-// subsequence.
+// subsequence. These lie along x, for y ends at 65,535.
 static __global__ void gla_scan_kernel(const __grid_constant__ GlaProblem p, int size /* D D */) {
-    int64_t slot = (int64_t)blockIdx.y * p.segments;
-    int element = blockIdx.x * blockDim.x + threadIdx.x;
-    float before = p.before ? p.before[(int64_t)blockIdx.y * size + element] : 0;
+    int64_t sequence = blockIdx.x, slot = sequence * p.segments;
+    int element = blockIdx.y * blockDim.x + threadIdx.x;
+    float before = p.before ? p.before[sequence * size + element] : 0;
     for (int segment = 0; segment < p.segments; segment++, slot++) {
         float *state = p.states + slot * size + element;
         float begins = before;
         if (segment < p.summed) before = decay(p.decays[slot]) * before + *state;
         *state = begins;
     }
-    if (p.after) p.after[(int64_t)blockIdx.y * size + element] = before;
+    if (p.after) p.after[sequence * size + element] = before;
 }
 
 static inline int64_t gla_segments(int64_t N, int64_t dilation) {
@@ -440,7 +440,7 @@ static inline bool gla_passes(CudaContext *context, GlaProblem *p, int64_t seque
         context_wait(split, "the state of the gla scorer");
     }
     if (p->summed > 0 || p->before) {
-        gla_scan_kernel<<<dim3(D * D / 256, (unsigned)(2 * sequences)), 256, 0, context->stream>>>(*p, D * D);
+        gla_scan_kernel<<<dim3((unsigned)(2 * sequences), D * D / 256), 256, 0, context->stream>>>(*p, D * D);
         CUDA_CHECK(cudaGetLastError());
     }
     if (p->after) collectives_send(split->queue, (int)split->index + 1, p->after, states, ELEMENT_F32);
