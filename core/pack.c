@@ -20,7 +20,6 @@ typedef struct {
     PackReport *report;
     PackProgress progress;
     const PackInput *first_json; // of the inputs; NULL where there is none
-    int64_t n_delivered;         // blocks
     int64_t bytes_read;
 } Pack;
 
@@ -55,29 +54,18 @@ static bool judge_block(Pack *pack, Workers *workers, const PackBlock *block, Er
     return ok && pack_ids_check(pack->config, &block->source, &block->ids_fault, error);
 }
 
-// Waits until all blocks before this one are delivered; false where another thread has failed.
-static bool wait_for_turn(const Pack *pack, Workers *workers, int64_t number) {
-    pthread_mutex_lock(&workers->lock);
-    while (pack->n_delivered < number && !workers->stopped) {
-        pthread_cond_wait(&workers->changed, &workers->lock);
-    }
-    bool turn = !workers->stopped;
-    pthread_mutex_unlock(&workers->lock);
-    return turn;
-}
-
 static bool deliver(Pack *pack, Workers *workers, const PackBlock *block, int64_t number, Error *error) {
-    if (!pack->config->shuffle && !wait_for_turn(pack, workers, number)) return true;
+    bool in_order = !pack->config->shuffle;
+    if (in_order && !workers_wait_for_turn(workers, number)) return true;
     const PackDocument *documents = (const PackDocument *)(const void *)block->documents.data;
     if (!judge_block(pack, workers, block, error)) return false;
     if (!pack_output_add(&pack->output, documents, block->n_documents, block->text.data, error)) return false;
     pthread_mutex_lock(&workers->lock);
-    pack->n_delivered++;
     pack->bytes_read += block->source.disk_bytes;
     pack_progress_read(&pack->progress, pack->bytes_read, pack->inputs.bytes,
                        pack_output_documents(&pack->output));
-    pthread_cond_broadcast(&workers->changed);
     pthread_mutex_unlock(&workers->lock);
+    if (in_order) workers_end_turn(workers);
     return true;
 }
 

@@ -17,6 +17,10 @@ void pack_lanes_close(PackLanes *lanes) {
     free(lanes->lanes);
 }
 
+static bool has_more(const PackLanes *lanes, const PackLane *lane) {
+    return lane->reader.open || lanes->next_input < lanes->inputs->count;
+}
+
 // A free lane with something left to read; NULL at the end. The lock is held.
 static PackLane *wait_for_lane(PackLanes *lanes, Workers *workers) {
     while (!workers->stopped) {
@@ -24,7 +28,7 @@ static PackLane *wait_for_lane(PackLanes *lanes, Workers *workers) {
         for (int i = 0; i < lanes->count; i++) {
             PackLane *lane = &lanes->lanes[i];
             any_busy = any_busy || lane->busy;
-            if (!lane->busy && (lane->reader.open || lanes->next_input < lanes->inputs->count)) return lane;
+            if (!lane->busy && has_more(lanes, lane)) return lane;
         }
         if (!any_busy) return NULL;
         pthread_cond_wait(&workers->changed, &workers->lock);
@@ -49,7 +53,10 @@ bool pack_lanes_take(PackLanes *lanes, Workers *workers, TextBlock *block, int64
               text_reader_next(&lane->reader, block, error);
     pthread_mutex_lock(&workers->lock);
     lane->busy = !ok; // nobody reads on behind an error
-    pthread_cond_broadcast(&workers->changed);
+    if (ok && has_more(lanes, lane))
+        pthread_cond_signal(&workers->changed); // there is work for one more
+    else
+        pthread_cond_broadcast(&workers->changed);
     pthread_mutex_unlock(&workers->lock);
     return ok;
 }

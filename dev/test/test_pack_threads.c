@@ -294,6 +294,27 @@ static void test_files_are_independent(void **state) {
     assert_in_range(either, LINES * 14 / 20, LINES * 16 / 20);
 }
 
+// Threads that wait for their turn, or for a file, are not woken for nothing: of small files each would
+// otherwise cost as much as there are threads.
+static void test_waiting_is_cheap(void **state) {
+    (void)state;
+    enum { FILES = 2000 };
+    for (int i = 0; i < FILES; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%d.txt", i);
+        scratch_write("in", name, name, -1);
+    }
+    const char *input = "in";
+    PackConfig config = config_for(&input, "out", 64);
+    config.shuffle = false;
+    struct rusage before, after;
+    assert_int_equal(getrusage(RUSAGE_SELF, &before), 0);
+    PackReport report = run(&config);
+    assert_int_equal(getrusage(RUSAGE_SELF, &after), 0);
+    assert_int_equal(report.train.documents + report.val.documents, FILES);
+    assert_in_range(after.ru_nvcsw - before.ru_nvcsw, 0, 10 * FILES);
+}
+
 // ---- Errors
 
 // Damage behind what the estimate reads, in one file of several.
@@ -424,6 +445,7 @@ int main(void) {
         IN_FOLDER(test_gzip_is_plain),
         IN_FOLDER(test_nothing_is_lost),
         IN_FOLDER(test_files_are_independent),
+        IN_FOLDER(test_waiting_is_cheap),
         IN_FOLDER(test_damaged_gzip),
         IN_FOLDER(test_malformed_lines),
         IN_FOLDER(test_write_error),
