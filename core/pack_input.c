@@ -16,8 +16,8 @@
 
 #define PEEK_SIZE    8192      // first bytes of a file that tell its format
 #define PEEK_TEXT    (1 << 20) // bytes of a .json file whose lines may tell it
-#define MAX_SAMPLES  32        // files of a kind that are sampled
-#define SAMPLE_BYTES (4 << 20) // bytes on disk of all samples of a kind
+#define SAMPLES      32        // of the files of a kind
+#define SAMPLE_BYTES (1 << 17) // bytes on disk of one
 
 // ---- One file
 
@@ -223,9 +223,8 @@ static double tokens_per_json_byte(const ByteBuffer *text) {
     return at == text->data ? 1.0 : tokens / (double)(at - text->data);
 }
 
-// Adds the bytes of a sample, about `wanted` on disk at the start of a file, and the tokens that they make.
-static bool sample_file(const PackInput *input, int64_t wanted, double *disk_bytes, double *tokens,
-                        Error *error) {
+// Tokens that a byte on disk makes, about, from some `wanted` bytes at the start of a file.
+static bool sample_file(const PackInput *input, int64_t wanted, double *tokens, Error *error) {
     TextFile file;
     if (!text_file_open(&file, input, error)) return false;
     ByteBuffer text = {NULL, 0, 0};
@@ -235,31 +234,36 @@ static bool sample_file(const PackInput *input, int64_t wanted, double *disk_byt
         ok = text_file_read(&file, bytes_reserve(&text, 1 << 16), 1 << 16, &got, error);
         text.size += ok ? got : 0;
     }
-    *disk_bytes += (double)text_file_position(&file);
-    *tokens += (double)text.size * (input->json_lines && text.size > 0 ? tokens_per_json_byte(&text) : 1.0);
+    double disk_bytes = (double)text_file_position(&file);
+    *tokens = text.size == 0 ? 0 : (double)text.size / disk_bytes;
+    if (input->json_lines && text.size > 0) *tokens *= tokens_per_json_byte(&text);
     text_file_close(&file);
     bytes_free(&text);
     return ok;
 }
 
-// Adds the estimate for all files of one kind.
+static bool is_kind(const PackInput *file, bool json_lines, bool gzip) {
+    return file->json_lines == json_lines && file->gzip == gzip;
+}
+
+// Adds the estimate for all files of one kind. Samples stand at even distances in the bytes of all files, one
+// behind the other: each is for as many bytes, whether these are of one large file or of many small ones.
 static bool estimate_kind(const PackInputs *inputs, bool json_lines, bool gzip, double *total, Error *error) {
-    int64_t count = 0, seen = 0;
-    double bytes = 0, sampled_bytes = 0, sampled_tokens = 0;
+    int64_t bytes = 0, end = 0, taken = 0; // end: of the files so far
+    for (int64_t i = 0; i < inputs->count; i++) {
+        if (is_kind(&inputs->files[i], json_lines, gzip)) bytes += inputs->files[i].size;
+    }
     for (int64_t i = 0; i < inputs->count; i++) {
         const PackInput *file = &inputs->files[i];
-        if (file->json_lines != json_lines || file->gzip != gzip) continue;
-        count++;
-        bytes += (double)file->size;
+        if (!is_kind(file, json_lines, gzip)) continue;
+        int64_t here = -taken;
+        end += file->size;
+        while (taken < SAMPLES && (taken + 0.5) / SAMPLES * (double)bytes < (double)end) taken++;
+        here += taken;
+        double tokens = 0; // a byte
+        if (here > 0 && !sample_file(file, here * SAMPLE_BYTES, &tokens, error)) return false;
+        *total += (double)here / SAMPLES * (double)bytes * tokens;
     }
-    if (count == 0) return true;
-    int64_t stride = count / MAX_SAMPLES + 1, samples = (count + stride - 1) / stride;
-    for (int64_t i = 0; i < inputs->count; i++) {
-        const PackInput *file = &inputs->files[i];
-        if (file->json_lines != json_lines || file->gzip != gzip || seen++ % stride != 0) continue;
-        if (!sample_file(file, SAMPLE_BYTES / samples, &sampled_bytes, &sampled_tokens, error)) return false;
-    }
-    if (sampled_bytes > 0) *total += bytes * sampled_tokens / sampled_bytes;
     return true;
 }
 

@@ -32,8 +32,8 @@ struct Workers {
 // cannot be started.
 bool workers_run(int count, WorkerFunction *work, void *job, Error *error);
 
-// Turns, where order matters: they are numbered from 0, and a thread has no more than one at a time. Waits for
-// one; false where another thread has failed.
+// Turns, where order matters: they are numbered from 0, and a thread has no more than one at a time. Waits
+// for one; false where another thread has failed.
 bool workers_wait_for_turn(Workers *workers, int64_t turn);
 void workers_end_turn(Workers *workers);
 

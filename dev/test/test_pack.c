@@ -480,6 +480,44 @@ static void test_estimate(void **state) {
     free(text);
 }
 
+// So are a large file and many small ones that compress quite differently, wherever it stands among them:
+// each counts for the bytes that it has.
+static void test_estimate_of_unlike_files(void **state) {
+    (void)state;
+    enum { SMALL = 100, LINE = 15000, LINES = 200 };
+    Error error;
+    assert_true(folders_make("in", &error));
+    char *large = (char *)alloc_or_exit(LINES, LINE + 20), *at = large;
+    for (uint32_t line = 0, bits = 1; line < LINES; line++) {
+        at += sprintf(at, "{\"text\": \"");
+        for (int i = 0; i < LINE; i++) *at++ = (char)('a' + ((bits = bits * 1664525 + 1013904223) >> 28));
+        at += sprintf(at, "\"}\n");
+    }
+    char *small = copy_or_exit(large), name[40];
+    memset(small + 10, 'a', LINE);
+    *(strchr(small, '\n') + 1) = 0; // one line, a hundredth on disk
+    for (int i = 0; i < SMALL; i++) {
+        snprintf(name, sizeof name, "in/%03d.jsonl.gz", i);
+        put_gzip(name, small);
+    }
+    for (int place = 0; place <= SMALL; place += 25) {
+        snprintf(name, sizeof name, "in/%03d_large.jsonl.gz", place);
+        put_gzip(name, large);
+        const char *input = "in";
+        PackConfig config = config_for(&input, 1);
+        int64_t expected = run(&config).train.tokens, estimate;
+        remove_tree("out");
+        PackInputs list;
+        assert_true(pack_inputs_list(&input, 1, 0, &list, &error));
+        assert_true(pack_inputs_estimate(&list, 0, &estimate, &error));
+        pack_inputs_free(&list);
+        assert_in_range(estimate, expected / 2, expected * 2);
+        assert_int_equal(unlink(name), 0);
+    }
+    free(large);
+    free(small);
+}
+
 // ---- What is wrong
 
 // Runs with standard error in a file and gives its contents; release with free().
@@ -749,6 +787,7 @@ int main(void) {
         IN_FOLDER(test_validation),
         IN_FOLDER(test_no_empty_shards),
         IN_FOLDER(test_estimate),
+        IN_FOLDER(test_estimate_of_unlike_files),
         IN_FOLDER(test_malformed_lines),
         IN_FOLDER(test_malformed_line_far_down),
         IN_FOLDER(test_no_json_at_all),
