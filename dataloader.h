@@ -39,6 +39,8 @@
 #define SHARD_BYTES       0 // what the tokens are
 #define SHARD_IDS         1
 #define SHARD_BLOCK       (1 << 20) // bytes written or checked at a time
+// Where `pack` makes shards, in the folder that gets them: beside shards it says that some are still missing.
+#define SHARD_WORK_FOLDER ".packing"
 
 // ---- Format
 
@@ -468,6 +470,21 @@ static inline void dataloader_close(DataLoader *loader) {
     memset(loader, 0, sizeof *loader);
 }
 
+// Whether `pack` has moved all shards into the folder of this one. If it is killed while it does, each that
+// is there is whole, but they are not all.
+static inline bool shard_check_folder(const char *path, Error *error) {
+    char *folder = path_parent(path), *work = path_join(folder, SHARD_WORK_FOLDER);
+    bool ok =
+        !folder_exists(work) ||
+        error_set(error, STATUS_DATA,
+                  "shards beside %s are not complete: `pack` is at work or was ended before it had moved "
+                  "all of them; delete them and pack again",
+                  work);
+    free(work);
+    free(folder);
+    return ok;
+}
+
 // Opens every shard and adds up what they hold.
 static inline bool dataloader_open_shards(DataLoader *loader, const PathList *paths, Error *error) {
     loader->shards = (Shard *)alloc_or_exit((size_t)paths->count, sizeof *loader->shards);
@@ -476,7 +493,9 @@ static inline bool dataloader_open_shards(DataLoader *loader, const PathList *pa
     pthread_cond_init(&loader->changed, NULL);
     for (int64_t i = 0; i < paths->count; i++) {
         Shard *shard = &loader->shards[i];
-        if (!shard_open(shard, paths->paths[i], error)) return false;
+        if (!shard_check_folder(paths->paths[i], error) || !shard_open(shard, paths->paths[i], error)) {
+            return false;
+        }
         loader->n_shards++;
         shard->first = loader->n_tokens;
         loader->n_tokens += shard->header.n_tokens;

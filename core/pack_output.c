@@ -10,7 +10,6 @@
 #include <fnmatch.h>
 #include <sys/file.h>
 
-#define WORK_FOLDER    ".packing"
 #define MAX_SHARDS     100000              // their names have five digits
 #define SPILL_MEMORY   ((size_t)256 << 20) // held back by all spills together
 #define SHUFFLE_MEMORY (INT64_C(2) << 30) // of the spills that are shuffled at a time, where one is no larger
@@ -91,7 +90,7 @@ bool pack_output_open(PackOutput *output, const PackConfig *config, int64_t esti
     output->train.name = "train";
     output->val.name = "val";
     output->work_lock = -1;
-    output->work = path_join(config->out, WORK_FOLDER);
+    output->work = path_join(config->out, SHARD_WORK_FOLDER);
     pthread_mutex_init(&output->lock, NULL);
     if (config->passkey_fraction > 0) output->passkey = (char *)alloc_or_exit((size_t)config->passkey_max, 1);
     bool ok = folders_make(config->out, error) && refuse_old_shards(config->out, error) &&

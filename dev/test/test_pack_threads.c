@@ -2,6 +2,7 @@
 // error get lost or leave anything behind.
 #include "core/files.h"
 #include "core/pack.h"
+#include "dataloader.h"
 #include "dev/test/support/faults.h"
 #include "dev/test/support/program.h"
 #include "dev/test/support/scratch.h"
@@ -434,6 +435,44 @@ static void test_faults(void **state) {
     assert_true(failed > runs * 2 / 3);
 }
 
+// A kill while finished shards move out of the working folder: those that are there are not taken for all,
+// and once they are deleted the next run starts over.
+static void test_kill_between_moves(void **state) {
+    (void)state;
+    static const char pack[] = "pack in --shard-tokens 30000 --threads 4 --out";
+    char folder[PATH_MAX], under[PATH_MAX + 16];
+    char *lines = new_lines(1, 400000);
+    scratch_write("in", "a.jsonl", lines, -1);
+    free(lines);
+    assert_non_null(getcwd(folder, sizeof folder));
+    snprintf(under, sizeof under, "%s/out", folder);
+    program_expect(0, NULL, "%s whole", pack);
+    Fault fault = {"kill", "main", 6}; // the operations before it make folders and move shards
+    faults_begin(fault, under, "trace");
+    Outcome outcome = program_run("%s %s", pack, under);
+    faults_end();
+    assert_int_not_equal(outcome.status, 0);
+    outcome_free(&outcome);
+    assert_in_range(scratch_count("out"), 2, scratch_count("whole") - 1);
+    DataLoader loader;
+    Error error;
+    assert_false(dataloader_open(&loader, "out/train_*.bin", 64, 320, &error));
+    assert_int_equal(error.status, STATUS_DATA);
+    assert_non_null(
+        strstr(error.message, "shards beside out/.packing are not complete: `pack` is at work or"));
+    program_expect(2, "out already holds shards (train_00000.bin)", "%s out", pack);
+    assert_true(folder_exists("out/.packing"));
+    PathList moved;
+    assert_true(paths_glob("out/*.bin", &moved, &error));
+    for (int64_t i = 0; i < moved.count; i++) assert_int_equal(unlink(moved.paths[i]), 0);
+    paths_free(&moved);
+    program_expect(0, NULL, "%s out", pack);
+    assert_same_shards("whole", "out");
+    assert_false(folder_exists("out/.packing"));
+    assert_true(dataloader_open(&loader, "out/train_*.bin", 64, 320, &error));
+    dataloader_close(&loader);
+}
+
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, temporary_folder_enter, temporary_folder_leave)
 
 int main(void) {
@@ -450,6 +489,7 @@ int main(void) {
         IN_FOLDER(test_malformed_lines),
         IN_FOLDER(test_write_error),
         IN_FOLDER(test_faults),
+        IN_FOLDER(test_kill_between_moves),
     };
     return cmocka_run_group_tests_name("pack threads", tests, NULL, NULL) ? 1 : 0;
 }
