@@ -277,8 +277,9 @@ static inline bool shard_open(Shard *shard, const char *path, Error *error) {
     }
     if (!S_ISREG(info.st_mode) || info.st_size == 0) {
         close(file);
-        return error_set(error, STATUS_DATA, "%s is %s, no shard", path,
-                         S_ISDIR(info.st_mode) ? "a folder" : "empty or no regular file");
+        return error_set(error, STATUS_DATA, "%s is %s", path,
+                         S_ISDIR(info.st_mode) ? "a folder, no shard; name its shards, as 'data/train_*.bin'"
+                                               : "empty or no regular file, no shard");
     }
     void *map = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, file, 0);
     if (map == MAP_FAILED) error_set_errno(error, STATUS_DATA, "cannot map shard %s", path);

@@ -409,7 +409,7 @@ static bool make_up_validation(Trainer *t, Error *error) {
 
 static bool train_loop(Trainer *t, Error *error) {
     const Options *o = t->options;
-    int64_t last = schedule_end(o);
+    int64_t first = t->state.step, last = schedule_end(o);
     t->ranks->patience = (double)o->watchdog;
     if (!make_up_validation(t, error)) return false;
     while (t->state.step < last) {
@@ -437,7 +437,8 @@ static bool train_loop(Trainer *t, Error *error) {
     }
     if (!tend_save(t, true, error)) return false;
     progress_break(&t->progress);
-    printf("done: %lld steps, %s\n", (long long)t->state.step, t->run.folder);
+    printf("done: %lld steps, %s%s\n", (long long)t->state.step, t->run.folder,
+           first >= last ? "; there was nothing left to do, more --steps go on" : "");
     return true;
 }
 

@@ -133,8 +133,9 @@ static bool export_folder(const char *from, const char *to, bool bf16, Error *er
 }
 
 bool export_model(const Options *options, Error *error) {
-    if (!options->out) return error_set(error, STATUS_USAGE, "--out is missing: the folder for the model");
-    char *folder = model_find(options, error), *out = copy_or_exit(options->out);
+    if (!options->export_out)
+        return error_set(error, STATUS_USAGE, "--out is missing: the folder for the model");
+    char *folder = model_find(options, error), *out = copy_or_exit(options->export_out);
     size_t length = strlen(out);
     while (length > 1 && out[length - 1] == '/') out[--length] = 0;
     bool ok = folder && export_folder(folder, out, options->bf16, error);

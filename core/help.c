@@ -1,6 +1,7 @@
 // Help: written from the tables; see help.h.
 #include "help.h"
 
+#include "nearest.h"
 #include "options_table.h"
 #include "version.h"
 
@@ -45,7 +46,10 @@ const CommandRow COMMANDS[COMMAND_COUNT] = {
     {COMMAND_EVAL, "eval", "", 0, "measure the loss of a model on shards",
      "Prints one JSON object: nats a target (begin and end of documents included), bits a byte = nats / (ln "
      "2 * bytes),\n"
-     "perplexity. Of shards of ready token ids, which are no bytes, bits a byte is left out.\n"
+     "perplexity. Of shards of ready token ids, which are no bytes, bits a byte is left out. Of a "
+     "checkpoint, "
+     "the settings of\n"
+     "Lighthouse attention are those that it was trained with; what is given goes before them.\n"
      "\n"
      "  train_gpt_lighthouse eval --model run --data 'data/val_*.bin'\n"},
     {COMMAND_GENERATE, "generate", "", 0, "sample text from a model",
@@ -135,7 +139,13 @@ bool help_unknown_command(const char *word, Error *error) {
                  COMMANDS[i].name);
     }
     if (!word[0]) return error_set(error, STATUS_USAGE, "no command; there are %s, and --help", names);
-    return error_set(error, STATUS_USAGE, "unknown command '%s'; there are %s, and --help", word, names);
+    Nearest nearest;
+    char meant[64] = "";
+    nearest_begin(&nearest, word, strlen(word));
+    for (int i = 0; i < COMMAND_COUNT; i++) nearest_offer(&nearest, COMMANDS[i].name);
+    if (nearest.best) snprintf(meant, sizeof meant, " did you mean %s?", nearest.best);
+    return error_set(error, STATUS_USAGE, "unknown command '%s';%s there are %s, and --help", word, meant,
+                     names);
 }
 
 void help_program(FILE *out) {

@@ -15,16 +15,24 @@
 #include <xxhash.h>
 #include <zlib.h>
 
+#ifdef __clang__
+#define COMPILER __VERSION__ // which names it
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+
 void info_build(FILE *out, const EngineApi *engine) {
-    fprintf(out, "train_gpt_lighthouse %s, compiled by %s\n", LIGHTHOUSE_VERSION, __VERSION__);
+    fprintf(out, "train_gpt_lighthouse %s, compiled by %s\n", LIGHTHOUSE_VERSION, COMPILER);
+    unsigned xxhash = XXH_versionNumber();
     char device[128];
     double peak = engine->describe_device(device, sizeof device);
     fprintf(out, "engine      %s (chosen by --device auto): %s, %.1f GB of memory free", engine->name, device,
             (double)engine->memory_available(NULL) / 1e9);
     if (peak > 0) fprintf(out, ", %.0f TFLOP/s of dense bf16", peak * 1e-12);
     fprintf(out, "\n");
-    fprintf(out, "libraries   %s; jansson %s; zlib %s; xxHash %u; %s\n", openblas_get_config(),
-            jansson_version_str(), zlibVersion(), XXH_versionNumber(), ranks_library());
+    fprintf(out, "libraries   %s; jansson %s; zlib %s; xxHash %u.%u.%u; %s\n", openblas_get_config(),
+            jansson_version_str(), zlibVersion(), xxhash / 10000, xxhash / 100 % 100, xxhash % 100,
+            ranks_library());
 }
 
 // ---- shards

@@ -293,10 +293,10 @@ bool niah_measure(const EngineApi *api, const Options *options, Ranks *ranks, Er
     char *folder = model_find(options, error);
     grid.model = folder;
     // Hours may lie between this and the writing.
-    bool ok = folder && (!options->out || !ranks_first(ranks) || folders_make(options->out, error));
+    bool ok = folder && (!options->niah_out || !ranks_first(ranks) || folders_make(options->niah_out, error));
     ok = ranks_agree(ranks, ok, error) && measure_folder(api, options, ranks, &grid, error);
     if (ok) {
-        ok = !ranks_first(ranks) || print_and_write(&grid, options->out, error);
+        ok = !ranks_first(ranks) || print_and_write(&grid, options->niah_out, error);
         ok = ranks_agree(ranks, ok, error);
     }
     free(grid.trials);

@@ -2,6 +2,7 @@
 #include "options.h"
 
 #include "help.h"
+#include "nearest.h"
 #include "options_table.h"
 
 #include <errno.h>
@@ -232,8 +233,15 @@ static bool unknown_option(Command command, const char *word, Error *error) {
         return error_set(error, STATUS_USAGE, "%.*s is no option of %s but of:%s; see %s --help",
                          (int)length + 2, word, name, takers, name);
     }
-    return error_set(error, STATUS_USAGE, "unknown option %.*s; %s --help lists those there are",
-                     (int)length + 2, word, name);
+    Nearest nearest;
+    char meant[64] = "";
+    nearest_begin(&nearest, word + 2, length);
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        if (OPTION_TABLE[i].commands & command) nearest_offer(&nearest, OPTION_TABLE[i].name);
+    }
+    if (nearest.best) snprintf(meant, sizeof meant, " did you mean --%s?", nearest.best);
+    return error_set(error, STATUS_USAGE, "unknown option %.*s;%s %s --help lists those there are",
+                     (int)length + 2, word, meant, name);
 }
 
 // Takes argv[*i], and its value from the next word where it needs one and has no "=value".
@@ -263,11 +271,15 @@ static bool set_defaults(Options *options, Error *error) {
     return true;
 }
 
+static bool is_help(const char *word) {
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
 bool options_parse(Options *options, int argc, char **argv, bool *done, Error *error) {
     memset(options, 0, sizeof *options);
     *done = true;
     const char *first = argc < 2 ? "" : argv[1];
-    if (strcmp(first, "--help") == 0 || strcmp(first, "help") == 0) {
+    if (is_help(first) || strcmp(first, "help") == 0) {
         help_program(stdout);
         return true;
     }
@@ -281,7 +293,7 @@ bool options_parse(Options *options, int argc, char **argv, bool *done, Error *e
     if (!set_defaults(options, error)) return false;
     options->inputs = (char **)alloc_or_exit((size_t)argc, sizeof *options->inputs);
     for (int i = 2; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0) {
+        if (is_help(argv[i])) {
             help_command(stdout, command);
             return true;
         }

@@ -24,6 +24,11 @@ static bool check(const Options *o, Error *error) {
     return true;
 }
 
+static void print_counts(const char *what, const PackCounts *counts) {
+    printf(" %s %lld documents, %lld tokens, %lld shard%s", what, (long long)counts->documents,
+           (long long)counts->tokens, (long long)counts->shards, counts->shards == 1 ? "" : "s");
+}
+
 bool pack_command(const Options *options, Error *error) {
     if (!check(options, error)) return false;
     static const int id_bytes[] = {0, 2, 4}; // by --tokens
@@ -46,12 +51,11 @@ bool pack_command(const Options *options, Error *error) {
                          options->document_end};
     PackReport report;
     if (!pack_run(&config, &report, error)) return false;
-    printf("packed %lld documents, %lld tokens into %lld training and %lld validation shards in %s "
-           "(validation: %lld "
-           "documents, %lld tokens)\n",
-           (long long)report.train.documents, (long long)report.train.tokens, (long long)report.train.shards,
-           (long long)report.val.shards, options->out, (long long)report.val.documents,
-           (long long)report.val.tokens);
+    printf("packed into %s:", options->out);
+    print_counts("training", &report.train);
+    printf(";");
+    print_counts("validation", &report.val);
+    printf("\n");
     if (report.passkeys.documents > 0) {
         printf("of the training documents %lld are passkeys, %lld tokens, a share of %.3g\n",
                (long long)report.passkeys.documents, (long long)report.passkeys.tokens,

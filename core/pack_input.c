@@ -85,16 +85,20 @@ static bool holds_json_lines(const PackInput *input, bool *found, Error *error) 
 // Refuses what is no plain array of ids.
 static bool check_ids(const char *path, const char *first, ssize_t n_first, bool gzip, int64_t size,
                       int token_bytes, Error *error) {
-    const char *what = n_first >= 8 && memcmp(first, "LHSHARD\n", 8) == 0 ? "a shard already"
-                       : n_first >= 6 && memcmp(first, "\x93NUMPY", 6) == 0
-                           ? "a NumPy file; write plain ids with "
-                             "array.tofile"
-                           : NULL;
-    if (what) return error_set(error, STATUS_DATA, "input %s is %s", path, what);
+    if (n_first >= 6 && memcmp(first, "\x93NUMPY", 6) == 0) {
+        return error_set(error, STATUS_DATA, "input %s is a NumPy file; write plain ids with array.tofile",
+                         path);
+    }
     if (gzip || size % token_bytes == 0) return true;
     return error_set(error, STATUS_DATA,
                      "input %s has %lld bytes, no multiple of the %d of an id: see --tokens", path,
                      (long long)size, token_bytes);
+}
+
+// Refuses a shard, whether text or ids are wanted; in a folder of texts it is left out as binary.
+static bool check_no_shard(const char *path, const char *first, ssize_t n_first, Error *error) {
+    if (n_first < 8 || memcmp(first, "LHSHARD\n", 8) != 0) return true;
+    return error_set(error, STATUS_DATA, "input %s is a shard already; train reads it with --data", path);
 }
 
 static bool add_file(PackInputs *inputs, const char *path, bool from_folder, int token_bytes, Error *error) {
@@ -102,6 +106,7 @@ static bool add_file(PackInputs *inputs, const char *path, bool from_folder, int
     ssize_t n_first = 0;
     int64_t size = 0;
     if (!peek(path, first, &n_first, &size, error)) return false;
+    if ((!from_folder || token_bytes > 0) && !check_no_shard(path, first, n_first, error)) return false;
     bool gzip = n_first >= 2 && first[0] == '\x1f' && first[1] == '\x8b';
     size_t length = strlen(path);
     if (ends_with(path, length, ".gz")) {

@@ -3,6 +3,7 @@
 #include "trainer_state.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,7 +12,8 @@
 void progress_begin(Progress *progress, FILE *out, int64_t total_steps, int64_t every) {
     memset(progress, 0, sizeof *progress);
     progress->out = out;
-    progress->terminal = isatty(fileno(out));
+    // mpirun gives its ranks a terminal of their own, also where it writes to a file itself.
+    progress->terminal = isatty(fileno(out)) && !getenv("OMPI_COMM_WORLD_SIZE");
     progress->total_steps = total_steps;
     progress->every = every;
 }

@@ -16,7 +16,8 @@ bool rank_match_start(Ranks *ranks, const Options *options, const char *checkpoi
     if (!ranks_many(ranks)) return true;
     Digest program;
     if (!ranks_agree(ranks, digest_file("/proc/self/exe", &program, error), error)) return false;
-    uint64_t device = (uint64_t)options->device, folder = text_hash(options->out);
+    uint64_t device = (uint64_t)options->device,
+             folder = text_hash(options->niah_out ? options->niah_out : options->out);
     return ranks_compare(ranks, "the build of the program", program.xxh3, error) &&
            ranks_compare(ranks, "--device", device, error) && ranks_compare(ranks, "--out", folder, error) &&
            ranks_compare(ranks, "some setting", options_hash(options), error) &&

@@ -89,9 +89,11 @@ bool ranks_split(Ranks *ranks, int64_t context_size, Error *error) {
         int64_t above = context_size < ranks->size ? context_size : ranks->size;
         while (above < ranks->size && ranks->size % above != 0) above++;
         if (ranks->size == 1) {
-            return error_set(error, STATUS_USAGE,
-                             "--cp %lld: this job is one rank; start %lld or a multiple with mpirun -np %lld",
-                             (long long)context_size, (long long)context_size, (long long)context_size);
+            return error_set(
+                error, STATUS_USAGE,
+                "--cp %lld: this job is one rank; start %lld or a multiple with mpirun -np %lld, or "
+                "give --cp 1",
+                (long long)context_size, (long long)context_size, (long long)context_size);
         }
         char or_above[32] = "";
         if (above != below) snprintf(or_above, sizeof or_above, " or --cp %lld", (long long)above);

@@ -177,6 +177,10 @@ static bool gather_settings(Run *run, Options *options, Error *error) {
         if (!options_set(options, OPTION_seq_len, text, SOURCE_INIT, error)) return false;
         ModelConfig wanted = options_model(options);
         if (!hf_config_same(&model, &wanted, options->init, error)) return false;
+        if (options->source[OPTION_embedding_std] == SOURCE_COMMAND_LINE) {
+            return error_set(error, STATUS_USAGE,
+                             "--embedding-std has no meaning with --init, which brings its embedding");
+        }
     }
     // Stage 2 asked for by name: a switch that the resumed run had planned is then in the past.
     if (run->checkpoint && options->source[OPTION_attention] == SOURCE_COMMAND_LINE &&

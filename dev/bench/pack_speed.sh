@@ -57,7 +57,7 @@ for input in gz plain; do
         rm -rf "$out/shards"
         began=$(date +%s%N)
         tokens=$("$program" pack "$out/$input" --out "$out/shards" --threads "$n" --val-fraction 0.001 2>/dev/null |
-            sed -n 's/^packed \([0-9]*\) documents, \([0-9]*\) tokens .*validation: \([0-9]*\) documents, \([0-9]*\) tokens.*/\1 \2 \3 \4/p')
+            sed -n 's/^packed .*: training \([0-9]*\) documents, \([0-9]*\) tokens.*validation \([0-9]*\) documents, \([0-9]*\) tokens.*/\1 \2 \3 \4/p')
         ended=$(date +%s%N)
         # Of the tokens two for each document are marks, the others bytes.
         awk -v input="$input" -v n="$n" -v tokens="$tokens" -v s="$(((ended - began) / 1000000))" 'BEGIN {

@@ -41,10 +41,19 @@ static void test_words(void **state) {
     (void)state;
     static const Refusal refusals[] = {
         {"", "no command; there are pack, train, eval, generate, "},
-        {"trian", "unknown command 'trian'; there are pack, train, eval, generate, "},
+        {"trian", "unknown command 'trian'; did you mean train? there are pack, train, eval, generate, "},
+        {"trail --steps 1", "unknown command 'trail'; did you mean train?"},
+        {"help-me-please", "unknown command 'help-me-please'; there are pack"},
         {"--verbose", "unknown command '--verbose'"},
         {"train --learning-rate 1", "unknown option --learning-rate; train --help"},
         {"train --learning-rate=1", "unknown option --learning-rate; train --help"},
+        {"train --global-bach 4", "unknown option --global-bach; did you mean --global-batch? train --help"},
+        {"train --seq_len=4", "unknown option --seq_len; did you mean --seq-len? train --help"},
+        {"train --batch-size 4", "unknown option --batch-size; did you mean --batch? train --help"},
+        {"eval --modle run", "unknown option --modle; did you mean --model? eval --help"},
+        {"pack --val-frac 0.1", "unknown option --val-frac; did you mean --val-fraction? pack --help"},
+        {"pack --topj 1", "unknown option --topj; pack --help"}, // --topk is none of pack's
+        {"train --a-name-longer-than-any-option-has 1", "-option-has; train --help"},
         {"train --temperature 1", "--temperature is no option of train but of: generate; see train --help"},
         {"pack --data x", "--data is no option of pack but of: train eval;"},
         {"eval --lr 1", "--lr is no option of eval but of: train;"},

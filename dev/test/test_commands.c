@@ -313,6 +313,8 @@ static void test_bad_data(void **state) {
         {"generate --model bert", "only a plain Llama can be used"},
         {TINY_TRAIN "--out bad --init bert", "only a plain Llama can be used"},
         {TINY_TRAIN "--out bad --init none", "none"},
+        {"eval --model run --data shards_only",
+         "shards_only is a folder, no shard; name its shards, as 'data"},
         {TINY_TRAIN "--out bad --init " CHECKPOINT " --ffn 128", "give the same shape"},
         {"generate --model headless", "neither model.safetensors nor model.safetensors.index.json is there"},
         {"pack none.txt --out packed", "none.txt"},
@@ -383,8 +385,8 @@ static void test_pack_train_generate(void **state) {
     scratch_write("texts", "two.txt", text, 3000);
     free(text);
     char *packed = program_output("pack texts --out shards_of_text --val-fraction 0 --threads 2");
-    assert_non_null(
-        strstr(packed, "packed 2 documents, 7004 tokens into 1 training and 0 validation shards"));
+    assert_string_equal(packed, "packed into shards_of_text: training 2 documents, 7004 tokens, 1 shard; "
+                                "validation 0 documents, 0 tokens, 0 shards\n");
     free(packed);
     free(program_output(TINY_TRAIN "--data shards_of_text/train_*.bin --out from_text --steps 20"));
     char *sample = program_output("generate --model from_text --prompt klm --temperature 0 --max-bytes 4");

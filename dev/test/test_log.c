@@ -3,6 +3,7 @@
 #include "core/progress.h"
 #include "dev/test/support/scratch.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -206,6 +207,23 @@ static void test_progress_lines(void **data) {
     free(text);
 }
 
+// One line is overwritten on a terminal, but not on that which mpirun gives its ranks.
+static void test_progress_under_mpirun(void **data) {
+    (void)data;
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+    assert_true(terminal >= 0);
+    FILE *out = fdopen(terminal, "w");
+    assert_non_null(out);
+    Progress progress;
+    progress_begin(&progress, out, 1, 1);
+    assert_true(progress.terminal);
+    assert_int_equal(setenv("OMPI_COMM_WORLD_SIZE", "2", 1), 0);
+    progress_begin(&progress, out, 1, 1);
+    assert_false(progress.terminal);
+    assert_int_equal(unsetenv("OMPI_COMM_WORLD_SIZE"), 0);
+    fclose(out);
+}
+
 static void test_progress_terminal(void **data) {
     (void)data;
     char *text = progress_text(2, 1000, true);
@@ -232,6 +250,7 @@ int main(void) {
         cmocka_unit_test(test_duration),
         cmocka_unit_test(test_progress_lines),
         cmocka_unit_test(test_progress_terminal),
+        cmocka_unit_test(test_progress_under_mpirun),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

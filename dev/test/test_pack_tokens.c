@@ -297,6 +297,7 @@ static void test_refusals(void **state) {
     program_expect(3, "array.npy is a NumPy file", "pack array.npy --out no --tokens uint16 --vocab 1000");
     program_expect(3, "train_0.bin is a shard already",
                    "pack train_0.bin --out no --tokens uint16 --vocab 1000");
+    program_expect(3, "train_0.bin is a shard already", "pack train_0.bin --out no");
     assert_int_equal(scratch_count("no"), 0);
 }
 

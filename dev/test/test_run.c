@@ -440,7 +440,9 @@ static void test_auto(void **state) {
     expect_same_steps("whole", "run", LONG_STEPS);
     expect_same_checkpoint("whole", "run", LONG_STEPS);
     // Nothing is left to do, and nothing changes.
-    DONE(LONG_TRAIN "--resume auto --out run --checkpoint-every 5");
+    char *said = program_output(LONG_TRAIN "--resume auto --out run --checkpoint-every 5");
+    assert_non_null(strstr(said, ", run; there was nothing left to do"));
+    free(said);
     expect_same_steps("whole", "run", LONG_STEPS);
     program_expect(2, "already holds a run", LONG_TRAIN "--out run");
 
@@ -516,6 +518,8 @@ static void test_embedding_std(void **state) {
     DONE("%s --out std_small --embedding-std 0.02", drawn);
     expect_scaled_embedding("std_1/step_00000001/model.safetensors",
                             "std_small/step_00000001/model.safetensors", 0.02F);
+    program_expect(2, "--embedding-std has no meaning with --init",
+                   "%s --out std_init --init std_1/step_00000001 --embedding-std 0.02", drawn);
 }
 
 // What was set beside a preset stays when the run goes on.

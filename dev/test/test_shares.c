@@ -75,8 +75,9 @@ static void test_groups(void **state) {
     assert_string_equal(error.message, "--cp 9 does not divide the 4 ranks of this job; nearest: --cp 4");
     ranks_imagine(&ranks, 1, 8);
     assert_false(ranks_split(&ranks, 2, &error));
-    assert_string_equal(error.message,
-                        "--cp 2: this job is one rank; start 2 or a multiple with mpirun -np 2");
+    assert_string_equal(
+        error.message,
+        "--cp 2: this job is one rank; start 2 or a multiple with mpirun -np 2, or give --cp 1");
     int device;
     ranks.local_rank = 3;
     assert_true(ranks_device(&ranks, 8, &device, &error) && device == 3);
