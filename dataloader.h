@@ -503,8 +503,9 @@ static inline bool dataloader_open_shards(DataLoader *loader, const PathList *pa
         loader->n_documents += shard->header.n_documents;
         if (shard->header.content != loader->shards[0].header.content) {
             return error_set(error, STATUS_DATA,
-                             "shard %s holds %s, shard %s does not: they do not go together", paths->paths[i],
-                             shard->header.content == SHARD_BYTES ? "bytes" : "ready ids", paths->paths[0]);
+                             "shard %s holds %s, shard %s does not: name those of one kind alone",
+                             paths->paths[i], shard->header.content == SHARD_BYTES ? "bytes" : "ready ids",
+                             paths->paths[0]);
         }
     }
     loader->bytes = loader->shards[0].header.content == SHARD_BYTES;

@@ -155,8 +155,11 @@ static bool check_result(Pack *pack, Error *error) {
              (long long)n_documents);
     }
     if (output->train.counts.documents == 0) {
-        warn("all %lld documents fell into validation: use a smaller --val-fraction or another --seed",
-             (long long)n_documents);
+        return error_set(
+            error, STATUS_DATA,
+            "all %lld documents fell into validation, none is left to train on: pack more of them "
+            "(a text file is one), or give --val-fraction 0 or another --seed",
+            (long long)n_documents);
     }
     return true;
 }

@@ -15,6 +15,9 @@ pack_options=("${@:2}")
 out=${words[0]} program=${words[1]} megabytes=${words[2]:-388} sequence=${words[3]:-16384}
 roots=("${words[@]:4}")
 ((${#roots[@]} > 0)) || roots=(/)
+for number in "$megabytes" "$sequence"; do
+    [[ $number =~ ^[1-9][0-9]*$ ]] || { echo "python_corpus.sh: $number: MEGABYTES and SEQUENCE are whole numbers" >&2; exit 2; }
+done
 work=$(mktemp -d "${TMPDIR:-/tmp}/python_corpus.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 

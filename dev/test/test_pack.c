@@ -726,7 +726,7 @@ static void test_write_error(void **state) {
     signal(SIGXFSZ, SIG_DFL);
 }
 
-static void test_validation_warnings(void **state) {
+static void test_validation_is_all_or_nothing(void **state) {
     (void)state;
     put_text("a.txt", "a");
     const char *input = "a.txt";
@@ -737,11 +737,7 @@ static void test_validation_warnings(void **state) {
     free(text);
     remove_tree("out");
     config.val_fraction = 1 - 1e-9;
-    text = warnings_of(&config);
-    assert_contains(text, "all 1 documents fell into validation");
-    free(text);
-    assert_false(file_exists("out/train_00000.bin"));
-    assert_true(file_exists("out/val_00000.bin"));
+    assert_fails(&config, STATUS_DATA, "all 1 documents fell into validation, none is left to train on");
 }
 
 static void test_impossible_settings(void **state) {
@@ -796,7 +792,7 @@ int main(void) {
         IN_FOLDER(test_output_folder),
         IN_FOLDER(test_working_folder),
         IN_FOLDER(test_write_error),
-        IN_FOLDER(test_validation_warnings),
+        IN_FOLDER(test_validation_is_all_or_nothing),
         IN_FOLDER(test_impossible_settings),
     };
     return cmocka_run_group_tests_name("pack", tests, NULL, NULL);
