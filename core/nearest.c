@@ -39,8 +39,10 @@ void nearest_offer(Nearest *nearest, const char *candidate) {
     size_t length = strlen(candidate), shared = smaller(length, nearest->length);
     if (length >= WORD_SIZE || nearest->length >= WORD_SIZE) return;
     bool begins = shared >= WORD_BEGINS && strncmp(candidate, nearest->word, shared) == 0;
-    size_t distance = begins ? 1 : edits(nearest->word, nearest->length, candidate, length);
-    if (distance > 1 + nearest->length / 4 || distance >= nearest->distance) return;
+    size_t distance = edits(nearest->word, nearest->length, candidate, length);
+    size_t limit = 1 + nearest->length / 4;
+    if (begins) distance = smaller(distance, limit);
+    if (distance > limit || distance >= nearest->distance) return;
     nearest->best = candidate;
     nearest->distance = distance;
 }

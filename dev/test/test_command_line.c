@@ -50,6 +50,8 @@ static void test_words(void **state) {
         {"train --global-bach 4", "unknown option --global-bach; did you mean --global-batch? train --help"},
         {"train --seq_len=4", "unknown option --seq_len; did you mean --seq-len? train --help"},
         {"train --batch-size 4", "unknown option --batch-size; did you mean --batch? train --help"},
+        {"train --val-evrey 4",
+         "unknown option --val-evrey; did you mean --val-every? train --help"}, // no --val
         {"eval --modle run", "unknown option --modle; did you mean --model? eval --help"},
         {"pack --val-frac 0.1", "unknown option --val-frac; did you mean --val-fraction? pack --help"},
         {"pack --topj 1", "unknown option --topj; pack --help"}, // --topk is none of pack's
