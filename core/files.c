@@ -7,6 +7,7 @@
 #include <fnmatch.h>
 #include <ftw.h>
 #include <glob.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,7 @@ void streams_open(void) {
     do file = open("/dev/null", O_RDWR);
     while (file >= 0 && file <= STDERR_FILENO);
     if (file >= 0) close(file);
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 bool file_exists(const char *path) {

@@ -29,7 +29,8 @@ const char *path_name(const char *path);
 bool path_has_ending(const char *path, const char *ending);
 
 // Opens /dev/null in place of standard streams that are closed: the next file opened would take the number of
-// one, and receive what is printed.
+// one, and receive what is printed. A file that grows beyond `ulimit -f` is from here on an error of its
+// write, not the program's end.
 void streams_open(void);
 
 bool file_exists(const char *path);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -394,6 +395,22 @@ static void test_pack_train_generate(void **state) {
     free(sample);
 }
 
+// Beyond `ulimit -f` a write fails, and says so.
+static void test_file_limit(void **state) {
+    (void)state;
+    char *text = alphabet(0, 40000);
+    scratch_write("long_texts", "one.txt", text, -1);
+    free(text);
+    struct rlimit limit, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    small = limit;
+    small.rlim_cur = 1 << 14;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    program_expect(3, "File too large", "pack long_texts --out limited --val-fraction 0");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_int_equal(scratch_count("limited"), 0);
+}
+
 int main(void) {
     program_find();
     const struct CMUnitTest tests[] = {
@@ -409,6 +426,7 @@ int main(void) {
         cmocka_unit_test(test_shared_shards),
         cmocka_unit_test(test_damaged_run),
         cmocka_unit_test(test_pack_train_generate),
+        cmocka_unit_test(test_file_limit),
     };
     return cmocka_run_group_tests_name("commands", tests, set_up, temporary_folder_leave) ? 1 : 0;
 }
