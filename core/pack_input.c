@@ -263,7 +263,7 @@ static bool estimate_kind(const PackInputs *inputs, bool json_lines, bool gzip, 
         if (!is_kind(file, json_lines, gzip)) continue;
         int64_t here = -taken;
         end += file->size;
-        while (taken < SAMPLES && (taken + 0.5) / SAMPLES * (double)bytes < (double)end) taken++;
+        while (taken < SAMPLES && ((double)taken + 0.5) / SAMPLES * (double)bytes < (double)end) taken++;
         here += taken;
         double tokens = 0; // a byte
         if (here > 0 && !sample_file(file, here * SAMPLE_BYTES, &tokens, error)) return false;
