@@ -28,7 +28,7 @@ bool workers_run(int count, WorkerFunction *work, void *job, Error *error) {
     workers.job = job;
     pthread_mutex_init(&workers.lock, NULL);
     pthread_cond_init(&workers.changed, NULL);
-    workers.turns = (pthread_cond_t *)alloc_or_exit((size_t)count, sizeof *workers.turns);
+    workers.turns = (pthread_cond_t *)alloc_or_exit((size_t)count, sizeof(pthread_cond_t));
     for (int i = 0; i < count; i++) pthread_cond_init(&workers.turns[i], NULL);
     pthread_t *threads = (pthread_t *)alloc_or_exit((size_t)count, sizeof *threads);
     int started = 0, code = 0;
