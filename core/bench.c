@@ -24,7 +24,9 @@ static bool check(Options *options, Ranks *ranks, bool *step, Error *error) {
     }
     if (!ranks_split(ranks, options->eval_cp, error) || !options_apply_preset(options, error)) return false;
     ModelConfig model = options_model(options);
-    if (!model_config_check(&model, error) || !options_check_sizes(options, error)) return false;
+    if (!model_config_check(&model, error) || !options_check_scorer(options, error) ||
+        !options_check_sizes(options, error))
+        return false;
     if (options->bench_attention != BENCH_DENSE) {
         LighthouseConfig config = options_lighthouse(options);
         Hierarchy hierarchy;

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-typedef enum { ELEMENT_F32, ELEMENT_F64, ELEMENT_BF16, ELEMENT_BYTE } Element;
+typedef enum { ELEMENT_F32, ELEMENT_F64, ELEMENT_BF16 } Element;
 
 typedef struct Collectives Collectives;
 
@@ -60,7 +60,7 @@ static inline void collectives_destroy(Collectives *queue) {
 }
 
 static inline int64_t element_size(Element type) {
-    return type == ELEMENT_F64 ? 8 : type == ELEMENT_F32 ? 4 : type == ELEMENT_BF16 ? 2 : 1;
+    return type == ELEMENT_F64 ? 8 : type == ELEMENT_F32 ? 4 : 2;
 }
 
 // data (count) = its sum over the ranks. Sums are of F32 and F64, on the GPU of BF16 too.

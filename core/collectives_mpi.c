@@ -112,10 +112,7 @@ static void mpi_reduce_scatter(Collectives *queue, void *data, int64_t count, El
 static void mpi_all_gather(Collectives *queue, void *data, int64_t count, Element type) {
     MpiQueue *q = queue_of(queue);
     // In units of whole elements: the count of one rank is what has to fit an int.
-    MPI_Datatype unit = type == ELEMENT_F64    ? MPI_DOUBLE
-                        : type == ELEMENT_F32  ? MPI_FLOAT
-                        : type == ELEMENT_BF16 ? MPI_UINT16_T
-                                               : MPI_BYTE;
+    MPI_Datatype unit = type == ELEMENT_F64 ? MPI_DOUBLE : type == ELEMENT_F32 ? MPI_FLOAT : MPI_UINT16_T;
     queued(q,
            MPI_Iallgather(MPI_IN_PLACE, 0, unit, data, int_count(q, count), unit, q->comm, next_request(q)),
            "all-gather");

@@ -73,13 +73,19 @@ static void print_evaluation(const Options *options, const char *folder, int64_t
     json_decref(json);
 }
 
-// Settings of the Lighthouse layer that the model was trained with, where the folder says so.
+// Settings of the Lighthouse layer that the model was trained with, where the folder says so; others may be
+// asked for, which is told.
 static bool read_trained_settings(Options *options, const char *folder, Error *error) {
     TrainerState state;
+    char changes[512];
+    if (!model_is_checkpoint(folder)) return true;
     memset(&state, 0, sizeof state);
-    bool ok = !model_is_checkpoint(folder) ||
-              (checkpoint_read_state(folder, &state, error) &&
-               options_read_settings(options, state.settings, SOURCE_RESUME, folder, error));
+    bool ok = checkpoint_read_state(folder, &state, error) &&
+              options_read_settings(options, state.settings, SOURCE_RESUME, folder, error);
+    if (ok) {
+        options_describe_changes(options, state.settings, "Attention", changes, sizeof changes);
+        if (changes[0]) warn("%s was trained under other settings: %s", folder, changes);
+    }
     json_decref(state.settings);
     return ok;
 }
@@ -109,7 +115,7 @@ static bool configure(Options *options, Ranks *ranks, const char *folder, Engine
     memset(config, 0, sizeof *config);
     if (!check_dense(options, error)) return false;
     if (!model_folder_config(folder, &config->model, &config->context, error)) return false;
-    if (!read_trained_settings(options, folder, error)) return false;
+    if (!read_trained_settings(options, folder, error) || !options_check_scorer(options, error)) return false;
     if (!ranks_split(ranks, options->eval_cp, error)) return false;
     if (options->eval_seq_len > 0) config->context = options->eval_seq_len;
     config->batch = 1;

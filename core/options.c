@@ -430,11 +430,13 @@ bool options_check_fixed(const Options *options, const json_t *settings, Error *
     return true;
 }
 
-void options_describe_changes(const Options *options, const json_t *settings, char *text, size_t size) {
+void options_describe_changes(const Options *options, const json_t *settings, const char *group, char *text,
+                              size_t size) {
     char mine[SETTING_SIZE], theirs[SETTING_SIZE];
     text[0] = 0;
     for (int i = 0; i < OPTION_COUNT; i++) {
         if (!(OPTION_TABLE[i].flags & OPTION_STEERS)) continue;
+        if (group && strcmp(OPTION_TABLE[i].group, group) != 0) continue;
         if (same_setting(options, i, settings, mine, theirs, sizeof mine)) continue;
         size_t used = strlen(text);
         snprintf(text + used, size - used, "%s%s %s -> %s", used ? ", " : "", OPTION_TABLE[i].name,
@@ -472,6 +474,14 @@ LighthouseConfig options_lighthouse(const Options *options) {
     LighthouseConfig config = {(Scorer)options->scorer, options->levels, options->pool, options->topk,
                                options->dilation};
     return config;
+}
+
+bool options_check_scorer(const Options *options, Error *error) {
+    if (options->scorer != SCORER_NORM || options->source[OPTION_dilation] != SOURCE_COMMAND_LINE)
+        return true;
+    return error_set(
+        error, STATUS_USAGE,
+        "--dilation has no meaning with --scorer norm; leave it out, or take --scorer dilated or gla");
 }
 
 bool options_dense_layers(const char *list, int64_t n_layers, bool dense_layer[MODEL_MAX_LAYERS],

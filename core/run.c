@@ -225,7 +225,7 @@ static bool check_resume(Run *run, const Options *options, Error *error) {
         return error_set(error, STATUS_USAGE, "--stop-at %lld: the run to resume has done %lld steps already",
                          (long long)options->stop_at, (long long)run->state.step);
     }
-    options_describe_changes(options, settings, run->changes, sizeof run->changes);
+    options_describe_changes(options, settings, NULL, run->changes, sizeof run->changes);
     return true;
 }
 
@@ -341,8 +341,8 @@ bool run_prepare(Run *run, Options *options, Ranks *ranks, Error *error) {
     if (!find_start(run, options, error) || !gather_settings(run, options, error)) return false;
     return check_needs(run, options, error) && check_resume(run, options, error) &&
            check_ranks(options, ranks, error) && check_batch(options, ranks, error) &&
-           check_recipe(options, error) && options_check_sizes(options, error) &&
-           configure_engine(run, options, error);
+           check_recipe(options, error) && options_check_scorer(options, error) &&
+           options_check_sizes(options, error) && configure_engine(run, options, error);
 }
 
 // The folder is locked until run_free: two programs that write one run would spoil it. A file system that has

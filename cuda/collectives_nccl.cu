@@ -18,10 +18,7 @@ static NcclQueue *queue_of(Collectives *queue) {
 }
 
 static ncclDataType_t nccl_type(Element type) {
-    return type == ELEMENT_F64    ? ncclFloat64
-           : type == ELEMENT_F32  ? ncclFloat32
-           : type == ELEMENT_BF16 ? ncclBfloat16
-                                  : ncclUint8;
+    return type == ELEMENT_F64 ? ncclFloat64 : type == ELEMENT_F32 ? ncclFloat32 : ncclBfloat16;
 }
 
 // ---- Trouble

@@ -223,15 +223,15 @@ static bool cuda_predict(Engine *engine, const int32_t *tokens, int64_t batch, i
     return true;
 }
 
-// `first`: in device memory; holds n_layers + 1 when the stream comes to it.
-static bool pass_nonfinite(CudaEngine *e, const int32_t *tokens, Attention attention, int *first,
-                           double *nats, Error *error) {
+// Lowers e->nonfinite, which holds n_layers + 1 when the stream comes to it.
+static bool pass_nonfinite(CudaEngine *e, const int32_t *tokens, Attention attention, double *nats,
+                           Error *error) {
     int64_t B = e->base.config.batch, N = e->base.config.context;
     BlockPass pass;
     LighthouseShape shape;
     TRY(pass_make(e, &pass, &shape, B, N, attention, error));
     TRY(pass_upload(e, &pass, tokens + pass.position, N + 1, pass.N + 1, error));
-    TRY(pass_forward(e, &pass, pass.N + 1, first, error));
+    TRY(pass_forward(e, &pass, pass.N + 1, e->nonfinite, error));
     TRY(pass_head(e, &pass, 0, error));
     return pass_fetch_nats(e, nats, error);
 }
@@ -239,16 +239,14 @@ static bool pass_nonfinite(CudaEngine *e, const int32_t *tokens, Attention atten
 static bool cuda_find_nonfinite(Engine *engine, const int32_t *tokens, Attention attention, int *layer,
                                 Error *error) {
     CudaEngine *e = (CudaEngine *)engine;
-    int head = (int)engine->config.model.n_layers, all = head + 1, *first;
+    int head = (int)engine->config.model.n_layers, all = head + 1;
     double nats;
-    CUDA_TRY(cudaMalloc(&first, sizeof *first), error);
     // On the engine's stream, which waits for no other.
-    CUDA_CHECK(cudaMemcpyAsync(first, &all, sizeof all, cudaMemcpyHostToDevice, e->context.stream));
-    bool ok = pass_nonfinite(e, tokens, attention, first, &nats, error);
-    if (ok) CUDA_CHECK(cudaMemcpy(layer, first, sizeof *first, cudaMemcpyDeviceToHost));
-    if (ok && *layer > head && !isfinite(nats)) *layer = head;
-    CUDA_CHECK(cudaFree(first));
-    return ok;
+    CUDA_CHECK(cudaMemcpyAsync(e->nonfinite, &all, sizeof all, cudaMemcpyHostToDevice, e->context.stream));
+    TRY(pass_nonfinite(e, tokens, attention, &nats, error));
+    CUDA_CHECK(cudaMemcpy(layer, e->nonfinite, sizeof *layer, cudaMemcpyDeviceToHost));
+    if (*layer > head && !isfinite(nats)) *layer = head;
+    return true;
 }
 
 static bool cuda_update(Engine *engine, const AdamW *adamw, double *grad_norm, Error *error) {

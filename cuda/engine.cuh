@@ -43,6 +43,7 @@ typedef struct {
     float *last_logits; // (V), of engine_decode and engine_predict
     double *nats;       // (rows) loss of each target
     double *total_nats; // (1)
+    int *nonfinite;     // (1) of engine_find_nonfinite
     int32_t *tokens;    // (B, N+1)
     EmbeddingOrder order;
     float *embedding_partial; // (embedding_max_slots(rows), C)

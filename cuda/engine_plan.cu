@@ -67,6 +67,7 @@ static void plan_scratch(CudaEngine *e, MemoryPlan *plan) {
     plan_add(plan, (void **)&e->last_logits, purpose, "last logits", s.V, sizeof(float));
     plan_add(plan, (void **)&e->nats, purpose, "nats", s.rows, sizeof(double));
     plan_add(plan, (void **)&e->total_nats, purpose, "total nats", 1, sizeof(double));
+    plan_add(plan, (void **)&e->nonfinite, purpose, "not finite", 1, sizeof(int));
     plan_add(plan, (void **)&e->tokens, purpose, "tokens", s.rows + config->batch, sizeof(int32_t));
     if (config->training) {
         embedding_plan(plan, &e->order, purpose, s.rows, s.V);

@@ -143,6 +143,8 @@ static void test_settings(void **state) {
         {PLAN "--dense-layers -3", "there is no layer -3; layers go from -2 to 1"},
         {PLAN "--dense-layers 18446744073709551616", "there is no layer"},
         {PLAN "--attention dense --switch-at 5", "--switch-at 5 has no meaning with --attention dense"},
+        {PLAN "--dilation 2", "--dilation has no meaning with --scorer norm"},
+        {"bench attention --preset tiny --dilation 2", "--dilation has no meaning with --scorer norm"},
         {PLAN "--schedule wsd", "--schedule wsd needs --decay-steps"},
         {PLAN "--schedule wsd --steps 5 --decay-steps 6", "--decay-steps from 1 to --steps 5"},
         {PLAN "--decay-steps 6", "--decay-steps is only for --schedule wsd"},

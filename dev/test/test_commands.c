@@ -123,6 +123,11 @@ static void test_eval_lighthouse(void **state) {
     program_expect(2, "nearest: ", "eval --model run --data val_*.bin --attention lighthouse --topk 1024");
     program_expect(2, "--topk has no meaning under dense attention",
                    "eval --model run --data val_*.bin --topk 128");
+    program_expect(2, "--dilation has no meaning with --scorer norm",
+                   "eval --model eval_norm --data val_*.bin --attention lighthouse --dilation 2");
+    program_expect(
+        0, "eval_norm/step_00000004 was trained under other settings: scorer norm -> dilated, dilation",
+        "eval --model eval_norm --data val_*.bin --attention lighthouse --scorer dilated --dilation 2");
 }
 
 // ---- generate

@@ -119,7 +119,7 @@ static void test_settings_round_trip(void **state) {
     Options again = parsed("train");
     char changes[4096];
     Error error;
-    options_describe_changes(&again, read, changes, sizeof changes);
+    options_describe_changes(&again, read, NULL, changes, sizeof changes);
     for (int i = 0; i < OPTION_COUNT; i++) {
         char change[80];
         snprintf(change, sizeof change, "%s ", OPTION_TABLE[i].name);
@@ -131,7 +131,7 @@ static void test_settings_round_trip(void **state) {
     assert_true(options_read_settings(&again, read, SOURCE_CONFIG, "run.json", &error));
     json_t *written = options_settings(&again);
     assert_true(json_equal(settings, written));
-    options_describe_changes(&again, read, changes, sizeof changes);
+    options_describe_changes(&again, read, NULL, changes, sizeof changes);
     assert_string_equal(changes, "");
     assert_true(options_check_fixed(&again, read, &error));
     json_decref(settings);
