@@ -125,6 +125,10 @@ static void test_eval_lighthouse(void **state) {
                    "eval --model run --data val_*.bin --topk 128");
     program_expect(2, "--dilation has no meaning with --scorer norm",
                    "eval --model eval_norm --data val_*.bin --attention lighthouse --dilation 2");
+    Outcome same = program_run("eval --model eval_norm --data val_*.bin --attention lighthouse");
+    assert_int_equal(same.status, 0);
+    assert_null(strstr(same.err, "other settings"));
+    outcome_free(&same);
     program_expect(
         0, "eval_norm/step_00000004 was trained under other settings: scorer norm -> dilated, dilation",
         "eval --model eval_norm --data val_*.bin --attention lighthouse --scorer dilated --dilation 2");
