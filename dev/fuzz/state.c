@@ -29,7 +29,7 @@ static void take_settings(const TrainerState *state) {
     if (!options_read_settings(&options, state->settings, SOURCE_RESUME, "state.json", &error))
         fuzz_refused(&error);
     if (!options_check_fixed(&options, state->settings, &error)) fuzz_refused(&error);
-    options_describe_changes(&options, state->settings, changes, sizeof changes);
+    options_describe_changes(&options, state->settings, NULL, changes, sizeof changes);
     options_free(&options);
 }
 

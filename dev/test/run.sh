@@ -1,38 +1,55 @@
-#!/bin/sh
-# Runs test programs, each in turn, and sums up. `make test` calls it: BUILD=... dev/test/run.sh PROGRAM...
+#!/usr/bin/env bash
+# Runs test programs and sums up. `make test` calls it: BUILD=... dev/test/run.sh PROGRAM...
+# Two cores a program: with more of them several programs run at once. JOBS=N sets how many.
 # Ends with the line "N passed, M failed" (test functions), and with status 1 when any failed. A program that
 # ends badly beside its tests (a crash, a sanitizer's find) counts as one failure more.
 set -u
 here=$(dirname "$0")
-output=$(mktemp) || exit 1
-trap 'rm -f "$output"' EXIT
-passed=0 failed=0 bad=""
+BUILD=${BUILD:-build}
+cores=$(nproc)
+jobs=${JOBS:-$((cores > 3 ? cores / 2 : 1))}
+[ "$jobs" -eq 1 ] || export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
+results=$(mktemp -d) || exit 1
+trap 'rm -rf "$results"' EXIT
+export here BUILD results
 
-for program in "$@"; do
-    name=$(basename "$program")
-    set --
-    [ "$name" = test_golden ] && set -- "$here"/golden/*/ "$here"/golden/*.json
-    [ "$name" = test_fuzz ] && set -- "$here"/../fuzz
-    [ "$name" = test_predict ] && set -- "$here"/../results
+# One line of what a program did, after its output where a test failed; its counts go to results/NAME.
+run_program() { # PROGRAM
+    local name status start ok missed output
+    local -a words=()
+    name=$(basename "$1") output=$results/$name.output
+    case $name in
+    test_golden) words=("$here"/golden/*/ "$here"/golden/*.json) ;;
+    test_fuzz) words=("$here"/../fuzz) ;;
+    test_predict) words=("$here"/../results) ;;
+    esac
     start=$(date +%s)
-    BUILD=${BUILD:-build} "$program" "$@" >"$output" 2>&1
+    "$1" "${words[@]}" >"$output" 2>&1
     status=$?
     ok=$(grep -ac '^\[       OK \] ' "$output")
     missed=$(sed -n 's/^\[  FAILED  \] \([0-9][0-9]*\) test(s), listed below:$/\1/p' "$output" | tail -n 1)
     missed=${missed:-0}
     [ "$status" -ne 0 ] && [ "$missed" -eq 0 ] && missed=1
     [ "$status" -eq 0 ] && [ "$ok" -eq 0 ] && status=1 missed=1 # a program without tests proves nothing
-    passed=$((passed + ok)) failed=$((failed + missed))
-    if [ "$status" -eq 0 ]; then
-        printf '%-24s %3d passed  %3d s\n' "$name" "$ok" $(($(date +%s) - start))
-    else
-        cat "$output"
-        printf '%-24s %3d passed  %3d s  %d FAILED (status %d)\n' "$name" "$ok" \
-            $(($(date +%s) - start)) "$missed" "$status"
-        bad="$bad $name"
-    fi
-done
+    echo "$ok $missed $name" >"$results/$name"
+    [ "$status" -eq 0 ] && : >"$output"
+    {
+        printf '%-24s %3d passed  %3d s' "$name" "$ok" $(($(date +%s) - start))
+        [ "$status" -eq 0 ] || printf '  %d FAILED (status %d)' "$missed" "$status"
+        echo
+    } >>"$output"
+    cat "$output"
+}
+export -f run_program
 
-[ -n "$bad" ] && echo "failed:$bad"
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+# shellcheck disable=SC2016 # the inner shell's $1
+printf '%s\0' "$@" | xargs -0 -P "$jobs" -I{} bash -c 'run_program "$1"' run.sh {}
+rm -f "$results"/*.output
+cat "$results"/* | awk -v programs=$# '
+    { passed += $1; failed += $2; if ($2) bad = bad " " $3 }
+    END {
+        if (NR != programs) { bad = bad " (" programs - NR " programs left no result)"; failed += programs - NR }
+        if (bad) print "failed:" bad
+        print passed + 0 " passed, " failed + 0 " failed"
+        exit failed > 0
+    }'
