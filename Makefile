@@ -42,8 +42,12 @@ DOUBLE_TESTS := $(BUILD)/test_gradients
 
 all: $(BUILD)/train_gpt_lighthouse
 
-# With nvcc, cuDNN and the headers of cudnn-frontend the CUDA engine is built in; CUDA= leaves it out.
-CUDA ?= $(if $(and $(shell command -v $(or $(NVCC),nvcc)),$(wildcard third_party/cudnn_frontend/include),$(if $(SAN)$(COVERAGE),,1)),1)
+# With nvcc, cuDNN and the headers of cudnn-frontend the CUDA engine is built in; CUDA= leaves it out. The toolkit's
+# installers leave nvcc off the path.
+ifeq ($(origin NVCC),undefined)
+NVCC := $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
+endif
+CUDA ?= $(if $(and $(shell command -v $(NVCC)),$(wildcard third_party/cudnn_frontend/include),$(if $(SAN)$(COVERAGE),,1)),1)
 ifeq ($(CUDA),1)
 include cuda/cuda.mk
 $(BUILD)/train_gpt_lighthouse: $(BUILD)/train_gpt_lighthouse.o $(OBJECTS) $(CUDA_OBJECTS)

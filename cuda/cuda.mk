@@ -5,11 +5,10 @@
 # cuDNN, cuBLAS and NCCL are looked for in the toolkit, in the system, and in the nvidia-* wheels of PYTHON (where
 # they come with PyTorch).
 comma := ,
-NVCC ?= nvcc
 PYTHON ?= python3
 CUDNN_FRONTEND ?= third_party/cudnn_frontend
 
-CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(realpath $(firstword $(shell command -v $(NVCC)) /usr/local/cuda/bin/nvcc)))
+CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(realpath $(shell command -v $(NVCC))))
 CUDA_ARCHS ?= $(or $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | \
                            grep -E '^[0-9]+\.[0-9]+$$' | tr -d . | sort -u), 90)
 

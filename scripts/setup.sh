@@ -5,7 +5,8 @@ cd "$(dirname "$0")/.."
 
 packages=(gcc make pkg-config libopenblas-dev libjansson-dev libxxhash-dev zlib1g-dev libcmocka-dev libopenmpi-dev openmpi-bin curl python3)
 # The CUDA engine: where nvcc is, a C++ compiler and pip, which fetches the headers of cudnn-frontend.
-if command -v nvcc >/dev/null; then
+nvcc=$(command -v nvcc || command -v /usr/local/cuda/bin/nvcc || true)
+if [ -n "$nvcc" ]; then
     packages+=(g++)
     python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
 fi
@@ -35,6 +36,10 @@ install_missing() {
 }
 
 [ ${#missing[@]} -eq 0 ] || install_missing
-if command -v nvcc >/dev/null && ! scripts/fetch_cudnn_frontend.sh; then
-    echo "setup: without the headers of cudnn-frontend the program is built with the CPU engine alone" >&2
+if [ -n "$nvcc" ]; then
+    scripts/fetch_cudnn_frontend.sh ||
+        echo "setup: without the headers of cudnn-frontend the program is built with the CPU engine alone" >&2
+elif nvidia-smi -L >/dev/null 2>&1; then
+    echo "setup: a GPU is here, but no nvcc: the program is built with the CPU engine alone. Install the CUDA toolkit," \
+        "with cuDNN 9 and NCCL, and put nvcc on the path" >&2
 fi
