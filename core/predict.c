@@ -10,14 +10,14 @@
 
 // ---- Rates of one H200, with their sources
 //
-// attention.jsonl, growth.jsonl and step.jsonl lie in dev/results/bench. A rate is what a part's floor (its
-// bytes moved once, its operations without recomputation) makes of the measured time.
+// attention.jsonl, growth.jsonl and tables.txt, with the steps, lie in dev/results/bench. A rate is what a
+// part's floor (its bytes moved once, its operations without recomputation) makes of the measured time.
 
 typedef struct {
     double size, rate;
 } RatePoint;
 
-// Operations a second of a layer's matrix products, by the width of the residual stream. 1024: step.jsonl,
+// Operations a second of a layer's matrix products, by the width of the residual stream. 1024: tables.txt,
 // 530m and 270m, 212 to 219 ms. 512: what the steps of `small` leave (dev/results/small), dense and
 // Lighthouse, when their attention and what moves is taken away.
 static const RatePoint PRODUCTS[] = {{512, 525e12}, {1024, 727e12}};
@@ -30,15 +30,15 @@ static const RatePoint SDPA_FORWARD[] = {{8192, 495e12},  {18432, 531e12},  {655
 static const RatePoint SDPA_BACKWARD[] = {{8192, 455e12},  {18432, 496e12},  {65536, 521e12},
                                           {98304, 534e12}, {262144, 538e12}, {1048576, 545e12}};
 
-#define HEAD_RATE 592e12 // operations a second of head and loss, the logits' moves included: step.jsonl, 530m
+#define HEAD_RATE 592e12 // operations a second of head and loss, the logits' moves included: tables.txt, 530m
 #define GLA_RATE  35.6e12 // of the gla scorer: attention.jsonl
 
 // Bytes a second.
 #define MOVES_RATE       3.7e12  // score, gather, scatter and their backwards: attention.jsonl, "all moves"
 #define SELECT_RATE      0.35e12 // attention.jsonl, 524,288 tokens; 20 to 50 us either way in other rows
-#define ELEMENTWISE_RATE 3.6e12  // step.jsonl
-#define EMBEDDING_RATE   2.6e12  // step.jsonl
-#define OPTIMIZER_RATE   4.18e12 // step.jsonl
+#define ELEMENTWISE_RATE 3.6e12  // tables.txt
+#define EMBEDDING_RATE   2.6e12  // tables.txt
+#define OPTIMIZER_RATE   4.18e12 // tables.txt
 
 // ---- Rates between GPUs
 //

@@ -161,7 +161,8 @@ static inline void split_return_rows(CudaContext *context, const CudaLighthouseR
     context_wait(split, "the rows that reach past a slice");
 }
 
-// Sends back the gradient of the rows that have reached into this slice; add_border waits for the others'.
+// Sends back the gradient of the rows that have reached into this slice; split_add_border waits for the
+// others'.
 static inline void split_send_border(CudaContext *context, CudaRows dout,
                                      const CudaLighthouseScratch *scratch, const LighthouseShape *shape) {
     Levels levels = levels_of(&shape->hierarchy);

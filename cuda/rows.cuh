@@ -1,4 +1,4 @@
-// How the rows of a tensor (b, h, n) lie on the GPU; the twin of Rows in cpu/cpu.h.
+// How the rows of a tensor (b, h, n) lie on the GPU; the twin of Rows in cpu/rows.h.
 #ifndef CUDA_ROWS_CUH
 #define CUDA_ROWS_CUH
 
