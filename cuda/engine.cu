@@ -90,18 +90,29 @@ static bool cuda_plan(const EngineConfig *config, MemoryPlan *plan, Error *error
 // What CUDA's libraries take for their kernels when these are first used.
 static const size_t LIBRARY_BYTES = (size_t)512 << 20;
 
-// What NCCL takes for a queue, 1,372 to 1,546 MB between two H200s (dev/results/ranks); of that, at most what
-// it takes when the queue is first used.
-static const size_t QUEUE_BYTES = (size_t)1400 << 20, QUEUE_USE_BYTES = (size_t)512 << 20;
+// What NCCL takes for a queue: 1,372 MB between two H200s, 2,177 MB among four (dev/results/ranks), so 350
+// MiB a rank beyond 700, as far as they share a host; of that, at most QUEUE_USE_BYTES a rank when it is
+// first used.
+static const size_t QUEUE_BYTES = (size_t)700 << 20, QUEUE_RANK_BYTES = (size_t)350 << 20;
+static const size_t QUEUE_USE_BYTES = (size_t)256 << 20;
+
+static size_t queue_neighbours(const Ranks *ranks, int queue_size) {
+    return (size_t)(queue_size < ranks->local_size ? queue_size : ranks->local_size);
+}
+
+static size_t queue_bytes(const Ranks *ranks, int queue_size) {
+    return queue_size > 1 ? QUEUE_BYTES + queue_neighbours(ranks, queue_size) * QUEUE_RANK_BYTES : 0;
+}
 
 static size_t left_over(size_t bytes, size_t taken) {
     return bytes > taken ? bytes - taken : 0;
 }
 
 static size_t cuda_memory_available(const Ranks *ranks) {
-    size_t available = 0, total = 0, queues = !ranks_many(ranks) ? 0 : ranks_context(ranks) > 1 ? 2 : 1;
+    size_t available = 0, total = 0, queues = 0;
     if (cuda_device_present()) CUDA_CHECK(cudaMemGetInfo(&available, &total));
-    return left_over(available, LIBRARY_BYTES + queues * QUEUE_BYTES);
+    if (ranks_many(ranks)) queues = queue_bytes(ranks, ranks->size) + queue_bytes(ranks, ranks->context_size);
+    return left_over(available, LIBRARY_BYTES + queues);
 }
 
 // Takes the memory of both plans, on the card zeroed.
@@ -109,7 +120,8 @@ static bool engine_allocate(CudaEngine *e, MemoryPlan *plan, Error *error) {
     TRY(cuda_plan_engine(e, plan, error));
     size_t available = cuda_memory_available(NULL); // the queues are there already
     for (const Collectives *queue : e->watch.queues) {
-        if (queue) available = left_over(available, QUEUE_USE_BYTES);
+        if (!queue) continue;
+        available = left_over(available, queue_neighbours(e->watch.ranks, queue->size) * QUEUE_USE_BYTES);
     }
     if (plan->total > available) {
         return error_set(
