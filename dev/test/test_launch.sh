@@ -28,7 +28,11 @@ wait_for() { # RUN STEPS
 }
 same_model() { cmp -s "$1/step_00000040/model.safetensors" "$2/step_00000040/model.safetensors" || fault "$1 and $2 differ"; }
 
-run_530m() { RANKS=2 STEPS=40 SWITCH=25 CHECKPOINT_EVERY=10 KEEP=0 exec "$root/scripts/run_530m.sh" data "$1" "${small[@]}"; }
+# SIGINT counts, whatever this script was started from: what a shell starts beside itself ignores it.
+run_530m() {
+    RANKS=2 STEPS=40 SWITCH=25 CHECKPOINT_EVERY=10 KEEP=0 \
+        exec env --default-signal=INT "$root/scripts/run_530m.sh" data "$1" "${small[@]}"
+}
 
 test_host() {
     (run_530m whole >console 2>&1) || fault "ended with $?"
