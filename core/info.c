@@ -5,8 +5,8 @@
 #include "files.h"
 #include "json_file.h"
 #include "model_folder.h"
+#include "shard.h"
 #include "version.h"
-#include "dataloader.h"
 
 #include <cblas.h>
 #include <jansson.h>

@@ -10,6 +10,9 @@
 #include "pack_passkey.h"
 #include "pack_progress.h"
 
+#include <pthread.h>
+#include <string.h>
+
 #define HOPELESS 100 // malformed lines in the first block of many, and no good one, that end the work at once
 
 typedef struct {

@@ -3,6 +3,8 @@
 
 #include "json_lines.h"
 
+#include <string.h>
+
 // Memory that a block keeps; a huge document's is given back.
 #define KEPT_BYTES (8 * TEXT_BLOCK)
 

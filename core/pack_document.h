@@ -5,7 +5,9 @@
 #ifndef CORE_PACK_DOCUMENT_H
 #define CORE_PACK_DOCUMENT_H
 
-#include "dataloader.h"
+#include "shard.h"
+
+#include <xxhash.h>
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,6 +1,7 @@
 // The inputs of `pack` as blocks for several threads; see pack_lanes.h.
 #include "pack_lanes.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 

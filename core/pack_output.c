@@ -7,8 +7,13 @@
 #include "workers.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 #define MAX_SHARDS     100000              // their names have five digits
 #define SPILL_MEMORY   ((size_t)256 << 20) // held back by all spills together

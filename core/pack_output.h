@@ -8,11 +8,13 @@
 #ifndef CORE_PACK_OUTPUT_H
 #define CORE_PACK_OUTPUT_H
 
-#include "dataloader.h"
 #include "error.h"
 #include "pack.h"
 #include "pack_progress.h"
 #include "pack_spills.h"
+#include "shard.h"
+
+#include <pthread.h>
 
 #ifdef __cplusplus
 extern "C" {

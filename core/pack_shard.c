@@ -1,8 +1,12 @@
 // One shard of `pack`: its name, and documents as its tokens; see pack_shard.h.
 #include "pack_shard.h"
 
+#include "files.h"
 #include "pack_ids.h"
 #include "tokenizer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
 
 #define TEXT_TOKEN_BYTES 2
 #define TOKENS_AT_ONCE   4096

@@ -2,8 +2,8 @@
 #ifndef CORE_PACK_SHARD_H
 #define CORE_PACK_SHARD_H
 
-#include "dataloader.h"
 #include "pack.h"
+#include "shard.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,7 +1,13 @@
 // Spills: where documents wait for the shuffle, and the shards made of them; see pack_spills.h.
 #include "pack_spills.h"
 
+#include "files.h"
 #include "pack_shard.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #define RECORD_HEADER 24 // of a spilled document: input, place and size, 8 bytes each
 

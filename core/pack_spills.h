@@ -7,6 +7,8 @@
 #include "pack.h"
 #include "pack_document.h"
 
+#include <pthread.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif

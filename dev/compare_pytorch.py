@@ -30,7 +30,7 @@ try:
 except ImportError as missing:
     MISSING = f"needs torch, safetensors and numpy ({missing})"
 
-SHARD_HEADER = 64  # bytes; dataloader.h has the format
+SHARD_HEADER = 64  # bytes; core/shard.h has the format
 
 
 class Data:

@@ -3,7 +3,10 @@
 
 #include "core/files.h"
 #include "core/pack.h"
-#include "dataloader.h"
+#include "core/shard.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 #define VOCAB 1000
 

@@ -9,11 +9,12 @@
 #include "core/niah.h"
 #include "core/options.h"
 #include "core/safetensors.h"
+#include "core/shard.h"
 #include "core/tokenizer.h"
 #include "core/trainer_state.h"
-#include "dataloader.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>

@@ -4,6 +4,11 @@
 #include "core/info.h"
 #include "dataloader.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
 #define VOCAB 320
 #define ROWS  3
 

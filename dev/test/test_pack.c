@@ -3,16 +3,22 @@
 #include "core/pack.h"
 #include "core/pack_input.h"
 #include "core/tokenizer.h"
-#include "dataloader.h"
+#include "core/files.h"
 #include "support/shards.h"
 #include "support/temporary_folder.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 #include <cmocka.h>
 

@@ -1,7 +1,7 @@
 // pack --tokens: ready ids come out as they went in, cut into documents as asked, and what cannot be is said.
 #include "core/files.h"
 #include "core/json_file.h"
-#include "dataloader.h"
+#include "core/shard.h"
 #include "dev/test/support/program.h"
 #include "dev/test/support/scratch.h"
 #include "dev/test/support/shards.h"

@@ -1,7 +1,11 @@
 // Shards for tests; see shards.h.
 #include "shards.h"
 
-#include "dataloader.h"
+#include "core/files.h"
+#include "core/shard.h"
+
+#include <stdio.h>
+#include <stdlib.h>
 
 static void check(bool ok, const Error *error) {
     if (!ok) error_exit(error);
