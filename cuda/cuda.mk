@@ -64,7 +64,8 @@ $(BUILD)/sdpa_plans: $(BUILD)/dev/bench/sdpa_plans.o $(BUILD)/core/error.o
 CUDA_OBJECTS := $(patsubst %.cu,$(BUILD)/%.o,$(wildcard cuda/*.cu))
 
 # Kernels and the whole engine against the CPU's; need a GPU to run.
-$(BUILD)/test_gpu_kernels: $(BUILD)/dev/test/gpu_kernels.o $(BUILD)/cuda/matmul.o $(OBJECTS)
+$(BUILD)/test_gpu_kernels: $(patsubst %.cu,$(BUILD)/%.o,dev/test/gpu_kernels.cu $(wildcard dev/test/gpu_kernels/*.cu)) \
+		$(BUILD)/cuda/matmul.o $(OBJECTS)
 	$(CXX) -fopenmp -o $@ $^ $(LDLIBS) $(CUDA_LDLIBS)
 $(BUILD)/test_gpu_engine: $(BUILD)/dev/test/gpu_engine.o $(BUILD)/dev/test/support/golden.o \
 		$(BUILD)/dev/test/support/golden_model.o $(CUDA_OBJECTS) $(OBJECTS)

@@ -5,6 +5,7 @@
 
 #include "cpu/cpu.h"
 #include "dev/test/support/gpu_check.cuh"
+#include "dev/test/support/gpu_mix.cuh"
 #include "lighthouse.cuh"
 
 typedef struct {
@@ -41,10 +42,7 @@ typedef struct {
 // ---- Numbers.
 
 static inline __host__ __device__ uint64_t case_mix(uint64_t stream, int64_t i) {
-    uint64_t x = stream * 0x9e3779b97f4a7c15ull + (uint64_t)i;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-    return x ^ (x >> 31);
+    return mix(stream * 0x9e3779b97f4a7c15ull + (uint64_t)i);
 }
 
 // Mean 0, variance 1, close to normal: the sum of four uniform numbers.

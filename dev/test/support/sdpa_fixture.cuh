@@ -4,6 +4,7 @@
 #define TEST_SUPPORT_SDPA_FIXTURE_CUH
 
 #include "cuda/common.cuh"
+#include "dev/test/support/gpu_mix.cuh"
 #include "sdpa.cuh"
 
 #include <math.h>
@@ -13,12 +14,6 @@
 
 // ---------------------------------------------------------------------------------------------------------------
 // Random numbers: element i of a stream is a function of the seed and i.
-
-static __host__ __device__ uint64_t mix(uint64_t x) {
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-    return x ^ (x >> 31);
-}
 
 // Standard normal, by Box and Muller.
 static __host__ __device__ float normal(uint64_t seed, int64_t i) {
