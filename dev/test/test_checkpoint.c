@@ -2,6 +2,7 @@
 #include "core/checkpoint.h"
 #include "core/files.h"
 #include "core/tensor_set.h"
+#include "dev/test/support/expect.h"
 #include "dev/test/support/fake_engine.h"
 #include "dev/test/support/scratch.h"
 
@@ -41,11 +42,6 @@ static void save(Engine *engine, const char *run, int64_t step) {
     json_decref(state.settings);
 }
 
-static void expect_error(const Error *error, const char *part) {
-    assert_int_equal(error->status, STATUS_DATA);
-    if (!strstr(error->message, part)) fail_msg("'%s' is not in: %s", part, error->message);
-}
-
 // ---- Fixture: a run with one checkpoint, of an engine with gates
 
 typedef struct {
@@ -79,8 +75,7 @@ static void expect_refused(Fixture *f, const char *part) {
     fake_engine_fill(other, 2);
     fake_engine_fill(before, 2);
     Error error;
-    assert_false(checkpoint_load(other, f->folder, &error));
-    expect_error(&error, part);
+    expect_failed(checkpoint_load(other, f->folder, &error), &error, STATUS_DATA, part);
     assert_true(fake_engine_same_weights(other, before, true));
     assert_true(fake_engine_same_moments(other, before));
     engine_destroy(other);
@@ -172,7 +167,7 @@ static void expect_noticed(Fixture *f, Engine *other, const char *name, int64_t 
     int bit = (int)(byte * 5 % 8);
     scratch_flip(f->folder, name, (size_t)byte, bit);
     if (checkpoint_load(other, f->folder, &error)) fail_msg("%s: byte %d was believed", name, (int)byte);
-    expect_error(&error, name);
+    expect_failed(false, &error, STATUS_DATA, name);
     scratch_flip(f->folder, name, (size_t)byte, bit);
 }
 
@@ -224,8 +219,7 @@ static void test_every_byte_of_state_counts(void **data) {
         scratch_flip(f->folder, STATE_FILE_NAME, byte, (int)(byte % 8));
         TrainerState state;
         Error error;
-        assert_false(checkpoint_read_state(f->folder, &state, &error));
-        expect_error(&error, STATE_FILE_NAME);
+        expect_failed(checkpoint_read_state(f->folder, &state, &error), &error, STATUS_DATA, STATE_FILE_NAME);
         assert_null(state.settings);
         scratch_flip(f->folder, STATE_FILE_NAME, byte, (int)(byte % 8));
     }
@@ -279,8 +273,8 @@ static void test_wrong_step(void **data) {
     TrainerState state;
     Error error;
     assert_int_equal(rename(f->folder, wrong), 0);
-    assert_false(checkpoint_read_state(wrong, &state, &error));
-    expect_error(&error, "of step 10, but its folder is named after step 20");
+    expect_failed(checkpoint_read_state(wrong, &state, &error), &error, STATUS_DATA,
+                  "of step 10, but its folder is named after step 20");
     assert_int_equal(rename(wrong, free_name), 0); // any other name is the user's choice
     assert_true(checkpoint_read_state(free_name, &state, &error));
     json_decref(state.settings);
@@ -312,11 +306,10 @@ static void test_report_names_every_fault(void **data) {
     Seen seen;
     memset(&seen, 0, sizeof seen);
     Error error;
-    assert_false(checkpoint_verify(f->folder, see, &seen, &error));
+    expect_failed(checkpoint_verify(f->folder, see, &seen, &error), &error, STATUS_DATA, "stray");
     assert_int_equal(seen.right, 5);
     assert_int_equal(seen.wrong, 3);
     assert_string_equal(seen.names, "stray;config.json;trainer/gates.safetensors;");
-    expect_error(&error, "stray");
 }
 
 // ---- Contents that are sound files but not this model's
@@ -327,8 +320,8 @@ static void test_other_shape(void **data) {
     wide.ffn_dim = 128;
     Engine *other = fake_engine_create(&wide, false);
     Error error;
-    assert_false(checkpoint_load(other, f->folder, &error));
-    expect_error(&error, "config.json: intermediate_size is 64, this run has 128");
+    expect_failed(checkpoint_load(other, f->folder, &error), &error, STATUS_DATA,
+                  "config.json: intermediate_size is 64, this run has 128");
     engine_destroy(other);
 }
 
@@ -384,8 +377,8 @@ static void test_unwritable_run(void **data) {
     char *run = path_join(f->run, "file/run");
     TrainerState state = state_of(1);
     Error error;
-    assert_false(checkpoint_save(f->engine, run, &state, CONTEXT, NULL, &error));
-    expect_error(&error, "cannot make the folder");
+    expect_failed(checkpoint_save(f->engine, run, &state, CONTEXT, NULL, &error), &error, STATUS_DATA,
+                  "cannot make the folder");
     json_decref(state.settings);
     free(run);
 }
@@ -416,9 +409,8 @@ static void test_full_disk(void **data) {
     bool saved = checkpoint_save(f->engine, f->run, &state, CONTEXT, NULL, &error);
     limit_files(RLIM_INFINITY);
     signal(SIGXFSZ, SIG_DFL);
-    assert_false(saved);
-    expect_error(&error, "checkpoint of step 20 not saved");
-    expect_error(&error, "model.safetensors");
+    expect_failed(saved, &error, STATUS_DATA, "checkpoint of step 20 not saved");
+    expect_part(error.message, "model.safetensors");
     assert_int_equal(scratch_count(f->run), 1);
     expect_latest(f->run, "step_00000010");
     json_decref(state.settings);
@@ -466,10 +458,10 @@ static void test_latest(void **data) {
     expect_latest(f->run, "step_00000009");
     char *oldest = path_join(f->run, "step_00000009"), *model = path_join(oldest, "model.safetensors");
     unlink(model);
-    assert_false(checkpoint_latest(f->run, &folder, &error));
+    expect_failed(checkpoint_latest(f->run, &folder, &error), &error, STATUS_DATA,
+                  "none of its 3 checkpoints is whole");
     assert_null(folder);
-    expect_error(&error, "none of its 3 checkpoints is whole");
-    expect_error(&error, "step_00000009/model.safetensors");
+    expect_part(error.message, "step_00000009/model.safetensors");
     free(newest);
     free(oldest);
     free(model);
@@ -487,10 +479,9 @@ static void test_find(void **data) {
 
     scratch_write(f->run, "empty/file", "x", -1);
     char *empty = path_join(f->run, "empty"), *none = path_join(f->run, "none"), *folder;
-    assert_null(checkpoint_find(empty, &error));
-    expect_error(&error, "neither a checkpoint nor a run");
-    assert_null(checkpoint_find(none, &error));
-    expect_error(&error, "no such run or checkpoint");
+    expect_failed(checkpoint_find(empty, &error) != NULL, &error, STATUS_DATA,
+                  "neither a checkpoint nor a run");
+    expect_failed(checkpoint_find(none, &error) != NULL, &error, STATUS_DATA, "no such run or checkpoint");
     assert_true(checkpoint_latest(none, &folder, &error));
     assert_null(folder);
     free(empty);

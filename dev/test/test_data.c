@@ -1,6 +1,7 @@
 // Shards and the data loader: the format, the cursor, epochs, ranks, prefetch, and every way a file can be
 // wrong.
 #include "dataloader.h"
+#include "support/expect.h"
 #include "support/shards.h"
 #include "support/temporary_folder.h"
 
@@ -16,19 +17,9 @@
 
 #define V INT64_C(320)
 
-static void assert_failed(bool ok, const Error *error, int status, const char *part) {
-    assert_false(ok);
-    assert_int_equal(error->status, status);
-    if (!strstr(error->message, part)) fail_msg("\"%s\" says nothing of \"%s\"", error->message, part);
-}
-
-static void assert_ok(bool ok, const Error *error) {
-    if (!ok) fail_msg("%s", error->message);
-}
-
 static void open_loader(DataLoader *loader, const char *pattern, int64_t seq_len) {
     Error error = {0, ""};
-    assert_ok(dataloader_open(loader, pattern, seq_len, V, &error), &error);
+    expect_ok(dataloader_open(loader, pattern, seq_len, V, &error), &error);
 }
 
 // 100 tokens 0 ... 99 in shards of 37, 0, 50 and 13, of both widths.
@@ -47,7 +38,7 @@ static void assert_row(const int32_t *row, int64_t first, int64_t n) {
 static void assert_next(DataLoader *loader, int64_t first) {
     int32_t row[101];
     Error error = {0, ""};
-    assert_ok(dataloader_next(loader, 1, row, &error), &error);
+    expect_ok(dataloader_next(loader, 1, row, &error), &error);
     assert_row(row, first, loader->seq_len);
 }
 
@@ -88,7 +79,7 @@ static void test_large_shard_round_trip(void **state) {
     Shard shard;
     Error error;
     int32_t back[2];
-    assert_ok(shard_open(&shard, "wide.bin", &error), &error);
+    expect_ok(shard_open(&shard, "wide.bin", &error), &error);
     shard_copy(&shard, 0, 2, back);
     assert_memory_equal(back, wide, sizeof wide);
     assert_true(shard_verify(&shard, 128256, &error));
@@ -108,7 +99,7 @@ static void test_abort_leaves_nothing(void **state) {
     shard_writer_abort(&writer);
     assert_false(file_exists("a.bin.tmp"));
     assert_false(file_exists("a.bin"));
-    assert_failed(shard_writer_open(&writer, "no/a.bin", 2, &error), &error, STATUS_DATA, "no/a.bin.tmp");
+    expect_failed(shard_writer_open(&writer, "no/a.bin", 2, &error), &error, STATUS_DATA, "no/a.bin.tmp");
 }
 
 // ---- Order
@@ -153,7 +144,7 @@ static void test_batches_wrap_within(void **state) {
     int32_t rows[4 * 10];
     Error error = {0, ""};
     for (int64_t step = 0; step < 8; step++) {
-        assert_ok(dataloader_next(&loader, 4, rows, &error), &error);
+        expect_ok(dataloader_next(&loader, 4, rows, &error), &error);
         for (int64_t b = 0; b < 4; b++) assert_row(rows + 10 * b, (4 * step + b) % 11 * 9, 9);
         assert_int_equal(loader.epoch, (4 * step + 3) / 11);
     }
@@ -203,9 +194,9 @@ static void test_ranks(void **state) {
     Error error = {0, ""};
     for (int step = 0; step < 7; step++) {
         int32_t expected[6 * 10], rows[2 * 10];
-        assert_ok(dataloader_next(&all, 6, expected, &error), &error);
+        expect_ok(dataloader_next(&all, 6, expected, &error), &error);
         for (int r = 0; r < 3; r++) {
-            assert_ok(dataloader_next(&loaders[r], 2, rows, &error), &error);
+            expect_ok(dataloader_next(&loaders[r], 2, rows, &error), &error);
             assert_memory_equal(rows, expected + 20 * r, sizeof rows);
             assert_int_equal(loaders[r].cursor, all.cursor);
             assert_int_equal(loaders[r].epoch, all.epoch);
@@ -227,11 +218,11 @@ static void test_prefetch_equals_direct(void **state) {
     for (int step = 0; step < 200; step++) {
         int64_t rows = 1 + step * step % 5;
         int32_t a[5 * 8], b[5 * 8], c[8];
-        assert_ok(dataloader_read(&direct, loader.cursor, rows, b, &error), &error);
-        assert_ok(dataloader_next(&loader, rows, a, &error), &error);
+        expect_ok(dataloader_read(&direct, loader.cursor, rows, b, &error), &error);
+        expect_ok(dataloader_next(&loader, rows, a, &error), &error);
         assert_memory_equal(a, b, (size_t)rows * 8 * sizeof *a);
         int64_t cursor = loader.cursor;
-        assert_ok(dataloader_read(&loader, 21, 1, c, &error), &error);
+        expect_ok(dataloader_read(&loader, 21, 1, c, &error), &error);
         assert_row(c, 21, 7);
         assert_int_equal(loader.cursor, cursor);
         if (step % 50 == 49) dataloader_seek(&loader, step % 13);
@@ -249,7 +240,7 @@ static void test_close_while_prefetching(void **state) {
         Error error = {0, ""};
         int32_t row[1001];
         open_loader(&loader, "train_*.bin", 1000);
-        if (i % 2) assert_ok(dataloader_next(&loader, 1, row, &error), &error);
+        if (i % 2) expect_ok(dataloader_next(&loader, 1, row, &error), &error);
         dataloader_close(&loader);
     }
 }
@@ -259,7 +250,7 @@ static void test_close_while_prefetching(void **state) {
 static void assert_open_fails(const char *pattern, int64_t seq_len, const char *part) {
     DataLoader loader;
     Error error = {0, ""};
-    assert_failed(dataloader_open(&loader, pattern, seq_len, V, &error), &error, STATUS_DATA, part);
+    expect_failed(dataloader_open(&loader, pattern, seq_len, V, &error), &error, STATUS_DATA, part);
     dataloader_close(&loader); // suits a loader that failed to open
 }
 
@@ -324,7 +315,7 @@ static void test_every_bit(void **state) {
                 continue;
             }
             open_loader(&loader, "[ab].bin", 9);
-            assert_failed(dataloader_next(&loader, 1, row, &error), &error, STATUS_DATA, "b.bin is damaged");
+            expect_failed(dataloader_next(&loader, 1, row, &error), &error, STATUS_DATA, "b.bin is damaged");
             dataloader_close(&loader);
         }
         free(bytes);
@@ -385,11 +376,11 @@ static void test_damaged_payload(void **state) {
     open_loader(&loader, "train_*.bin", 9);
     for (int64_t g = 0; g < 4; g++) assert_next(&loader, 9 * g); // tokens 0 ... 36 are the first shard's
     for (int i = 0; i < 2; i++) {
-        assert_failed(dataloader_next(&loader, 1, row, &error), &error, STATUS_DATA,
+        expect_failed(dataloader_next(&loader, 1, row, &error), &error, STATUS_DATA,
                       "train_00002.bin is damaged");
         assert_int_equal(loader.cursor, 36);
     }
-    assert_failed(dataloader_read(&loader, 30, 1, row, &error), &error, STATUS_DATA, "train_00002.bin");
+    expect_failed(dataloader_read(&loader, 30, 1, row, &error), &error, STATUS_DATA, "train_00002.bin");
     dataloader_seek(&loader, 0);
     assert_next(&loader, 0);
     dataloader_close(&loader);
@@ -403,7 +394,7 @@ static void test_token_outside_vocabulary(void **state) {
         Error error = {0, ""};
         int32_t row[10];
         open_loader(&loader, "a.bin", 9);
-        assert_failed(dataloader_next(&loader, 1, row, &error), &error, STATUS_DATA, "a.bin holds token 320");
+        expect_failed(dataloader_next(&loader, 1, row, &error), &error, STATUS_DATA, "a.bin holds token 320");
         assert_non_null(strstr(error.message, "vocabulary has 320"));
         dataloader_close(&loader);
     }
@@ -413,12 +404,10 @@ static void test_token_outside_vocabulary(void **state) {
     Error error = {0, ""};
     int32_t row[3];
     open_loader(&loader, "b.bin", 2);
-    assert_failed(dataloader_next(&loader, 1, row, &error), &error, STATUS_DATA,
+    expect_failed(dataloader_next(&loader, 1, row, &error), &error, STATUS_DATA,
                   "b.bin holds token 4294967295");
     dataloader_close(&loader);
 }
-
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, temporary_folder_enter, temporary_folder_leave)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -1,5 +1,6 @@
 // Files: paths, folders, whole files written durably, lists and patterns.
 #include "core/files.h"
+#include "support/expect.h"
 #include "support/temporary_folder.h"
 
 #include <fcntl.h>
@@ -13,12 +14,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
-
-static void assert_failed(bool ok, const Error *error, const char *part) {
-    assert_false(ok);
-    assert_int_equal(error->status, STATUS_DATA);
-    if (!strstr(error->message, part)) fail_msg("\"%s\" says nothing of \"%s\"", error->message, part);
-}
 
 static void assert_text(char *text, const char *expected) {
     assert_string_equal(text, expected);
@@ -72,16 +67,16 @@ static void test_folders(void **state) {
     assert_true(file_write("a/b/file", "text", 4, &error));
     assert_true(file_exists("a/b/file"));
     assert_false(folder_exists("a/b/file"));
-    assert_failed(folders_make("a/b/file/d", &error), &error, "cannot make the folder a/b/file");
+    expect_failed(folders_make("a/b/file/d", &error), &error, STATUS_DATA, "cannot make the folder a/b/file");
     assert_int_equal(symlink("nowhere", "a/dangling"), 0);
-    assert_failed(folders_make("a/dangling", &error), &error,
+    expect_failed(folders_make("a/dangling", &error), &error, STATUS_DATA,
                   "cannot make the folder a/dangling: File exists");
     assert_int_equal(symlink("../x", "a/link"), 0);
     assert_true(tree_remove("a", &error));
     assert_false(folder_exists("a"));
     assert_true(folder_exists("x/y")); // what a link leads to stays
     assert_true(tree_remove("a", &error));
-    assert_failed(folder_sync("a", &error), &error, "cannot sync the folder a: No such file");
+    expect_failed(folder_sync("a", &error), &error, STATUS_DATA, "cannot sync the folder a: No such file");
 }
 
 static void test_write_and_read(void **state) {
@@ -96,10 +91,12 @@ static void test_write_and_read(void **state) {
     assert_int_equal(size, 3);
     assert_memory_equal(text, "a\0b", 4);
     free(text);
-    assert_failed(file_read("f", 2, &size, &error) != NULL, &error,
+    expect_failed(file_read("f", 2, &size, &error) != NULL, &error, STATUS_DATA,
                   "f is too large: 3 bytes where at most 2");
-    assert_failed(file_read("g", 9, &size, &error) != NULL, &error, "cannot open g: No such file");
-    assert_failed(file_read(".", 1 << 20, &size, &error) != NULL, &error, "cannot read .: it is a folder");
+    expect_failed(file_read("g", 9, &size, &error) != NULL, &error, STATUS_DATA,
+                  "cannot open g: No such file");
+    expect_failed(file_read(".", 1 << 20, &size, &error) != NULL, &error, STATUS_DATA,
+                  "cannot read .: it is a folder");
     assert_true(file_write("empty", NULL, 0, &error));
     text = file_read("empty", 0, &size, &error);
     assert_int_equal(size, 0);
@@ -110,12 +107,14 @@ static void test_write_and_read(void **state) {
 static void test_write_fails_whole(void **state) {
     (void)state;
     Error error;
-    assert_failed(file_write("no/f", "x", 1, &error), &error, "cannot create no/f.tmp: No such file");
+    expect_failed(file_write("no/f", "x", 1, &error), &error, STATUS_DATA,
+                  "cannot create no/f.tmp: No such file");
     assert_true(folders_make("f/inside", &error));
-    assert_failed(file_write("f", "x", 1, &error), &error, "cannot rename f.tmp to f");
+    expect_failed(file_write("f", "x", 1, &error), &error, STATUS_DATA, "cannot rename f.tmp to f");
     assert_false(file_exists("f.tmp"));
     assert_true(folder_exists("f/inside"));
-    assert_failed(path_rename("missing", "g", &error), &error, "cannot rename missing to g: No such file");
+    expect_failed(path_rename("missing", "g", &error), &error, STATUS_DATA,
+                  "cannot rename missing to g: No such file");
     assert_true(path_rename("f", "g", &error));
     assert_true(folder_exists("g/inside"));
 }
@@ -154,10 +153,9 @@ static void test_lists(void **state) {
     assert_string_equal(list.paths[0], ".b_0");
     assert_string_equal(list.paths[1], "B_1");
     paths_free(&list);
-    assert_failed(folder_list("none", &list, &error), &error, "cannot list the folder none: No such file");
+    expect_failed(folder_list("none", &list, &error), &error, STATUS_DATA,
+                  "cannot list the folder none: No such file");
 }
-
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, temporary_folder_enter, temporary_folder_leave)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

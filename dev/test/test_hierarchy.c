@@ -1,6 +1,7 @@
 // Sizes of the Lighthouse hierarchy, and its refusals: the nearest values they offer must be valid, and
 // nearest.
 #include "core/hierarchy.h"
+#include "support/expect.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,9 +30,7 @@ static bool valid(LighthouseConfig config, int64_t n) {
 static void assert_refused(LighthouseConfig config, int64_t n, const char *text) {
     Hierarchy hierarchy;
     Error error;
-    assert_false(hierarchy_create(&config, n, &hierarchy, &error));
-    assert_int_equal(error.status, STATUS_USAGE);
-    if (!strstr(error.message, text)) fail_msg("\"%s\" does not say \"%s\"", error.message, text);
+    expect_failed(hierarchy_create(&config, n, &hierarchy, &error), &error, STATUS_USAGE, text);
 }
 
 static void test_sizes(void **state) {

@@ -1,8 +1,8 @@
 // pack --passkey-fraction: the share, the form and the place of passkey documents, and that nothing else
 // moves.
 #include "core/files.h"
-#include "core/pack.h"
 #include "core/tokenizer.h"
+#include "dev/test/support/packing.h"
 #include "dev/test/support/program.h"
 #include "dev/test/support/shards.h"
 #include "dev/test/support/temporary_folder.h"
@@ -40,24 +40,15 @@ static int set_up(void **state) {
 
 static PackReport pack(const char *out, double fraction, int threads, bool shuffle, uint64_t seed) {
     const char *input = "text.jsonl";
-    PackConfig config;
-    PackReport report;
-    Error error;
-    memset(&config, 0, sizeof config);
-    config.inputs = &input;
-    config.n_inputs = 1;
-    config.out = out;
+    PackConfig config = packing_config(&input, 1, out, threads);
     config.shard_tokens = 10000000;
     config.val_fraction = 0.1;
     config.seed = seed;
     config.shuffle = shuffle;
-    config.threads = threads;
     config.passkey_fraction = fraction;
     config.passkey_min = SHORTEST;
     config.passkey_max = LONGEST;
-    config.document_end = -1;
-    if (!pack_run(&config, &report, &error)) fail_msg("%s", error.message);
-    return report;
+    return packing_run(&config);
 }
 
 // Documents of shards as strings; those of passkeys apart.
@@ -65,12 +56,12 @@ typedef struct {
     char **texts, **passkeys;
     int64_t n_texts, n_passkeys, tokens, passkey_tokens;
     int64_t last_text; // documents before the last that is no passkey
-} Documents;
+} Packed;
 
-static Documents load(const char *out, const char *names) {
+static Packed load(const char *out, const char *names) {
     char pattern[128];
     snprintf(pattern, sizeof pattern, "%s/%s", out, names);
-    Documents documents;
+    Packed documents;
     memset(&documents, 0, sizeof documents);
     int32_t *tokens = shards_load(pattern, &documents.tokens);
     int64_t count = documents.tokens;
@@ -93,7 +84,7 @@ static Documents load(const char *out, const char *names) {
     return documents;
 }
 
-static void unload(Documents *documents) {
+static void unload(Packed *documents) {
     for (int64_t i = 0; i < documents->n_texts; i++) free(documents->texts[i]);
     for (int64_t i = 0; i < documents->n_passkeys; i++) free(documents->passkeys[i]);
     free(documents->texts);
@@ -109,7 +100,7 @@ static void test_share(void **state) {
         char out[32];
         snprintf(out, sizeof out, "share_%d", i);
         PackReport report = pack(out, shares[i], 2, true, 1);
-        Documents train = load(out, "train_*.bin"), val = load(out, "val_*.bin");
+        Packed train = load(out, "train_*.bin"), val = load(out, "val_*.bin");
         assert_int_equal(train.passkey_tokens, report.passkeys.tokens);
         assert_int_equal(train.n_passkeys, report.passkeys.documents);
         assert_int_equal(train.tokens, report.train.tokens);
@@ -142,7 +133,7 @@ static void check_passkey(const char *text) {
 static void test_form(void **state) {
     (void)state;
     pack("form", 0.7, 2, true, 1);
-    Documents train = load("form", "train_*.bin");
+    Packed train = load("form", "train_*.bin");
     int64_t doublings[4] = {0}, deep = 0, digits[10] = {0};
     assert_true(train.n_passkeys > 500);
     for (int64_t i = 0; i < train.n_passkeys; i++) {
@@ -171,7 +162,7 @@ static void test_texts_stay(void **state) {
         const char *with = shuffle ? "with_s" : "with", *without = shuffle ? "without_s" : "without";
         pack(with, 0.3, 2, shuffle, 1);
         pack(without, 0, 2, shuffle, 1);
-        Documents a = load(with, "train_*.bin"), b = load(without, "train_*.bin");
+        Packed a = load(with, "train_*.bin"), b = load(without, "train_*.bin");
         assert_int_equal(b.n_passkeys, 0);
         assert_int_equal(a.n_texts, b.n_texts);
         for (int64_t i = 0; i < a.n_texts; i++) assert_string_equal(a.texts[i], b.texts[i]);
@@ -192,7 +183,7 @@ static void test_threads_and_seed(void **state) {
     pack("four", 0.3, 4, true, 1);
     pack("seed", 0.3, 1, true, 2);
     assert_true(files_equal("one/train_00000.bin", "four/train_00000.bin"));
-    Documents a = load("one", "train_*.bin"), b = load("seed", "train_*.bin");
+    Packed a = load("one", "train_*.bin"), b = load("seed", "train_*.bin");
     for (int64_t i = 0; i < 20; i++) {
         for (int64_t j = 0; j < b.n_passkeys; j++) assert_string_not_equal(a.passkeys[i], b.passkeys[j]);
     }

@@ -1,9 +1,10 @@
 // pack with several threads: their number and their timing change no bit of the shards, nor do they let an
 // error get lost or leave anything behind.
 #include "core/files.h"
-#include "core/pack.h"
 #include "dataloader.h"
+#include "dev/test/support/expect.h"
 #include "dev/test/support/faults.h"
+#include "dev/test/support/packing.h"
 #include "dev/test/support/program.h"
 #include "dev/test/support/scratch.h"
 #include "dev/test/support/shards.h"
@@ -19,7 +20,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include <cmocka.h>
 
@@ -47,13 +47,6 @@ static char *new_lines(uint64_t seed, int64_t bytes) {
     return text;
 }
 
-static void put_gzip(const char *path, const char *text) {
-    gzFile file = gzopen(path, "wb1");
-    assert_non_null(file);
-    assert_int_equal(gzwrite(file, text, (unsigned)strlen(text)), strlen(text));
-    assert_int_equal(gzclose(file), Z_OK);
-}
-
 // Unlike sizes: files of several blocks and of a part of one.
 static const int64_t sizes[] = {3000000, 200000, 1100000, 10, 2500000};
 #define N_FILES 5
@@ -61,13 +54,14 @@ static const int64_t sizes[] = {3000000, 200000, 1100000, 10, 2500000};
 // in/: lines of JSON, every file compressed or none or, mixed, some; and text files.
 static void put_inputs(const char *folder, bool plain, bool gzip) {
     for (int i = 0; i < N_FILES; i++) {
-        char name[32], path[64];
+        char path[64];
         char *lines = new_lines((uint64_t)i, sizes[i]);
         bool compressed = gzip && (!plain || i % 2);
-        snprintf(name, sizeof name, "%d.jsonl%s", i, compressed ? ".gz" : "");
-        scratch_write(folder, name, lines, -1);
-        snprintf(path, sizeof path, "%s/%s", folder, name);
-        if (compressed) put_gzip(path, lines);
+        snprintf(path, sizeof path, "%s/%d.jsonl%s", folder, i, compressed ? ".gz" : "");
+        if (compressed)
+            gzip_append(path, lines);
+        else
+            put_text(path, lines);
         free(lines);
     }
     for (int i = 0; i < 20; i++) {
@@ -81,60 +75,18 @@ static void put_inputs(const char *folder, bool plain, bool gzip) {
 // ---- Running
 
 static PackConfig config_for(const char **input, const char *out, int threads) {
-    PackConfig config;
-    memset(&config, 0, sizeof config);
-    config.inputs = input;
-    config.n_inputs = 1;
-    config.out = out;
+    PackConfig config = packing_config(input, 1, out, threads);
     config.shard_tokens = 500000; // some 14 shards
     config.val_fraction = 0.1;
     config.seed = 3;
     config.shuffle = true;
-    config.threads = threads;
-    config.document_end = -1;
     return config;
-}
-
-static PackReport run(const PackConfig *config) {
-    PackReport report;
-    Error error;
-    if (!pack_run(config, &report, &error)) fail_msg("%s", error.message);
-    return report;
-}
-
-static void remove_tree(const char *path) {
-    Error error;
-    assert_true(tree_remove(path, &error));
-}
-
-static void assert_same_shards(const char *one, const char *other) {
-    PathList names;
-    Error error;
-    assert_int_equal(scratch_count(one), scratch_count(other));
-    assert_true(folder_list(one, &names, &error));
-    for (int64_t i = 0; i < names.count; i++) {
-        char *a = path_join(one, names.paths[i]), *b = path_join(other, names.paths[i]);
-        if (!files_equal(a, b)) fail_msg("%s and %s differ", a, b);
-        free(a);
-        free(b);
-    }
-    paths_free(&names);
 }
 
 static void assert_same_report(const PackReport *one, const PackReport *other) {
     PackReport a = *one, b = *other;
     a.seconds = b.seconds = 0;
     assert_memory_equal(&a, &b, sizeof a);
-}
-
-// The run fails so, and leaves no file in the output folder.
-static void assert_fails(const PackConfig *config, int status, const char *part) {
-    PackReport report;
-    Error error = {0, ""};
-    assert_false(pack_run(config, &report, &error));
-    assert_int_equal(error.status, status);
-    if (!strstr(error.message, part)) fail_msg("\"%s\" says nothing of \"%s\"", error.message, part);
-    assert_int_equal(scratch_count(config->out), 0);
 }
 
 // ---- The same shards
@@ -146,7 +98,7 @@ static void expect_same(bool shuffle, double passkey_fraction) {
     config.passkey_fraction = passkey_fraction;
     config.passkey_min = 100;
     config.passkey_max = 1000;
-    PackReport one = run(&config);
+    PackReport one = packing_run(&config);
     assert_true(one.train.shards >= 10 && one.val.shards >= 1);
     assert_true(one.empty_documents > 10 && one.train.documents > 5000);
     assert_int_equal(one.passkeys.documents > 0, passkey_fraction > 0);
@@ -154,12 +106,12 @@ static void expect_same(bool shuffle, double passkey_fraction) {
     for (int i = 0; i < 5; i++) {
         config.out = "other";
         config.threads = threads[i];
-        PackReport other = run(&config);
+        PackReport other = packing_run(&config);
         assert_same_report(&one, &other);
-        assert_same_shards("one", "other");
-        remove_tree("other");
+        expect_same_files("one", "other");
+        packing_remove("other");
     }
-    remove_tree("one");
+    packing_remove("one");
 }
 
 static void test_threads_change_nothing(void **state) {
@@ -179,7 +131,7 @@ static void test_order(void **state) {
     PackConfig config = config_for(&input, "out", 8);
     config.shuffle = false;
     config.val_fraction = 0;
-    run(&config);
+    packing_run(&config);
     int64_t count, found = 0;
     int32_t *tokens = shards_load("out/train_*.bin", &count);
     int last_file = -1, last_place = -1;
@@ -210,11 +162,11 @@ static void test_gzip_is_plain(void **state) {
         for (int i = 0; i < 2; i++) {
             PackConfig config = config_for(&inputs[i], i ? "out_gzip" : "out_plain", 4);
             config.shuffle = shuffle;
-            run(&config);
+            packing_run(&config);
         }
-        assert_same_shards("out_plain", "out_gzip");
-        remove_tree("out_plain");
-        remove_tree("out_gzip");
+        expect_same_files("out_plain", "out_gzip");
+        packing_remove("out_plain");
+        packing_remove("out_gzip");
     }
 }
 
@@ -228,10 +180,10 @@ static void test_nothing_is_lost(void **state) {
     put_inputs("in", true, true);
     const char *input = "in";
     PackConfig config = config_for(&input, "shuffled", 8);
-    PackReport report = run(&config);
+    PackReport report = packing_run(&config);
     config.shuffle = false;
     config.out = "ordered";
-    PackReport ordered = run(&config);
+    PackReport ordered = packing_run(&config);
     ordered.train.shards = report.train.shards;
     ordered.val.shards = report.val.shards;
     assert_same_report(&report, &ordered);
@@ -275,7 +227,7 @@ static void test_files_are_independent(void **state) {
     PackConfig config = config_for((const char **)inputs, "out", 2);
     config.n_inputs = 2;
     config.val_fraction = 0.5;
-    run(&config);
+    packing_run(&config);
     bool validation[2][LINES] = {{false}};
     int64_t count;
     int32_t *tokens = shards_load("out/val_*.bin", &count);
@@ -310,7 +262,7 @@ static void test_waiting_is_cheap(void **state) {
     config.shuffle = false;
     struct rusage before, after;
     assert_int_equal(getrusage(RUSAGE_SELF, &before), 0);
-    PackReport report = run(&config);
+    PackReport report = packing_run(&config);
     assert_int_equal(getrusage(RUSAGE_SELF, &after), 0);
     assert_int_equal(report.train.documents + report.val.documents, FILES);
     assert_in_range(after.ru_nvcsw - before.ru_nvcsw, 0, 10 * FILES);
@@ -325,8 +277,7 @@ static void test_damaged_gzip(void **state) {
         char path[32];
         snprintf(path, sizeof path, "in/%d.jsonl.gz", i);
         char *lines = new_lines((uint64_t)i, i == 2 ? 3000000 : 1000000);
-        scratch_write("in", path_name(path), lines, -1);
-        put_gzip(path, lines);
+        gzip_append(path, lines);
         free(lines);
     }
     file_flip_bit("in/2.jsonl.gz", -100000);
@@ -335,7 +286,7 @@ static void test_damaged_gzip(void **state) {
     for (int i = 0; i < 6; i++) {
         PackConfig config = config_for(&input, "out", threads[i % 3]);
         config.shuffle = i < 3;
-        assert_fails(&config, STATUS_DATA, "input in/2.jsonl.gz is damaged gzip at byte ");
+        packing_fails(&config, STATUS_DATA, "input in/2.jsonl.gz is damaged gzip at byte ");
     }
 }
 
@@ -352,14 +303,14 @@ static void test_malformed_lines(void **state) {
         PackConfig config = config_for(inputs, "out", threads);
         config.n_inputs = 2;
         config.max_bad_fraction = 0.6;
-        assert_fails(&config, STATUS_DATA, " lines of in/b.jsonl are all malformed: one JSON object a line");
+        packing_fails(&config, STATUS_DATA, " lines of in/b.jsonl are all malformed: one JSON object a line");
         config = config_for(&second, "out", threads);
         config.max_bad_fraction = 0.4;
-        assert_fails(&config, STATUS_DATA, " lines are malformed (50 %, allowed are 40 %)");
+        packing_fails(&config, STATUS_DATA, " lines are malformed (50 %, allowed are 40 %)");
         config.max_bad_fraction = 0.6;
-        PackReport report = run(&config);
+        PackReport report = packing_run(&config);
         assert_int_equal(2 * report.malformed_lines, report.lines);
-        remove_tree("out");
+        packing_remove("out");
     }
     free(lines);
     free(other);
@@ -378,7 +329,7 @@ static void test_write_error(void **state) {
         PackConfig config = config_for(&input, "out", 8);
         limit.rlim_cur = i % 2 ? 800000 : 200000; // a spill has some 500,000 bytes, a shard twice as many
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-        assert_fails(&config, STATUS_DATA, i % 2 ? ".bin.tmp: File too large" : ".spill: File too large");
+        packing_fails(&config, STATUS_DATA, i % 2 ? ".bin.tmp: File too large" : ".spill: File too large");
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     }
     signal(SIGXFSZ, SIG_DFL);
@@ -421,8 +372,8 @@ static void test_faults(void **state) {
         Outcome outcome = program_run("%s %s", pack, under);
         faults_end();
         if (outcome.status == 0) {
-            assert_same_shards("whole", "out");
-            remove_tree("out");
+            expect_same_files("whole", "out");
+            packing_remove("out");
         } else {
             const char *why = at % 2 ? "Input/output error" : "No space left on device";
             bool right = outcome.status == 3 && strstr(outcome.err, why) && count_lines(outcome.err) == 1;
@@ -456,10 +407,8 @@ static void test_kill_between_moves(void **state) {
     assert_in_range(scratch_count("out"), 2, scratch_count("whole") - 1);
     DataLoader loader;
     Error error;
-    assert_false(dataloader_open(&loader, "out/train_*.bin", 64, 320, &error));
-    assert_int_equal(error.status, STATUS_DATA);
-    assert_non_null(
-        strstr(error.message, "shards beside out/.packing are not complete: `pack` is at work or"));
+    expect_failed(dataloader_open(&loader, "out/train_*.bin", 64, 320, &error), &error, STATUS_DATA,
+                  "shards beside out/.packing are not complete: `pack` is at work or");
     program_expect(2, "out already holds shards (train_00000.bin)", "%s out", pack);
     assert_true(folder_exists("out/.packing"));
     PathList moved;
@@ -467,13 +416,11 @@ static void test_kill_between_moves(void **state) {
     for (int64_t i = 0; i < moved.count; i++) assert_int_equal(unlink(moved.paths[i]), 0);
     paths_free(&moved);
     program_expect(0, NULL, "%s out", pack);
-    assert_same_shards("whole", "out");
+    expect_same_files("whole", "out");
     assert_false(folder_exists("out/.packing"));
     assert_true(dataloader_open(&loader, "out/train_*.bin", 64, 320, &error));
     dataloader_close(&loader);
 }
-
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, temporary_folder_enter, temporary_folder_leave)
 
 int main(void) {
     program_find();

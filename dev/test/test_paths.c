@@ -8,6 +8,7 @@
 #include "core/options.h"
 #include "core/tensor_set.h"
 #include "dev/fuzz/harness.h"
+#include "dev/test/support/expect.h"
 #include "dev/test/support/fake_engine.h"
 #include "dev/test/support/scratch.h"
 #include "dev/test/support/temporary_folder.h"
@@ -23,12 +24,6 @@
 #include <cmocka.h>
 
 static const ModelConfig small_model = {1, 64, 1, 1, 64, 64, 320, 10000, 1e-5};
-
-static void expect_refused(bool taken, const Error *error, int status, const char *part) {
-    if (taken) fail_msg("taken: what should give '%s'", part);
-    assert_int_equal(error->status, status);
-    if (!strstr(error->message, part)) fail_msg("'%s' is not in: %s", part, error->message);
-}
 
 // ---- Sharded models
 
@@ -77,8 +72,8 @@ static void test_index(void **state) {
                                  ""};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         Error error;
-        expect_refused(load_by_index(files[i], target, &error), &error, STATUS_DATA,
-                       "'model.norm.weight' is not mapped to a file of this folder");
+        expect_failed(load_by_index(files[i], target, &error), &error, STATUS_DATA,
+                      "'model.norm.weight' is not mapped to a file of this folder");
     }
     assert_false(fake_engine_same_weights(source, target, false));
     // The same index with the file's plain name is taken.
@@ -145,15 +140,15 @@ static void test_state(void **data) {
         if (!checkpoint_load(engine, "run/step_00000010", &error)) fail_msg("%s", error.message);
         list_file(names[i]);
         const char *refusal = "not the state of a checkpoint";
-        expect_refused(checkpoint_read_state("run/step_00000010", &state, &error), &error, STATUS_DATA,
-                       refusal);
-        expect_refused(checkpoint_verify("run/step_00000010", NULL, NULL, &error), &error, STATUS_DATA,
-                       refusal);
-        expect_refused(checkpoint_load(engine, "run/step_00000010", &error), &error, STATUS_DATA, refusal);
-        expect_refused(checkpoint_latest("run", &latest, &error), &error, STATUS_DATA, refusal);
+        expect_failed(checkpoint_read_state("run/step_00000010", &state, &error), &error, STATUS_DATA,
+                      refusal);
+        expect_failed(checkpoint_verify("run/step_00000010", NULL, NULL, &error), &error, STATUS_DATA,
+                      refusal);
+        expect_failed(checkpoint_load(engine, "run/step_00000010", &error), &error, STATUS_DATA, refusal);
+        expect_failed(checkpoint_latest("run", &latest, &error), &error, STATUS_DATA, refusal);
         FILE *null = fopen("/dev/null", "w");
         assert_non_null(null);
-        expect_refused(info_path(null, "run/step_00000010", true, &error), &error, STATUS_DATA, refusal);
+        expect_failed(info_path(null, "run/step_00000010", true, &error), &error, STATUS_DATA, refusal);
         fclose(null);
         // What goes with a checkpoint is its folder, nothing that it names.
         assert_true(checkpoint_prune("run", 1, &error));
@@ -189,14 +184,12 @@ static void test_settings(void **data) {
         bool done;
         assert_true(options_parse(&options, 2, words, &done, &error));
         json_t *settings = json_pack("{s:s}", keys[i], "../elsewhere");
-        expect_refused(options_read_settings(&options, settings, SOURCE_CONFIG, "run.json", &error), &error,
-                       STATUS_USAGE, "unknown setting");
+        expect_failed(options_read_settings(&options, settings, SOURCE_CONFIG, "run.json", &error), &error,
+                      STATUS_USAGE, "unknown setting");
         json_decref(settings);
         options_free(&options);
     }
 }
-
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, temporary_folder_enter, temporary_folder_leave)
 
 int main(void) {
     const struct CMUnitTest tests[] = {IN_FOLDER(test_index), IN_FOLDER(test_state),

@@ -3,6 +3,7 @@
 #include "core/files.h"
 #include "core/report.h"
 #include "core/run_stats.h"
+#include "dev/test/support/expect.h"
 #include "dev/test/support/scratch.h"
 #include "dev/test/support/temporary_folder.h"
 
@@ -148,9 +149,7 @@ static void test_damaged(void **state) {
 static void expect_unread(const char *run, const char *part) {
     RunLog log;
     Error error;
-    assert_false(run_log_read(run, &log, &error));
-    assert_int_equal(error.status, STATUS_DATA);
-    if (!strstr(error.message, part)) fail_msg("'%s' is not in: %s", part, error.message);
+    expect_failed(run_log_read(run, &log, &error), &error, STATUS_DATA, part);
 }
 
 static void test_unreadable(void **state) {
@@ -263,10 +262,6 @@ static char *report_of(const char *const *runs, int count, const char *out, bool
     if (!report_write(runs, count, out, published, console, &error)) fail_msg("%s", error.message);
     fclose(console);
     return scratch_read(".", "console", NULL);
-}
-
-static void expect_part(const char *text, const char *part) {
-    if (!strstr(text, part)) fail_msg("'%s' is not in:\n%s", part, text);
 }
 
 static void test_table(void **state) {
@@ -387,8 +382,6 @@ static void test_refused(void **state) {
     assert_int_equal(error.status, STATUS_DATA);
     expect_part(error.message, "no/such/folder.svg");
 }
-
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, temporary_folder_enter, temporary_folder_leave)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -1,5 +1,6 @@
 // safetensors: what is written can be read, and files that lie are refused.
 #include "core/safetensors.h"
+#include "dev/test/support/expect.h"
 #include "dev/test/support/scratch.h"
 #include "core/files.h"
 
@@ -52,15 +53,13 @@ static void write_header(Fixture *f, const char *header, size_t n_data) {
 static void expect_refused(Fixture *f, const char *part) {
     SafetensorsFile file;
     Error error;
-    if (safetensors_open(f->path, &file, &error)) fail_msg("taken: a file that should give '%s'", part);
-    assert_int_equal(error.status, STATUS_DATA);
-    assert_non_null(strstr(error.message, "x.safetensors"));
-    if (!strstr(error.message, part)) fail_msg("'%s' is not in: %s", part, error.message);
+    expect_failed(safetensors_open(f->path, &file, &error), &error, STATUS_DATA, part);
+    expect_part(error.message, "x.safetensors");
 }
 
 static void must_open(Fixture *f, SafetensorsFile *file) {
     Error error;
-    if (!safetensors_open(f->path, file, &error)) fail_msg("%s", error.message);
+    expect_ok(safetensors_open(f->path, file, &error), &error);
 }
 
 // ---- Sound files

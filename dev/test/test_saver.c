@@ -144,8 +144,6 @@ static void test_plan(void **unused) {
     free(text);
 }
 
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, temporary_folder_enter, temporary_folder_leave)
-
 int main(void) {
     program_find();
     const struct CMUnitTest tests[] = {

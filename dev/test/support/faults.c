@@ -1,20 +1,15 @@
 // Faults in the files of programs that tests start; see faults.h.
 #include "faults.h"
 
-#include <limits.h>
+#include "built.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
 static char shim[PATH_MAX];
 
 void faults_find(void) {
-    const char *build = getenv("BUILD");
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/fault_shim.so", build && build[0] ? build : "build");
-    if (!realpath(path, shim)) {
-        fprintf(stderr, "%s is not there: make it, or set BUILD\n", path);
-        exit(1);
-    }
+    built_find("fault_shim.so", shim);
     // The shim comes before the sanitizer's own library, which need not be first for what it does.
     setenv("ASAN_OPTIONS", "verify_asan_link_order=0:detect_leaks=0", 0);
 }

@@ -1,10 +1,10 @@
 // The built program, run by tests; see program.h.
 #include "program.h"
 
+#include "built.h"
 #include "core/error.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
@@ -35,13 +35,7 @@ struct Program {
 };
 
 void program_find(void) {
-    const char *build = getenv("BUILD");
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/train_gpt_lighthouse", build && build[0] ? build : "build");
-    if (!realpath(path, program_path)) {
-        fprintf(stderr, "%s is not there: make it, or set BUILD\n", path);
-        exit(1);
-    }
+    built_find("train_gpt_lighthouse", program_path);
     snprintf(worker_path, sizeof worker_path, "%.*s/rank_worker",
              (int)(strlen(program_path) - strlen("/train_gpt_lighthouse")), program_path);
     program_threads(1);

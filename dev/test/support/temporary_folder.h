@@ -11,6 +11,9 @@ int temporary_folder_enter(void **state);
 // Goes back and removes the folder with all it holds.
 int temporary_folder_leave(void **state);
 
+// An entry of cmocka's table: a test that runs in such a folder.
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, temporary_folder_enter, temporary_folder_leave)
+
 #ifdef __cplusplus
 }
 #endif

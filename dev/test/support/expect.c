@@ -1,0 +1,24 @@
+// What tests expect of functions that return false and fill in an Error; see expect.h.
+#include "expect.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+void expect_ok(bool ok, const Error *error) {
+    if (!ok) fail_msg("%s", error->message);
+}
+
+void expect_failed(bool ok, const Error *error, int status, const char *part) {
+    if (ok) fail_msg("no error, where one is to say \"%s\"", part);
+    if (error->status != status) fail_msg("status %d, not %d: %s", error->status, status, error->message);
+    expect_part(error->message, part);
+}
+
+void expect_part(const char *text, const char *part) {
+    if (!strstr(text, part)) fail_msg("\"%s\" says nothing of \"%s\"", text, part);
+}
