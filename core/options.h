@@ -78,11 +78,13 @@ bool options_read_settings(Options *options, const json_t *settings, Source sour
                            Error *error);
 // Says which FIXED options differ from the settings of the run to resume (status 2).
 bool options_check_fixed(const Options *options, const json_t *settings, Error *error);
-// A text "lr 0.002 -> 0.001, …" of the settings that differ, empty when none does.   group: of these alone,
+// A text "lr 0.002 -> 0.001, …" of the settings that differ, empty when none does. `group`: of these alone,
 // as
-// --help groups them; NULL: of all
+// --help groups them; NULL: of all.
 void options_describe_changes(const Options *options, const json_t *settings, const char *group, char *text,
                               size_t size);
+// A hash of the values of all options that the command takes.
+uint64_t options_hash(const Options *options);
 
 // ---- what the settings mean
 
@@ -91,8 +93,6 @@ void options_set_model(Options *options, const ModelConfig *model, Source source
 LighthouseConfig options_lighthouse(const Options *options);
 // Refuses (status 2) --dilation on the command line where the scorer does not heed it.
 bool options_check_scorer(const Options *options, Error *error);
-// Of the values of all options that the command takes.
-uint64_t options_hash(const Options *options);
 // Parses --dense-layers "0,1,-2,-1", "none" or "all".
 bool options_dense_layers(const char *list, int64_t n_layers, bool dense_layer[MODEL_MAX_LAYERS],
                           Error *error);

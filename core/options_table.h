@@ -1,4 +1,4 @@
-// The rows of the option table, for the parser and the help.
+// The rows of the option table, for the parser, the settings of a run and the help.
 #ifndef CORE_OPTIONS_TABLE_H
 #define CORE_OPTIONS_TABLE_H
 
@@ -38,6 +38,19 @@ typedef struct {
 
 #define PRESET_COUNT 6
 extern const PresetRow PRESETS[PRESET_COUNT];
+
+// ---- Values
+
+#define SETTING_SIZE 4096 // bytes of a setting as text, its end included
+
+// The option of a command with this name, -1 for none.
+int option_find(Command command, const char *name, size_t length);
+// Where its value lies.
+void *option_field(const Options *options, int option);
+// The value as options_set would take it; "" for an unset text.
+void option_text(const Options *options, int option, char *text, size_t size);
+// A number of the row's type and range from text.
+bool option_number(const OptionRow *row, const char *text, double *value, Error *error);
 
 #ifdef __cplusplus
 }
