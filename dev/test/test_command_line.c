@@ -18,9 +18,7 @@
 
 // Every test runs in a folder with data and a run of two steps, made once.
 static int set_up(void **state) {
-    int failed = temporary_folder_enter(state);
-    if (failed) return failed;
-    tiny_files();
+    if (tiny_enter(state)) return 1;
     program_expect(0, NULL, TINY_TRAIN "--out run --steps 2 --checkpoint-every 1");
     return 0;
 }

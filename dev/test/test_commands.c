@@ -22,9 +22,7 @@
 
 // Every test runs in a folder with data and a run of both stages, made once.
 static int set_up(void **state) {
-    int failed = temporary_folder_enter(state);
-    if (failed) return failed;
-    tiny_files();
+    if (tiny_enter(state)) return 1;
     program_expect(0, NULL, TINY_TRAIN "--out run --steps %d --switch-at 20 --val-every 12", STEPS);
     return 0;
 }

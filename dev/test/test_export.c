@@ -19,9 +19,7 @@
 #define CHECKPOINT "run/step_00000008"
 
 static int set_up(void **state) {
-    int failed = temporary_folder_enter(state);
-    if (failed) return failed;
-    tiny_files();
+    if (tiny_enter(state)) return 1;
     program_expect(0, NULL, TINY_TRAIN "--out run --steps 8 --scorer gla --dense-layers none");
     return 0;
 }

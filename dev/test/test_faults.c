@@ -79,12 +79,6 @@ static Outcome run_with_fault(Fixture *f, const char *run, Fault fault, const ch
     return outcome;
 }
 
-static int set_up(void **state) {
-    if (temporary_folder_enter(state)) return 1;
-    tiny_files();
-    return 0;
-}
-
 static Fixture *fixture_create(void) {
     static const Fault none = {"kill", "main", 0};
     Fixture *f = (Fixture *)alloc_or_exit(1, sizeof *f);
@@ -413,24 +407,22 @@ static void test_ranks(void **state) {
     free(f);
 }
 
-#define RUN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, temporary_folder_leave)
-
 int main(void) {
     program_find();
     faults_find();
     // Hundreds of runs: in memory their syncs take no time, and SIGKILL does not tell it from a disk.
     if (access("/dev/shm", W_OK) == 0) setenv("TMPDIR", "/dev/shm", 0);
     const struct CMUnitTest tests[] = {
-        RUN_TEST(test_killed_everywhere),
-        RUN_TEST(test_error_everywhere),
-        RUN_TEST(test_full_disk),
-        RUN_TEST(test_read_only),
-        RUN_TEST(test_halting_writes),
-        RUN_TEST(test_order_of_syncs),
-        RUN_TEST(test_slow_disk),
-        RUN_TEST(test_failure_beside_training),
-        RUN_TEST(test_signal_beside_a_save),
-        RUN_TEST(test_ranks),
+        IN_TINY_FOLDER(test_killed_everywhere),
+        IN_TINY_FOLDER(test_error_everywhere),
+        IN_TINY_FOLDER(test_full_disk),
+        IN_TINY_FOLDER(test_read_only),
+        IN_TINY_FOLDER(test_halting_writes),
+        IN_TINY_FOLDER(test_order_of_syncs),
+        IN_TINY_FOLDER(test_slow_disk),
+        IN_TINY_FOLDER(test_failure_beside_training),
+        IN_TINY_FOLDER(test_signal_beside_a_save),
+        IN_TINY_FOLDER(test_ranks),
     };
     return cmocka_run_group_tests_name("faults", tests, NULL, NULL) ? 1 : 0;
 }

@@ -21,9 +21,7 @@
 
 // Every test runs in a folder with a model of one step, which knows nothing.
 static int set_up(void **state) {
-    int failed = temporary_folder_enter(state);
-    if (failed) return failed;
-    tiny_files();
+    if (tiny_enter(state)) return 1;
     program_expect(0, NULL, TINY_TRAIN "--out run --steps 1");
     return 0;
 }

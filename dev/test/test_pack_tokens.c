@@ -19,12 +19,6 @@
 
 #define END 7 // the id that ends a document
 
-static int set_up(void **state) {
-    int failed = temporary_folder_enter(state);
-    if (!failed) tiny_files();
-    return failed;
-}
-
 // ---- Files of ids
 
 // Ids below `vocab`, documents of 1 ... 90 of them that end with END; none of END but there.
@@ -311,5 +305,5 @@ int main(void) {
         cmocka_unit_test(test_tokenizer_stays),
         cmocka_unit_test(test_refusals),
     };
-    return cmocka_run_group_tests_name("pack tokens", tests, set_up, temporary_folder_leave) ? 1 : 0;
+    return cmocka_run_group_tests_name("pack tokens", tests, tiny_enter, temporary_folder_leave) ? 1 : 0;
 }

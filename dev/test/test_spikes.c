@@ -116,8 +116,7 @@ static void make_data(const char *path, int64_t sequences, int64_t first, int64_
 
 static int set_up(void **state) {
     program_ranks(1, false);
-    if (temporary_folder_enter(state)) return 1;
-    tiny_files();
+    if (tiny_enter(state)) return 1;
     return 0;
 }
 
@@ -138,8 +137,6 @@ static void expect_skips(const char *run, const int64_t *steps, int count) {
     }
     json_decref(log);
 }
-
-#define DONE(...) program_expect(0, NULL, __VA_ARGS__)
 
 // Two updates are skipped: they count and their data are left behind, but no bit of weights and moments
 // changes. A run that is stopped around them decides the same.

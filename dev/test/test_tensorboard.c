@@ -6,6 +6,7 @@
 #include "dev/test/support/event_file.h"
 #include "dev/test/support/program.h"
 #include "dev/test/support/scratch.h"
+#include "dev/test/support/temporary_folder.h"
 #include "dev/test/support/tiny_run.h"
 
 #include <math.h>
@@ -18,18 +19,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static int set_up(void **data) {
-    char *folder = scratch_create();
-    *data = folder;
-    return chdir(folder);
-}
-
-static int tear_down(void **data) {
-    if (chdir("/") != 0) return 1;
-    scratch_remove((char *)*data);
-    return 0;
-}
 
 static PathList event_files(const char *run) {
     char folder[64];
@@ -229,8 +218,6 @@ static void test_resumed_run(void **data) {
     assert_int_equal(files.count, 2);
     paths_free(&files);
 }
-
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void) {
     program_find();

@@ -38,6 +38,8 @@ void outcome_free(Outcome *outcome);
 // the test fails and shows both.
 void program_expect(int status, const char *part, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+// Runs it, and expects status 0.
+#define DONE(...) program_expect(0, NULL, __VA_ARGS__)
 // Runs it, expects status 0, and gives its standard output; release with free().
 char *program_output(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

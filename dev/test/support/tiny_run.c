@@ -53,6 +53,12 @@ void tiny_files(void) {
     shard_of_letters("val_0.bin", 2 * TINY_CONTEXT + 1);
 }
 
+int tiny_enter(void **state) {
+    int failed = temporary_folder_enter(state);
+    if (!failed) tiny_files();
+    return failed;
+}
+
 // ---- Files
 
 static char *file_bytes(const char *path, size_t *size) {
@@ -127,6 +133,24 @@ json_t *tiny_steps(const char *run) {
     }
     json_decref(log);
     return steps;
+}
+
+int64_t line_integer(const json_t *line, const char *key) {
+    assert_non_null(line);
+    assert_true(json_is_integer(json_object_get(line, key)));
+    return json_integer_value(json_object_get(line, key));
+}
+
+const char *line_text(const json_t *line, const char *key) {
+    assert_non_null(line);
+    assert_true(json_is_string(json_object_get(line, key)));
+    return json_string_value(json_object_get(line, key));
+}
+
+double line_number(const json_t *line, const char *key) {
+    assert_non_null(line);
+    assert_true(json_is_number(json_object_get(line, key)));
+    return json_number_value(json_object_get(line, key));
 }
 
 void expect_same_steps(const char *run, const char *other, int64_t steps) {

@@ -2,6 +2,8 @@
 #ifndef TEST_TINY_RUN_H
 #define TEST_TINY_RUN_H
 
+#include "temporary_folder.h"
+
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,6 +21,10 @@ extern "C" {
 // Writes train_0.bin, train_1.bin and val_0.bin into the present folder, the alphabet over and over in
 // documents of unlike lengths, and tiny.json.
 void tiny_files(void);
+// A test's set-up: a temporary folder with these files.
+int tiny_enter(void **state);
+// An entry of cmocka's table: a test that runs in such a folder.
+#define IN_TINY_FOLDER(test) cmocka_unit_test_setup_teardown(test, tiny_enter, temporary_folder_leave)
 
 // Fails the test unless the checkpoints of both runs after `step` updates hold the same bits: weights,
 // moments, and whatever gates there are.
@@ -34,6 +40,10 @@ json_t *tiny_log(const char *run);
 json_t *tiny_steps(const char *run);
 // The n-th line (from 0) of an event, in a log; NULL where there are fewer.
 json_t *tiny_event(const json_t *log, const char *event, int n);
+// What a line holds, which fails the test where it is missing or of another type.
+int64_t line_integer(const json_t *line, const char *key);
+const char *line_text(const json_t *line, const char *key);
+double line_number(const json_t *line, const char *key);
 // Waits until a run that goes on in another process has logged a step; false when it takes too long.
 bool tiny_wait(const char *run, int64_t step);
 // Likewise, until its log holds a text; an empty one: until there is a log, and the first update begins.
