@@ -1,0 +1,142 @@
+// The update of the CPU engine: clipped, skipped, or refused.
+#include "cpu/engine.h"
+#include "dev/test/support/numbers.h"
+#include "dev/test/support/small_engine.h"
+
+#include <math.h>
+#include <omp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+// ---- update
+
+// A gradient with one bad number in one tensor.
+static void check_refused(float bad) {
+    EngineConfig config = small_engine_config(SCORER_NORM, 1, 264);
+    Engine *engine = small_engine_create(&config), *untouched = small_engine_create(&config);
+    int32_t *tokens = small_engine_tokens(265, 6);
+    AdamW adamw = small_adamw(1);
+    Error error;
+    int64_t count;
+    double norm;
+    small_engine_train(engine, tokens, ATTENTION_DENSE, 264);
+    small_engine_train(untouched, tokens, ATTENTION_DENSE, 264);
+    assert_true(engine_update(engine, &adamw, &norm, &error));
+    assert_true(engine_update(untouched, &adamw, &norm, &error));
+
+    small_engine_train(engine, tokens, ATTENTION_DENSE, 264);
+    engine_write(engine, TENSOR_GRADIENT, param_find(&engine->table, PARAM_K, 1), 17, 1, &bad);
+    assert_false(engine_update(engine, &adamw, &norm, &error));
+    assert_int_equal(error.status, STATUS_NONFINITE);
+    assert_non_null(strstr(error.message, "norm"));
+    assert_false(isfinite(norm));
+    expect_same_bits(engine, untouched, TENSOR_WEIGHT);
+    expect_same_bits(engine, untouched, TENSOR_MOMENT1);
+    expect_same_bits(engine, untouched, TENSOR_MOMENT2);
+    float *gradient = small_engine_read(engine, TENSOR_GRADIENT, &count);
+    assert_true(numbers_zero(gradient, count));
+    free(gradient);
+    free(tokens);
+    engine_destroy(engine);
+    engine_destroy(untouched);
+}
+
+static void test_update_refuses_what_is_not_finite(void **state) {
+    (void)state;
+    check_refused(NAN);
+    check_refused(HUGE_VALF);
+    check_refused(-HUGE_VALF);
+}
+
+// An update whose norm is above `most` is skipped: nothing but the gradients changes.
+static void check_skipped(double most, bool skips) {
+    EngineConfig config = small_engine_config(SCORER_NORM, 1, 264);
+    Engine *engine = small_engine_create(&config), *untouched = small_engine_create(&config);
+    int32_t *tokens = small_engine_tokens(265, 6);
+    AdamW adamw = small_adamw(1);
+    Error error;
+    int64_t count;
+    double norm, again;
+    small_engine_train(engine, tokens, ATTENTION_DENSE, 264);
+    small_engine_train(untouched, tokens, ATTENTION_DENSE, 264);
+    assert_true(engine_update(engine, &adamw, &norm, &error));
+    assert_true(engine_update(untouched, &adamw, &norm, &error));
+
+    small_engine_train(engine, tokens, ATTENTION_DENSE, 264);
+    small_engine_train(untouched, tokens, ATTENTION_DENSE, 264);
+    float *gradient = small_engine_read(engine, TENSOR_GRADIENT, &count);
+    norm = sqrt(numbers_dot(gradient, gradient, count));
+    free(gradient);
+    adamw.most_norm = most * norm;
+    assert_true(engine_update(engine, &adamw, &again, &error));
+    assert_true(fabs(again / norm - 1) < 1e-9);
+    assert_int_equal(adamw_skips(&adamw, again), skips);
+    adamw.most_norm = 0;
+    if (!skips) assert_true(engine_update(untouched, &adamw, &norm, &error));
+    expect_same_bits(engine, untouched, TENSOR_WEIGHT);
+    expect_same_bits(engine, untouched, TENSOR_MOMENT1);
+    expect_same_bits(engine, untouched, TENSOR_MOMENT2);
+    gradient = small_engine_read(engine, TENSOR_GRADIENT, &count);
+    assert_true(numbers_zero(gradient, count));
+    free(gradient);
+    free(tokens);
+    engine_destroy(engine);
+    engine_destroy(untouched);
+}
+
+static void test_update_skips_a_large_norm(void **state) {
+    (void)state;
+    check_skipped(0.999, true);
+    check_skipped(-1, true);
+    check_skipped(1.001, false);
+    check_skipped(HUGE_VAL, false);
+}
+
+// An update clipped to a norm is the update of the gradient scaled down by hand.
+static void check_clip(double clip) {
+    EngineConfig config = small_engine_config(SCORER_NORM, 1, 264);
+    Engine *clipped = small_engine_create(&config), *scaled = small_engine_create(&config);
+    int32_t *tokens = small_engine_tokens(265, 7);
+    AdamW with = small_adamw(clip), without = small_adamw(0);
+    Error error;
+    int64_t count;
+    double norm, scaled_norm;
+    small_engine_train(clipped, tokens, ATTENTION_DENSE, 264);
+    float *gradient = small_engine_read(clipped, TENSOR_GRADIENT, &count);
+    double want = sqrt(numbers_dot(gradient, gradient, count)), factor = fmin(1, clip / (want + 1e-6));
+    for (int p = 0; p < scaled->table.count; p++) {
+        float *x = cpu_engine_tensor(scaled, TENSOR_GRADIENT, p),
+              *y = cpu_engine_tensor(clipped, TENSOR_GRADIENT, p);
+        for (int64_t i = 0; i < param_size(&scaled->table.params[p]); i++) x[i] = y[i] * (float)factor;
+    }
+    assert_true(engine_update(clipped, &with, &norm, &error));
+    assert_true(engine_update(scaled, &without, &scaled_norm, &error));
+    assert_true(fabs(norm / want - 1) < 1e-9); // before clipping
+    assert_true(fabs(scaled_norm / (want * factor) - 1) < 1e-6);
+    expect_same_bits(clipped, scaled, TENSOR_MOMENT1);
+    expect_same_bits(clipped, scaled, TENSOR_WEIGHT);
+    free(gradient);
+    free(tokens);
+    engine_destroy(clipped);
+    engine_destroy(scaled);
+}
+
+static void test_clipping(void **state) {
+    (void)state;
+    check_clip(1e-3); // far below the norm
+    check_clip(1e6);  // far above
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_update_refuses_what_is_not_finite),
+        cmocka_unit_test(test_update_skips_a_large_norm),
+        cmocka_unit_test(test_clipping),
+    };
+    omp_set_num_threads(1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
