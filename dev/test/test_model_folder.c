@@ -70,7 +70,7 @@ static void write_part(Fixture *f, const char *name, int first, int last) {
     char *path = path_join(f->folder, name);
     Digest digest;
     Error error;
-    if (!fake_engine_save(f->source, &part, path, &digest, &error)) fail_msg("%s", error.message);
+    expect_ok(fake_engine_save(f->source, &part, path, &digest, &error), &error);
     free(path);
     tensor_set_free(&set);
 }
@@ -116,7 +116,7 @@ static void write_halves(Fixture *f, const char *dtype) {
 
 static void must_load(Fixture *f) {
     Error error;
-    if (!model_folder_load(f->target, f->folder, &error)) fail_msg("%s", error.message);
+    expect_ok(model_folder_load(f->target, f->folder, &error), &error);
 }
 
 // Refused with this text, and nothing was loaded.
@@ -314,7 +314,7 @@ static void test_config_forms(void **data) {
         ModelConfig found;
         int64_t context;
         Error error;
-        if (!model_folder_config(f->folder, &found, &context, &error)) fail_msg("%s", error.message);
+        expect_ok(model_folder_config(f->folder, &found, &context, &error), &error);
         assert_true(found.rope_theta == cases[i].theta);
     }
 

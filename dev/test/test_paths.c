@@ -41,7 +41,7 @@ static Engine *make_model(void) {
     for (int i = 0; i < 2; i++) {
         Digest digest;
         Error error;
-        if (!fake_engine_save(engine, &set, places[i], &digest, &error)) fail_msg("%s", error.message);
+        expect_ok(fake_engine_save(engine, &set, places[i], &digest, &error), &error);
     }
     tensor_set_free(&set);
     return engine;
@@ -78,7 +78,7 @@ static void test_index(void **state) {
     assert_false(fake_engine_same_weights(source, target, false));
     // The same index with the file's plain name is taken.
     Error error;
-    if (!load_by_index("a.safetensors", target, &error)) fail_msg("%s", error.message);
+    expect_ok(load_by_index("a.safetensors", target, &error), &error);
     assert_true(fake_engine_same_weights(source, target, false));
     engine_destroy(source);
     engine_destroy(target);
@@ -91,7 +91,7 @@ static void list_file(const char *name) {
     Digest digest;
     Error error;
     char *path = path_join("run/step_00000010", name[0] == '/' ? "../../outside" : name);
-    if (!digest_file(path, &digest, &error)) fail_msg("%s", error.message);
+    expect_ok(digest_file(path, &digest, &error), &error);
     free(path);
     size_t size;
     char *text = scratch_read("run/step_00000010", STATE_FILE_NAME, &size);
@@ -119,7 +119,7 @@ static void save_checkpoint(Engine *engine) {
     state.attention = ATTENTION_DENSE;
     state.settings = json_object();
     Error error;
-    if (!checkpoint_save(engine, "run", &state, 64, NULL, &error)) fail_msg("%s", error.message);
+    expect_ok(checkpoint_save(engine, "run", &state, 64, NULL, &error), &error);
     json_decref(state.settings);
 }
 
@@ -137,7 +137,7 @@ static void test_state(void **data) {
         Error error;
         char *latest = NULL;
         save_checkpoint(engine);
-        if (!checkpoint_load(engine, "run/step_00000010", &error)) fail_msg("%s", error.message);
+        expect_ok(checkpoint_load(engine, "run/step_00000010", &error), &error);
         list_file(names[i]);
         const char *refusal = "not the state of a checkpoint";
         expect_failed(checkpoint_read_state("run/step_00000010", &state, &error), &error, STATUS_DATA,
@@ -166,7 +166,7 @@ static void test_state_of_its_own_files(void **data) {
     scratch_write(".", "outside", "x", -1);
     save_checkpoint(engine);
     list_file("config.json");
-    if (!checkpoint_load(engine, "run/step_00000010", &error)) fail_msg("%s", error.message);
+    expect_ok(checkpoint_load(engine, "run/step_00000010", &error), &error);
     engine_destroy(engine);
 }
 

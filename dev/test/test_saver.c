@@ -1,11 +1,11 @@
 // Saves beside training: what is saved is what was there when the save began, whatever becomes of the engine
 // meanwhile; where host memory does not suffice, training waits.
 #include "core/saver.h"
-#include "core/checkpoint.h"
 #include "core/files.h"
 #include "core/snapshot.h"
 #include "dev/test/support/fake_engine.h"
 #include "dev/test/support/program.h"
+#include "dev/test/support/saved_run.h"
 #include "dev/test/support/scratch.h"
 #include "dev/test/support/temporary_folder.h"
 
@@ -17,18 +17,8 @@
 
 #include <cmocka.h>
 
-static const ModelConfig small_model = {2, 64, 2, 1, 64, 64, 320, 10000, 1e-5};
-
-static TrainerState state_of(int64_t step) {
-    TrainerState state;
-    memset(&state, 0, sizeof state);
-    state.step = step;
-    state.settings = json_pack("{s:f}", "lr", 0.002);
-    return state;
-}
-
 static void expect_saved(Engine *wanted, const char *folder) {
-    Engine *loaded = fake_engine_create(&small_model, true);
+    Engine *loaded = fake_engine_create(&saved_model, true);
     Error error;
     if (!checkpoint_load(loaded, folder, &error)) fail_msg("%s", error.message);
     assert_true(fake_engine_same_weights(loaded, wanted, true));
@@ -39,7 +29,7 @@ static void expect_saved(Engine *wanted, const char *folder) {
 // The engine and the state change as soon as a save has begun.
 static void test_copies(void **unused) {
     (void)unused;
-    Engine *engine = fake_engine_create(&small_model, true), *before = fake_engine_create(&small_model, true);
+    Engine *engine = fake_engine_create(&saved_model, true), *before = fake_engine_create(&saved_model, true);
     Saver *saver = saver_create(engine, true);
     SaveReport report;
     Error error;
@@ -47,7 +37,7 @@ static void test_copies(void **unused) {
     for (int64_t step = 1; step <= 4; step++) {
         fake_engine_fill(engine, (uint64_t)step);
         fake_engine_fill(before, (uint64_t)step);
-        TrainerState state = state_of(step);
+        TrainerState state = saved_state(step);
         saver_begin(saver, "run", &state, 64, NULL, 2);
         fake_engine_fill(engine, 99);
         json_object_set_new(state.settings, "lr", json_string("changed"));
@@ -71,9 +61,9 @@ static void test_copies(void **unused) {
 // Without a copy the save is done before anything else can be.
 static void test_without_copies(void **unused) {
     (void)unused;
-    Engine *engine = fake_engine_create(&small_model, true);
+    Engine *engine = fake_engine_create(&saved_model, true);
     Saver *saver = saver_create(engine, false);
-    TrainerState state = state_of(5);
+    TrainerState state = saved_state(5);
     SaveReport report;
     Error error;
     fake_engine_fill(engine, 5);
@@ -87,9 +77,9 @@ static void test_without_copies(void **unused) {
 
 static void test_error(void **unused) {
     (void)unused;
-    Engine *engine = fake_engine_create(&small_model, false);
+    Engine *engine = fake_engine_create(&saved_model, false);
     Saver *saver = saver_create(engine, true);
-    TrainerState state = state_of(5);
+    TrainerState state = saved_state(5);
     SaveReport report;
     Error error;
     scratch_write(".", "file", "x", -1);
@@ -109,7 +99,7 @@ static void test_error(void **unused) {
 // Bytes of the copy: all that an alone rank has; of several ranks the shares.
 static void test_bytes(void **unused) {
     (void)unused;
-    ParamTable table = param_table_create(&small_model, true);
+    ParamTable table = param_table_create(&saved_model, true);
     size_t alone = snapshot_bytes(&table, NULL), together = 0;
     assert_int_equal(alone, (size_t)(3 * table.n_trained + 2 * (2 * 64 + 2)) * sizeof(float));
     Ranks ranks;
