@@ -38,13 +38,7 @@ static bool configure(StepBench *b, Error *error) {
             error, STATUS_USAGE,
             "no model is given: name one with --preset, or give --layers and the other dimensions");
     }
-    config->model = options_model(options);
-    config->lighthouse = options_lighthouse(options);
-    config->training = true;
-    config->recompute = options->recompute == RECOMPUTE_BLOCK;
-    config->deterministic = options->deterministic;
-    config->batch = options->batch;
-    config->context = options->seq_len;
+    options_engine(options, config);
     config->ranks = b->ranks;
     config->micro_steps = 1;
     return options_dense_layers(options->dense_layers, options->layers, config->dense_layer, error);

@@ -49,13 +49,15 @@ static bool info_shard(FILE *out, const char *path, bool verify, Error *error) {
     return ok;
 }
 
-// Every shard of a folder; the first error is kept.
-static bool info_shards(FILE *out, const PathList *shards, bool verify, Error *error) {
+typedef bool (*InfoFunction)(FILE *out, const char *path, bool verify, Error *error);
+
+// Every one of a list; the first error is kept.
+static bool info_each(FILE *out, const PathList *list, InfoFunction info, bool verify, Error *error) {
     bool ok = true;
     Error own;
-    for (int64_t i = 0; i < shards->count; i++) {
-        if (info_shard(out, shards->paths[i], verify, &own)) continue;
-        fprintf(out, "%s: DAMAGED: %s\n", shards->paths[i], own.message);
+    for (int64_t i = 0; i < list->count; i++) {
+        if (info(out, list->paths[i], verify, &own)) continue;
+        fprintf(out, "%s: DAMAGED: %s\n", list->paths[i], own.message);
         if (ok) *error = own;
         ok = false;
     }
@@ -102,15 +104,7 @@ static bool info_run(FILE *out, const char *run, const PathList *checkpoints, bo
     json_dumpf(json_object_get(json, "settings"), out, JSON_REAL_PRECISION(6));
     fprintf(out, "\n");
     json_decref(json);
-    bool ok = true;
-    Error own;
-    for (int64_t i = 0; i < checkpoints->count; i++) {
-        if (info_checkpoint(out, checkpoints->paths[i], verify, &own)) continue;
-        fprintf(out, "%s: DAMAGED: %s\n", checkpoints->paths[i], own.message);
-        if (ok) *error = own;
-        ok = false;
-    }
-    return ok;
+    return info_each(out, checkpoints, info_checkpoint, verify, error);
 }
 
 static bool has_file(const char *folder, const char *name) {
@@ -134,7 +128,7 @@ bool info_path(FILE *out, const char *path, bool verify, Error *error) {
     if (run) {
         ok = info_run(out, path, &list, verify, error);
     } else if (list.count > 0) {
-        ok = info_shards(out, &list, verify, error);
+        ok = info_each(out, &list, info_shard, verify, error);
     } else {
         ok = error_set(error, STATUS_DATA, "%s holds no shard, checkpoint, model or run", path);
     }

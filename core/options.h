@@ -78,9 +78,8 @@ bool options_read_settings(Options *options, const json_t *settings, Source sour
                            Error *error);
 // Says which FIXED options differ from the settings of the run to resume (status 2).
 bool options_check_fixed(const Options *options, const json_t *settings, Error *error);
-// A text "lr 0.002 -> 0.001, …" of the settings that differ, empty when none does. `group`: of these alone,
-// as
-// --help groups them; NULL: of all.
+// A text "lr 0.002 -> 0.001, …" of the settings that differ, empty when none does. `group`: of
+// those of this group of --help alone; NULL: of all.
 void options_describe_changes(const Options *options, const json_t *settings, const char *group, char *text,
                               size_t size);
 // A hash of the values of all options that the command takes.
@@ -91,6 +90,8 @@ uint64_t options_hash(const Options *options);
 ModelConfig options_model(const Options *options);
 void options_set_model(Options *options, const ModelConfig *model, Source source);
 LighthouseConfig options_lighthouse(const Options *options);
+// Of an engine that trains: its model, hierarchy, recomputation, determinism, batch and context.
+void options_engine(const Options *options, EngineConfig *config);
 // Refuses (status 2) --dilation on the command line where the scorer does not heed it.
 bool options_check_scorer(const Options *options, Error *error);
 // Parses --dense-layers "0,1,-2,-1", "none" or "all".

@@ -35,6 +35,16 @@ LighthouseConfig options_lighthouse(const Options *options) {
     return config;
 }
 
+void options_engine(const Options *options, EngineConfig *config) {
+    config->model = options_model(options);
+    config->lighthouse = options_lighthouse(options);
+    config->training = true;
+    config->recompute = options->recompute == RECOMPUTE_BLOCK;
+    config->deterministic = options->deterministic;
+    config->batch = options->batch;
+    config->context = options->seq_len;
+}
+
 bool options_check_scorer(const Options *options, Error *error) {
     if (options->scorer != SCORER_NORM || options->source[OPTION_dilation] != SOURCE_COMMAND_LINE)
         return true;

@@ -312,13 +312,7 @@ static bool check_ranks(const Options *options, Ranks *ranks, Error *error) {
 
 static bool configure_engine(Run *run, const Options *options, Error *error) {
     EngineConfig *engine = &run->engine;
-    engine->model = options_model(options);
-    engine->lighthouse = options_lighthouse(options);
-    engine->training = true;
-    engine->recompute = options->recompute == RECOMPUTE_BLOCK;
-    engine->deterministic = options->deterministic;
-    engine->batch = options->batch;
-    engine->context = options->seq_len;
+    options_engine(options, engine);
     engine->micro_steps = options->global_batch / options->batch / engine->ranks->data_size;
     engine->use_lighthouse = schedule_attention(options, run->state.step) == ATTENTION_LIGHTHOUSE;
     engine->one_stage = schedule_attention(options, schedule_end(options) - 1) == ATTENTION_LIGHTHOUSE;

@@ -3,7 +3,6 @@
 
 #include "core/files.h"
 #include "core/info.h"
-#include "core/pack.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,16 +11,10 @@
 // Packs one input, and holds the shards against the report.
 static void pack_input(const char *folder, const char *name, bool shuffle, double max_bad) {
     char *input = path_join(folder, name), *out = path_join(folder, "out");
-    PackConfig config;
-    memset(&config, 0, sizeof config);
-    config.inputs = (const char **)&input;
-    config.n_inputs = 1;
-    config.out = out;
-    config.shard_tokens = 1024;
+    PackConfig config = fuzz_pack_config((const char **)&input, out);
     config.val_fraction = 0.25;
     config.seed = 1;
     config.shuffle = shuffle;
-    config.threads = 1;
     config.max_bad_fraction = max_bad;
     config.document_end = -1;
     PackReport report;

@@ -92,6 +92,17 @@ static size_t one_gigabyte(const Ranks *ranks) {
     return 1000000000;
 }
 
+PackConfig fuzz_pack_config(const char **input, const char *out) {
+    PackConfig config;
+    memset(&config, 0, sizeof config);
+    config.inputs = input;
+    config.n_inputs = 1;
+    config.out = out;
+    config.shard_tokens = 1024;
+    config.threads = 1;
+    return config;
+}
+
 void fuzz_plan(const EngineConfig *config) {
     EngineApi api = *engine_cpu();
     api.memory_available = one_gigabyte;

@@ -7,6 +7,7 @@
 #define FUZZ_HARNESS_H
 
 #include "core/engine.h"
+#include "core/pack.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -47,6 +48,8 @@ void fuzz_write(const char *folder, const char *name, const void *data, size_t s
 // An input of several files: each begins with a line "@@ NAME", NAME one of the list, which NULL ends. Bytes
 // before the first such line belong to none; of files with one name the last counts.
 void fuzz_unpack(const char *folder, const char *const *names, const uint8_t *data, size_t size);
+// Packs one input into small shards, in order, on one thread.
+PackConfig fuzz_pack_config(const char **input, const char *out);
 // Plans an engine and looks whether it fits into a gigabyte, as every command does before it makes one.
 void fuzz_plan(const EngineConfig *config);
 

@@ -2,7 +2,6 @@
 #include "harness.h"
 
 #include "core/files.h"
-#include "core/pack.h"
 #include "core/shard.h"
 
 #include <stdlib.h>
@@ -12,13 +11,7 @@
 
 static void pack_ids(const char *folder, const char *name, int bytes, int64_t document_end) {
     char *input = path_join(folder, name), *out = path_join(folder, "out");
-    PackConfig config;
-    memset(&config, 0, sizeof config);
-    config.inputs = (const char **)&input;
-    config.n_inputs = 1;
-    config.out = out;
-    config.shard_tokens = 1024;
-    config.threads = 1;
+    PackConfig config = fuzz_pack_config((const char **)&input, out);
     config.id_bytes = bytes;
     config.vocab = VOCAB;
     config.document_end = document_end;

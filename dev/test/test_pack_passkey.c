@@ -26,16 +26,8 @@
 
 static int set_up(void **state) {
     int failed = temporary_folder_enter(state);
-    if (failed) return failed;
-    FILE *file = fopen("text.jsonl", "w");
-    assert_non_null(file);
-    for (int i = 0; i < DOCUMENTS; i++) {
-        fprintf(file, "{\"text\": \"document %d\\n", i);
-        for (int j = 0; j < i % 50; j++) fputs(" word", file);
-        fputs("\"}\n", file);
-    }
-    assert_int_equal(fclose(file), 0);
-    return 0;
+    if (!failed) put_lines("text.jsonl", DOCUMENTS);
+    return failed;
 }
 
 static PackReport pack(const char *out, double fraction, int threads, bool shuffle, uint64_t seed) {
