@@ -1,6 +1,7 @@
 // Shards for tests; see shards.h.
 #include "shards.h"
 
+#include "core/bytes.h"
 #include "core/files.h"
 #include "core/shard.h"
 
@@ -30,22 +31,22 @@ void shard_make_counting(const char *path, int token_bytes, int64_t start, int64
 int32_t *shards_load(const char *pattern, int64_t *count) {
     Error error;
     PathList paths;
+    ByteBuffer tokens = {NULL, 0, 0};
     check(paths_glob(pattern, &paths, &error), &error);
-    int32_t *tokens = NULL;
     *count = 0;
     for (int64_t i = 0; i < paths.count; i++) {
         Shard shard;
         check(shard_open(&shard, paths.paths[i], &error), &error);
         bool bytes = shard.header.content == SHARD_BYTES;
         check(shard_verify(&shard, bytes ? 258 : INT64_MAX, &error), &error);
-        size_t total = (size_t)(*count + shard.header.n_tokens);
-        tokens = (int32_t *)realloc(tokens, (total ? total : 1) * sizeof *tokens);
-        shard_copy(&shard, 0, shard.header.n_tokens, tokens + *count);
-        *count = (int64_t)total;
+        size_t size = (size_t)shard.header.n_tokens * sizeof(int32_t);
+        shard_copy(&shard, 0, shard.header.n_tokens, (int32_t *)(void *)bytes_reserve(&tokens, size));
+        tokens.size += size;
+        *count += shard.header.n_tokens;
         shard_close(&shard);
     }
     paths_free(&paths);
-    return tokens;
+    return (int32_t *)(void *)tokens.data;
 }
 
 void file_flip_bit(const char *path, int64_t offset) {
