@@ -77,14 +77,14 @@ static void print_evaluation(const Options *options, const char *folder, int64_t
 // asked for, which is told.
 static bool read_trained_settings(Options *options, const char *folder, Error *error) {
     TrainerState state;
-    char changes[512];
     if (!model_is_checkpoint(folder)) return true;
     memset(&state, 0, sizeof state);
     bool ok = checkpoint_read_state(folder, &state, error) &&
               options_read_settings(options, state.settings, SOURCE_RESUME, folder, error);
     if (ok) {
-        options_describe_changes(options, state.settings, "Attention", changes, sizeof changes);
+        char *changes = options_describe_changes(options, state.settings, "Attention");
         if (changes[0]) warn("%s was trained under other settings: %s", folder, changes);
+        free(changes);
     }
     json_decref(state.settings);
     return ok;

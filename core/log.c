@@ -1,5 +1,6 @@
 // The log of a run; see log.h.
 #include "log.h"
+#include "bytes.h"
 #include "files.h"
 #include "json_file.h"
 #include "tensorboard.h"
@@ -85,17 +86,19 @@ static bool scalars_show(Log *log, const json_t *line, int64_t update, Error *er
 
 // The words of an event, "from lighthouse, to dense"; those of a validation are in its tags.
 static bool words_show(Log *log, const json_t *line, const char *event, int64_t update, Error *error) {
-    char text[4096] = "";
+    ByteBuffer text = {NULL, 0, 0};
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)line, key, value) {
         const char *words = json_string_value(value);
-        size_t used = strlen(text);
         if (!words || !words[0] || strcmp(key, "event") == 0) continue;
-        snprintf(text + used, sizeof text - used, "%s%s %s", used ? ", " : "", key, words);
+        bytes_printf(&text, "%s%s %s", text.size ? ", " : "", key, words);
     }
-    if (!text[0] || strcmp(event, "validation") == 0) return true;
-    return tensorboard_text(log->tensorboard, update, event, text, error);
+    bool shown = text.size > 0 && strcmp(event, "validation") != 0;
+    bytes_append(&text, "", 1);
+    bool ok = !shown || tensorboard_text(log->tensorboard, update, event, text.data, error);
+    bytes_free(&text);
+    return ok;
 }
 
 static bool line_show(Log *log, const json_t *line, Error *error) {

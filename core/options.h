@@ -78,10 +78,9 @@ bool options_read_settings(Options *options, const json_t *settings, Source sour
                            Error *error);
 // Says which FIXED options differ from the settings of the run to resume (status 2).
 bool options_check_fixed(const Options *options, const json_t *settings, Error *error);
-// A text "lr 0.002 -> 0.001, …" of the settings that differ, empty when none does. `group`: of
-// those of this group of --help alone; NULL: of all.
-void options_describe_changes(const Options *options, const json_t *settings, const char *group, char *text,
-                              size_t size);
+// A text "lr 0.002 -> 0.001, …" of the settings that differ, empty when none does; `group`: of those alone
+// that --help lists under it, NULL for all. Release with free().
+char *options_describe_changes(const Options *options, const json_t *settings, const char *group);
 // A hash of the values of all options that the command takes.
 uint64_t options_hash(const Options *options);
 

@@ -1,6 +1,8 @@
 // Options as the settings of a run, in JSON: written, read, compared; see options.h.
 #include "options_table.h"
 
+#include "bytes.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
@@ -94,18 +96,18 @@ bool options_check_fixed(const Options *options, const json_t *settings, Error *
     return true;
 }
 
-void options_describe_changes(const Options *options, const json_t *settings, const char *group, char *text,
-                              size_t size) {
+char *options_describe_changes(const Options *options, const json_t *settings, const char *group) {
     char mine[SETTING_SIZE], theirs[SETTING_SIZE];
-    text[0] = 0;
+    ByteBuffer text = {NULL, 0, 0};
     for (int i = 0; i < OPTION_COUNT; i++) {
         if (!(OPTION_TABLE[i].flags & OPTION_STEERS)) continue;
         if (group && strcmp(OPTION_TABLE[i].group, group) != 0) continue;
         if (same_setting(options, i, settings, mine, theirs, sizeof mine)) continue;
-        size_t used = strlen(text);
-        snprintf(text + used, size - used, "%s%s %s -> %s", used ? ", " : "", OPTION_TABLE[i].name,
-                 theirs[0] ? theirs : "none", mine[0] ? mine : "none");
+        bytes_printf(&text, "%s%s %s -> %s", text.size ? ", " : "", OPTION_TABLE[i].name,
+                     theirs[0] ? theirs : "none", mine[0] ? mine : "none");
     }
+    bytes_append(&text, "", 1);
+    return text.data;
 }
 
 uint64_t options_hash(const Options *options) {

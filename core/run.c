@@ -225,7 +225,7 @@ static bool check_resume(Run *run, const Options *options, Error *error) {
         return error_set(error, STATUS_USAGE, "--stop-at %lld: the run to resume has done %lld steps already",
                          (long long)options->stop_at, (long long)run->state.step);
     }
-    options_describe_changes(options, settings, NULL, run->changes, sizeof run->changes);
+    run->changes = options_describe_changes(options, settings, NULL);
     return true;
 }
 
@@ -376,6 +376,7 @@ void run_free(Run *run) {
     if (run->lock >= 0) close(run->lock);
     free(run->folder);
     free(run->checkpoint);
+    free(run->changes);
     json_decref(run->state.settings);
     memset(run, 0, sizeof *run);
     run->lock = -1;

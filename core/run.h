@@ -14,7 +14,7 @@ typedef struct {
     char *checkpoint;    // to resume from; NULL for a fresh start
     bool continues;      // goes on in the folder of the checkpoint, whose later log lines are cut
     TrainerState state;  // where the run starts
-    char changes[2048];  // settings that differ from the checkpoint's, for the log
+    char *changes;       // settings that differ from the checkpoint's, for the log; NULL for a fresh start
     EngineConfig engine; // what the settings ask of an engine
     int lock;            // of the folder, from run_begin on; -1 for none
 } Run;

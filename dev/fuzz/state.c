@@ -20,7 +20,7 @@ static const char config[] =
 
 static void take_settings(const TrainerState *state) {
     static char program[] = "train_gpt_lighthouse", command[] = "train";
-    char *words[] = {program, command, NULL}, changes[256];
+    char *words[] = {program, command, NULL};
     Options options;
     Error error;
     memset(&error, 0, sizeof error);
@@ -29,7 +29,7 @@ static void take_settings(const TrainerState *state) {
     if (!options_read_settings(&options, state->settings, SOURCE_RESUME, "state.json", &error))
         fuzz_refused(&error);
     if (!options_check_fixed(&options, state->settings, &error)) fuzz_refused(&error);
-    options_describe_changes(&options, state->settings, NULL, changes, sizeof changes);
+    free(options_describe_changes(&options, state->settings, NULL));
     options_free(&options);
 }
 

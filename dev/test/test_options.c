@@ -117,22 +117,23 @@ static void test_settings_round_trip(void **state) {
     free(text);
 
     Options again = parsed("train");
-    char changes[4096];
     Error error;
-    options_describe_changes(&again, read, NULL, changes, sizeof changes);
+    char *changes = options_describe_changes(&again, read, NULL);
     for (int i = 0; i < OPTION_COUNT; i++) {
         char change[80];
         snprintf(change, sizeof change, "%s ", OPTION_TABLE[i].name);
         if (OPTION_TABLE[i].flags & OPTION_STEERS) assert_non_null(strstr(changes, change));
     }
+    free(changes);
     assert_false(options_check_fixed(&again, read, &error));
     assert_int_equal(error.status, STATUS_USAGE);
 
     assert_true(options_read_settings(&again, read, SOURCE_CONFIG, "run.json", &error));
     json_t *written = options_settings(&again);
     assert_true(json_equal(settings, written));
-    options_describe_changes(&again, read, NULL, changes, sizeof changes);
+    changes = options_describe_changes(&again, read, NULL);
     assert_string_equal(changes, "");
+    free(changes);
     assert_true(options_check_fixed(&again, read, &error));
     json_decref(settings);
     json_decref(read);

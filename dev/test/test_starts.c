@@ -1,0 +1,63 @@
+// How runs begin and go on, in the corners: what is overridden at a resume and how it is told, branches that
+// have nothing to do, a run that another program went on with meanwhile, data of two kinds.
+#include "core/files.h"
+#include "core/options.h"
+#include "dev/test/support/program.h"
+#include "dev/test/support/scratch.h"
+#include "dev/test/support/temporary_folder.h"
+#include "dev/test/support/tiny_run.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define DONE(...) program_expect(0, NULL, __VA_ARGS__)
+
+static int set_up(void **state) {
+    int failed = temporary_folder_enter(state);
+    if (!failed) tiny_files();
+    return failed;
+}
+
+static const char *text_of(const json_t *line, const char *key) {
+    const char *text = json_string_value(json_object_get(line, key));
+    if (!text) fail_msg("no text %s", key);
+    return text;
+}
+
+// The longest changes are told whole: paths of more than 2 KB, in letters of two bytes that begin at an even
+// byte or at an odd one.
+static void test_long_changes(void **state) {
+    (void)state;
+    DONE(TINY_TRAIN "--out run --steps 1");
+    for (int odd = 0; odd < 2; odd++) {
+        char path[2600] = "", data[2700], changed[2800];
+        strcat(path, odd ? "odd" : "even");
+        for (int folder = 0; folder < 11; folder++) {
+            strcat(path, "/");
+            for (int letter = 0; letter < 100; letter++) strcat(path, "\xc3\xa9");
+        }
+        snprintf(data, sizeof data, "%s/train_0.bin", path);
+        file_copy("train_1.bin", data);
+        DONE("train --resume run --out %s --steps 2 --lr 0.005 --data %s", odd ? "b" : "a", data);
+        json_t *log = tiny_log(odd ? "b" : "a"), *resume = tiny_event(log, "resume", 0);
+        snprintf(changed, sizeof changed, "data train_*.bin -> %s, steps 1 -> 2, lr 0.01 -> 0.005", data);
+        assert_string_equal(text_of(resume, "changed"), changed);
+        assert_string_equal(text_of(resume, "checkpoint"), "run/step_00000001");
+        json_decref(log);
+    }
+}
+
+#define RUN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, temporary_folder_leave)
+
+int main(void) {
+    program_find();
+    const struct CMUnitTest tests[] = {
+        RUN_TEST(test_long_changes),
+    };
+    return cmocka_run_group_tests_name("starts", tests, NULL, NULL) ? 1 : 0;
+}
