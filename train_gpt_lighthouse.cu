@@ -183,7 +183,7 @@ static bool open_trainer(Trainer *t, const EngineApi *api, Error *error) {
     t->state.attention = t->attention;
     if (o->skip_spikes == 0) spikes_forget(&t->state.spikes);
     t->state.settings = options_settings(o);
-    progress_begin(&t->progress, stdout, o->steps, o->log_every);
+    progress_begin(&t->progress, stdout, schedule_end(o), o->log_every);
     if (!t->run.checkpoint) return true;
     printf("resumed %s: step %lld, %s attention%s%s\n", t->run.checkpoint, (long long)t->state.step,
            attention_name(attention), t->run.changes[0] ? "; changed: " : "", t->run.changes);

@@ -52,12 +52,23 @@ static void test_long_changes(void **state) {
     }
 }
 
+// The console counts to the end of this run, with its last update shown and the time left until there.
+static void test_progress_to_stop(void **state) {
+    (void)state;
+    char *said = program_output(TINY_TRAIN "--out run --steps 1000000 --stop-at 3 --log-every 100");
+    assert_non_null(strstr(said, "step 1/3 "));
+    const char *last = strstr(said, "step 3/3 ");
+    if (!last || !strstr(last, " 0:00:00 left")) fail_msg("%s", said);
+    free(said);
+}
+
 #define RUN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, temporary_folder_leave)
 
 int main(void) {
     program_find();
     const struct CMUnitTest tests[] = {
         RUN_TEST(test_long_changes),
+        RUN_TEST(test_progress_to_stop),
     };
     return cmocka_run_group_tests_name("starts", tests, NULL, NULL) ? 1 : 0;
 }
