@@ -435,6 +435,8 @@ static bool train_loop(Trainer *t, Error *error) {
                              where, (long long)t->state.step, t->run.folder);
         }
     }
+    // A branch for which nothing is left to do is a run too, with its parent's state.
+    if (first >= last && !begin_save(t, error)) return false;
     if (!tend_save(t, true, error)) return false;
     progress_break(&t->progress);
     printf("done: %lld steps, %s%s\n", (long long)t->state.step, t->run.folder,

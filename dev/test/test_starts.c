@@ -62,6 +62,19 @@ static void test_progress_to_stop(void **state) {
     free(said);
 }
 
+// A branch at whose start no update is left has the parent's state, and goes on from it.
+static void test_branch_at_its_end(void **state) {
+    (void)state;
+    DONE(TINY_TRAIN "--out parent --steps 3");
+    char *said = program_output("train --resume parent --out branch");
+    assert_non_null(strstr(said, "branch; there was nothing left to do, more --steps go on"));
+    free(said);
+    expect_same_checkpoint("parent", "branch", 3);
+    DONE("train --resume auto --out branch --steps 5");
+    DONE("train --resume parent --steps 5");
+    expect_same_checkpoint("parent", "branch", 5);
+}
+
 #define RUN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, temporary_folder_leave)
 
 int main(void) {
@@ -69,6 +82,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         RUN_TEST(test_long_changes),
         RUN_TEST(test_progress_to_stop),
+        RUN_TEST(test_branch_at_its_end),
     };
     return cmocka_run_group_tests_name("starts", tests, NULL, NULL) ? 1 : 0;
 }
