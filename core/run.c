@@ -212,11 +212,23 @@ static bool check_needs(const Run *run, const Options *options, Error *error) {
     return true;
 }
 
+// Stage 1 asked for by name, of a run that has left it: its --switch-at would overrule that.
+static bool check_stage(const Run *run, const Options *options, Error *error) {
+    bool asked = options->source[OPTION_attention] == SOURCE_COMMAND_LINE &&
+                 options->source[OPTION_switch_at] == SOURCE_RESUME &&
+                 options->attention == ATTENTION_LIGHTHOUSE;
+    if (!asked || schedule_attention(options, run->state.step) == ATTENTION_LIGHTHOUSE) return true;
+    return error_set(error, STATUS_USAGE,
+                     "--attention lighthouse: the run to resume has done %lld steps, and is dense from step "
+                     "%lld on; leave it out, or give another --switch-at with it (0 for no switch)",
+                     (long long)run->state.step, (long long)options->switch_at);
+}
+
 // What a resumed run cannot have; notes what it changes.
 static bool check_resume(Run *run, const Options *options, Error *error) {
     if (!run->checkpoint) return true;
     const json_t *settings = run->state.settings;
-    if (!options_check_fixed(options, settings, error)) return false;
+    if (!options_check_fixed(options, settings, error) || !check_stage(run, options, error)) return false;
     if (run->state.step > options->steps) {
         return error_set(error, STATUS_USAGE, "--steps %lld: the run to resume has done %lld already",
                          (long long)options->steps, (long long)run->state.step);

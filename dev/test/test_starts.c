@@ -75,6 +75,29 @@ static void test_branch_at_its_end(void **state) {
     expect_same_checkpoint("parent", "branch", 5);
 }
 
+// Which attention a resumed run's next update is under.
+static void expect_stage(const char *run, const char *attention) {
+    json_t *log = tiny_log(run);
+    assert_string_equal(text_of(tiny_event(log, "resume", 0), "attention"), attention);
+    json_decref(log);
+}
+
+// A run that has switched does not stay dense where Lighthouse is asked for by name: it says what to do.
+static void test_back_to_lighthouse(void **state) {
+    (void)state;
+    DONE(TINY_TRAIN "--out run --steps 4 --switch-at 3 --checkpoint-every 2");
+    program_expect(2, "is dense from step 3 on; leave it out, or give another --switch-at",
+                   "train --resume run --steps 6 --attention lighthouse --out new");
+    assert_false(folder_exists("new"));
+    DONE("train --resume run --steps 6 --attention lighthouse --switch-at 0 --out never");
+    expect_stage("never", "lighthouse");
+    // What a job script says at every start holds before the switch and after it.
+    DONE("train --resume run --steps 6 --attention lighthouse --switch-at 3 --out script");
+    expect_stage("script", "dense");
+    DONE("train --resume run/step_00000002 --steps 3 --attention lighthouse --out before");
+    expect_stage("before", "lighthouse");
+}
+
 #define RUN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, temporary_folder_leave)
 
 int main(void) {
@@ -83,6 +106,7 @@ int main(void) {
         RUN_TEST(test_long_changes),
         RUN_TEST(test_progress_to_stop),
         RUN_TEST(test_branch_at_its_end),
+        RUN_TEST(test_back_to_lighthouse),
     };
     return cmocka_run_group_tests_name("starts", tests, NULL, NULL) ? 1 : 0;
 }
