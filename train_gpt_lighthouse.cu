@@ -134,7 +134,10 @@ static bool open_data(Trainer *t, Error *error) {
     if (!dataloader_open(&t->val, o->val, o->seq_len, o->vocab, error)) return false;
     dataloader_set_ranks(&t->val, t->ranks->data_rank, t->ranks->data_size);
     warn_shared_shard(&t->data, &t->val);
-    return true;
+    return t->data.bytes == t->val.bytes ||
+           error_set(error, STATUS_DATA,
+                     "--data %s holds %s, --val %s does not: validate on shards that were packed alike",
+                     o->data, t->data.bytes ? "bytes" : "ready ids", o->val);
 }
 
 // A model on ready ids keeps the tokenizer that it came with.

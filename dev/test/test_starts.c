@@ -98,15 +98,29 @@ static void test_back_to_lighthouse(void **state) {
     expect_stage("before", "lighthouse");
 }
 
+// Validation on shards of the other kind is refused at the start, not after some hundred updates.
+static void test_val_of_another_kind(void **state) {
+    (void)state;
+    char ids[4 * TINY_CONTEXT];
+    for (size_t i = 0; i < sizeof ids; i++) ids[i] = (char)(i % 2 ? 0 : i % 128); // 2 bytes a token
+    scratch_write(".", "ids", ids, sizeof ids);
+    DONE("pack ids --tokens uint16 --vocab 264 --val-fraction 0 --out ready");
+    program_expect(3, "--data train_*.bin holds bytes, --val ready/train_*.bin does not",
+                   TINY_TRAIN "--out run --steps 4 --val ready/train_*.bin --val-every 4");
+    program_expect(3, "--data ready/train_*.bin holds ready ids, --val val_*.bin does not",
+                   TINY_TRAIN "--out run --steps 4 --data ready/train_*.bin --val-every 4");
+    assert_false(folder_exists("run"));
+    DONE(TINY_TRAIN "--out run --steps 4 --val ready/train_*.bin"); // which does not validate
+}
+
 #define RUN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, temporary_folder_leave)
 
 int main(void) {
     program_find();
     const struct CMUnitTest tests[] = {
-        RUN_TEST(test_long_changes),
-        RUN_TEST(test_progress_to_stop),
-        RUN_TEST(test_branch_at_its_end),
-        RUN_TEST(test_back_to_lighthouse),
+        RUN_TEST(test_long_changes),        RUN_TEST(test_progress_to_stop),
+        RUN_TEST(test_branch_at_its_end),   RUN_TEST(test_back_to_lighthouse),
+        RUN_TEST(test_val_of_another_kind),
     };
     return cmocka_run_group_tests_name("starts", tests, NULL, NULL) ? 1 : 0;
 }
