@@ -4,15 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-// What a slice must be a multiple of: whole coarsest entries, and whole rounds of the dilated subsequences.
-static int64_t slice_unit(const LighthouseConfig *config) {
-    int64_t span = 1;
-    for (int64_t l = 1; l < config->levels; l++) span *= config->pool;
-    int64_t unit = span;
-    while (config->scorer != SCORER_NORM && unit % config->dilation != 0) unit += span;
-    return unit;
-}
-
 static bool multiple_or_refuse(int64_t value, int64_t unit, const char *option, int64_t context_size,
                                const char *why, Error *error) {
     if (value % unit == 0) return true;
@@ -43,7 +34,8 @@ bool context_hierarchy(const LighthouseConfig *config, int64_t n, int64_t contex
                            : "whole coarsest entries, and all --dilation subsequences alike, on each rank";
     if (!multiple_or_refuse(config->topk, LIGHTHOUSE_CHUNK_TOPK * context_size, "--topk", context_size,
                             "whole chunks of 128 on each rank", error) ||
-        !multiple_or_refuse(n, context_size * slice_unit(config), "--seq-len", context_size, rows, error)) {
+        !multiple_or_refuse(n, context_size * hierarchy_unit(config), "--seq-len", context_size, rows,
+                            error)) {
         return false;
     }
     LighthouseConfig slice = *config;

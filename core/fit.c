@@ -15,11 +15,11 @@ static bool fits(const EngineApi *api, const EngineConfig *config, size_t availa
     return ok;
 }
 
-// The largest value of *setting, a multiple of `unit` below what it is, with which `config` (that holds it)
-// fits; 0 when none does. Memory grows with the setting.
-static int64_t largest(const EngineApi *api, const EngineConfig *config, int64_t *setting, int64_t unit,
-                       size_t available) {
-    int64_t low = 0, high = *setting / unit;
+// The largest value of *setting with which `config` (that holds it) fits: a multiple of `unit`, below what it
+// is and from `least` on; 0 when none does. Memory grows with the setting.
+static int64_t largest(const EngineApi *api, const EngineConfig *config, int64_t *setting, int64_t least,
+                       int64_t unit, size_t available) {
+    int64_t low = (least - 1) / unit, high = *setting / unit;
     while (high - low > 1) {
         int64_t middle = low + (high - low) / 2;
         *setting = middle * unit;
@@ -29,23 +29,41 @@ static int64_t largest(const EngineApi *api, const EngineConfig *config, int64_t
             high = middle;
         }
     }
-    return low * unit;
+    return low * unit >= least ? low * unit : 0;
 }
 
-// Contexts that Lighthouse accepts are multiples of its coarsest span, which is no longer than the context;
-// a long one is searched in coarse steps.
-static int64_t context_unit(const EngineConfig *config) {
-    int64_t unit = 1;
-    if (config->use_lighthouse) {
-        for (int64_t l = 1; l < config->lighthouse.levels; l++) unit *= config->lighthouse.pool;
-        unit *= config->lighthouse.dilation > 0 ? config->lighthouse.dilation : 1;
+// The largest context below that of `config` with which it fits, to a part in 64 at least; 0 when none does.
+// As plans may take long to make, it is looked for in coarse steps first, then between two of them.
+static int64_t largest_context(const EngineApi *api, EngineConfig *config, size_t available) {
+    const LighthouseConfig *lighthouse = config->use_lighthouse ? &config->lighthouse : NULL;
+    int64_t ranks = ranks_context(config->ranks), best = 0;
+    int64_t fine = ranks * (lighthouse ? hierarchy_unit(lighthouse) : 1);
+    int64_t least = ((lighthouse ? hierarchy_shortest(lighthouse) : 1) + fine - 1) / fine * fine;
+    for (int64_t above = config->context;;) {
+        int64_t unit = fine;
+        while (unit < (above - least) / 256) unit *= 2;
+        config->context = above;
+        int64_t found = largest(api, config, &config->context, least, unit, available);
+        int64_t next = (found > 0 ? found : (least - 1) / unit * unit) + unit; // which does not fit
+        if (found > 0) {
+            best = found;
+            least = found + fine;
+        }
+        if (unit == fine || unit <= best / 64) return best;
+        if (next < above) above = next;
     }
-    unit *= ranks_context(config->ranks);
-    while (unit < config->context / 256) unit *= 2;
-    return unit;
 }
 
-#define TOO_LARGE "the model itself is too large"
+// Why no context fits.
+static const char *name_obstacle(const EngineApi *api, const EngineConfig *config, size_t available) {
+    EngineConfig least = *config;
+    least.use_lighthouse = false;
+    least.batch = 1;
+    least.cache = 0;
+    least.context = 128 * ranks_context(config->ranks);
+    return fits(api, &least, available) ? "a smaller --topk allows shorter ones"
+                                        : "the model itself is too large";
+}
 
 // What would fit, for a run of `train`.
 static void advise_training(const EngineApi *api, const EngineConfig *config, size_t available, char *advice,
@@ -56,7 +74,7 @@ static void advise_training(const EngineApi *api, const EngineConfig *config, si
         snprintf(advice, size, "--recompute block would fit");
         return;
     }
-    int64_t batch = largest(api, &other, &other.batch, 1, available);
+    int64_t batch = largest(api, &other, &other.batch, 1, 1, available);
     int64_t update = config->batch * config->micro_steps; // sequences of an update on this rank
     while (batch > 1 && update % batch != 0) batch--;
     if (batch > 0) {
@@ -65,13 +83,13 @@ static void advise_training(const EngineApi *api, const EngineConfig *config, si
         return;
     }
     other.batch = 1;
-    int64_t context = largest(api, &other, &other.context, context_unit(config), available);
+    int64_t context = largest_context(api, &other, available);
     if (context > 0) {
         snprintf(advice, size,
                  "the largest context that would fit is --seq-len %lld --batch 1 --recompute block",
                  (long long)context);
     } else {
-        snprintf(advice, size, "no --seq-len fits: " TOO_LARGE);
+        snprintf(advice, size, "no --seq-len fits: %s", name_obstacle(api, &other, available));
     }
 }
 
@@ -80,11 +98,10 @@ static void advise_training(const EngineApi *api, const EngineConfig *config, si
 static void advise_inference(const EngineApi *api, const EngineConfig *config, size_t available, char *advice,
                              size_t size) {
     EngineConfig other = *config;
-    int64_t tokens = config->cache > 0
-                         ? largest(api, &other, &other.cache, 1, available)
-                         : largest(api, &other, &other.context, context_unit(config), available);
+    int64_t tokens = config->cache > 0 ? largest(api, &other, &other.cache, 1, 1, available)
+                                       : largest_context(api, &other, available);
     if (tokens == 0) {
-        snprintf(advice, size, TOO_LARGE);
+        snprintf(advice, size, "no shorter one fits: %s", name_obstacle(api, &other, available));
     } else if (config->cache > 0) {
         snprintf(advice, size, "prompt and --max-bytes together may be %lld tokens", (long long)tokens);
     } else {

@@ -42,16 +42,22 @@ static int64_t coarse_span(const LighthouseConfig *config) {
     return span;
 }
 
-// What N must be a multiple of: whole coarsest entries, and for a dilated score subsequences of equal length.
-static int64_t length_unit(const LighthouseConfig *config, int64_t span) {
-    int64_t unit = span;
+// Whole coarsest entries, and for a dilated score subsequences of equal length.
+int64_t hierarchy_unit(const LighthouseConfig *config) {
+    int64_t span = coarse_span(config), unit = span;
     while (span > 0 && config->scorer != SCORER_NORM && unit % config->dilation != 0) unit += span;
     return unit;
 }
 
+// At least k coarsest entries.
+int64_t hierarchy_shortest(const LighthouseConfig *config) {
+    int64_t unit = hierarchy_unit(config);
+    return unit > 0 ? (config->topk * coarse_span(config) + unit - 1) / unit * unit : 0;
+}
+
 static bool fits(const LighthouseConfig *config, int64_t n) {
     int64_t span = coarse_span(config);
-    return span > 0 && n % length_unit(config, span) == 0 && n / span >= config->topk;
+    return span > 0 && n % hierarchy_unit(config) == 0 && n / span >= config->topk;
 }
 
 // Appends "--name value" to a list with ", or " between.
@@ -63,9 +69,9 @@ static void offer(char *list, size_t size, const char *name, int64_t value) {
 // The error for settings that do not fit each other, with the nearest value of each that would.
 static bool refuse(const LighthouseConfig *config, int64_t n, Error *error) {
     char nearest[256] = "", multiple[64] = "", dilation[48] = "";
-    int64_t span = coarse_span(config), unit = length_unit(config, span);
+    int64_t span = coarse_span(config), unit = hierarchy_unit(config);
     if (span > 0) {
-        int64_t least = (config->topk * span + unit - 1) / unit * unit, below = n / unit * unit;
+        int64_t least = hierarchy_shortest(config), below = n / unit * unit;
         int64_t above = below >= least ? below + unit : least;
         if (below >= least) offer(nearest, sizeof nearest, "seq-len", below);
         if (above <= MAX_SPAN) offer(nearest, sizeof nearest, "seq-len", above);

@@ -53,6 +53,11 @@ typedef struct {
 // values.
 bool hierarchy_create(const LighthouseConfig *config, int64_t n, Hierarchy *hierarchy, Error *error);
 
+// What N must be a multiple of, and the shortest N; 0 where no sequence is that long. Of settings that
+// hierarchy_create has taken.
+int64_t hierarchy_unit(const LighthouseConfig *config);
+int64_t hierarchy_shortest(const LighthouseConfig *config);
+
 // Warns where the layer would cost more than the dense attention that it replaces.
 void hierarchy_warn(const Hierarchy *hierarchy);
 

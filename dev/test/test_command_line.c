@@ -253,6 +253,32 @@ static void test_nearest(void **state) {
 
 // ---- Memory
 
+// The context that is named where this one is too long for any machine: one that the settings allow.
+static void expect_context(const char *options, const char *too_long, int64_t unit) {
+    static const char words[] = "would fit is --seq-len ";
+    Outcome outcome = program_run(PLAN "%s --seq-len %s", options, too_long);
+    const char *advice = strstr(outcome.err, words);
+    if (outcome.status != 4 || !advice) fail_msg("status %d: %s", outcome.status, outcome.err);
+    int64_t context = strtoll(advice + strlen(words), NULL, 10);
+    assert_true(context > 4096 && context % unit == 0);
+    outcome_free(&outcome);
+    // Half of it, as another program may have taken memory meanwhile.
+    program_expect(0, NULL, PLAN "%s --recompute block --seq-len %lld", options,
+                   (long long)(context / 2 / unit * unit));
+}
+
+// What fits is found from far above too, below the first of the coarse steps in which it is looked for.
+static void test_memory_of_contexts(void **state) {
+    (void)state;
+    expect_context("", "999999488", 2);
+    expect_context("--scorer dilated --dilation 6", "999999486", 6);
+    expect_context("--attention dense", "999999489", 1);
+    program_expect(4, "no --seq-len fits: a smaller --topk allows shorter ones",
+                   PLAN "--seq-len 999999488 --topk 499999744");
+    program_expect(4, "no --seq-len fits: the model itself is too large",
+                   PLAN "--layers 400 --dim 65536 --ffn 262144");
+}
+
 static void test_memory(void **state) {
     (void)state;
     // The plan is refused before anything of it is taken, and before the run's folder is made.
@@ -326,9 +352,15 @@ static void test_dry_run(void **state) {
 int main(void) {
     program_find();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_words),   cmocka_unit_test(test_values),       cmocka_unit_test(test_settings),
-        cmocka_unit_test(test_nearest), cmocka_unit_test(test_config_files), cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_help),    cmocka_unit_test(test_dry_run),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_config_files),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_memory_of_contexts),
+        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_dry_run),
     };
     return cmocka_run_group_tests_name("command line", tests, set_up, temporary_folder_leave) ? 1 : 0;
 }
