@@ -54,6 +54,9 @@ bool checkpoint_verify(const char *folder, CheckpointReport report, void *contex
 // over with a warning; it is an error when no other is there.
 bool checkpoint_latest(const char *run, char **folder, Error *error);
 
+// Whether a run has a whole checkpoint of a later step (-1: any).
+bool checkpoint_later(const char *run, int64_t step, bool *later, Error *error);
+
 // The checkpoint behind a user's path: the path itself when it is one, else the last whole one of that run.
 // Release with free(); NULL on error.
 char *checkpoint_find(const char *path, Error *error);

@@ -101,6 +101,20 @@ bool checkpoint_latest(const char *run, char **folder, Error *error) {
     return ok;
 }
 
+bool checkpoint_later(const char *run, int64_t step, bool *later, Error *error) {
+    *later = false;
+    StepList list;
+    Error ignored;
+    if (!steps_list(run, &list, error)) return false;
+    for (int64_t i = 0; i < list.count && list.steps[i] > step && !*later; i++) {
+        char *path = checkpoint_path(run, list.steps[i]);
+        *later = whole_check(path, &ignored);
+        free(path);
+    }
+    free(list.steps);
+    return true;
+}
+
 // A path that ends in the folder's own name: no slashes behind, and not "." or "..".
 static char *path_named(const char *path) {
     char *named = copy_or_exit(path);

@@ -362,8 +362,19 @@ static bool lock_folder(Run *run, Error *error) {
                      "%s: another program is training this run; wait for its end, or stop it", run->folder);
 }
 
+// Another program may have trained this run, and ended, between run_prepare and the lock.
+static bool check_unmoved(const Run *run, Error *error) {
+    bool moved;
+    if (!checkpoint_later(run->folder, run->continues ? run->state.step : -1, &moved, error)) return false;
+    return !moved || error_set(error, STATUS_USAGE,
+                               "%s: another program has trained this run meanwhile and saved a later "
+                               "checkpoint; start again to go on from that",
+                               run->folder);
+}
+
 bool run_begin(Run *run, const Options *options, Error *error) {
-    if (!folders_make(run->folder, error) || !lock_folder(run, error)) return false;
+    if (!folders_make(run->folder, error) || !lock_folder(run, error) || !check_unmoved(run, error))
+        return false;
     char *parent = NULL; // what goes on keeps its parent
     if (run->continues && !read_parent(run->folder, &parent, error)) return false;
     if (run->checkpoint && !run->continues) parent = copy_or_exit(run->checkpoint);

@@ -25,7 +25,7 @@ typedef struct {
 bool run_prepare(Run *run, Options *options, Ranks *ranks, Error *error);
 
 // Makes the folder, locks it until run_free, cuts the log and writes run.json. Status 2 where another program
-// holds the lock. Of several ranks, only the first calls it.
+// holds the lock, or has trained the run since run_prepare. Of several ranks, only the first calls it.
 bool run_begin(Run *run, const Options *options, Error *error);
 
 void run_free(Run *run);

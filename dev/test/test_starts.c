@@ -2,6 +2,8 @@
 // have nothing to do, a run that another program went on with meanwhile, data of two kinds.
 #include "core/files.h"
 #include "core/options.h"
+#include "core/ranks.h"
+#include "core/run.h"
 #include "dev/test/support/program.h"
 #include "dev/test/support/scratch.h"
 #include "dev/test/support/temporary_folder.h"
@@ -113,6 +115,42 @@ static void test_val_of_another_kind(void **state) {
     DONE(TINY_TRAIN "--out run --steps 4 --val ready/train_*.bin"); // which does not validate
 }
 
+// Prepares a run as `train` does, has another program train `steps` updates of it, and then begins it.
+static bool begin_after(char *words[], int count, int steps, Error *error) {
+    Options options;
+    Ranks ranks;
+    Run run;
+    bool done;
+    ranks_imagine(&ranks, 1, 1);
+    if (!options_parse(&options, count, words, &done, error) || !run_prepare(&run, &options, &ranks, error)) {
+        fail_msg("%s", error->message);
+    }
+    if (steps > 0) DONE(TINY_TRAIN "--resume auto --out run --steps %d", steps);
+    bool begun = run_begin(&run, &options, error);
+    run_free(&run);
+    options_free(&options);
+    return begun;
+}
+
+// What another program added to the run after it was looked at, and before it was locked, is not undone.
+static void test_trained_meanwhile(void **state) {
+    (void)state;
+    static char program[] = "train_gpt_lighthouse", train[] = "train", config[] = "--config",
+                file[] = "tiny.json", resume[] = "--resume", automatic[] = "auto", out[] = "--out",
+                run[] = "run";
+    char *words[] = {program, train, config, file, resume, automatic, out, run, NULL};
+    Error error;
+    for (int steps = 2; steps <= 4; steps += 2) { // a fresh start, and one from a checkpoint
+        assert_false(begin_after(words, 8, steps, &error));
+        assert_int_equal(error.status, STATUS_USAGE);
+        assert_non_null(strstr(error.message, "run: another program has trained this run meanwhile"));
+        json_t *log = tiny_steps("run");
+        assert_int_equal(json_array_size(log), steps);
+        json_decref(log);
+    }
+    assert_true(begin_after(words, 8, 0, &error));
+}
+
 #define RUN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, temporary_folder_leave)
 
 int main(void) {
@@ -120,7 +158,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         RUN_TEST(test_long_changes),        RUN_TEST(test_progress_to_stop),
         RUN_TEST(test_branch_at_its_end),   RUN_TEST(test_back_to_lighthouse),
-        RUN_TEST(test_val_of_another_kind),
+        RUN_TEST(test_val_of_another_kind), RUN_TEST(test_trained_meanwhile),
     };
     return cmocka_run_group_tests_name("starts", tests, NULL, NULL) ? 1 : 0;
 }
