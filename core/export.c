@@ -73,7 +73,10 @@ static bool export_tensors(const SafetensorsFile *file, const char *path, bool b
 static bool export_weights(const char *from, const char *to, bool bf16, Error *error) {
     char *source = path_join(from, "model.safetensors"), *target = path_join(to, "model.safetensors");
     SafetensorsFile file;
-    bool ok = safetensors_open(source, &file, error);
+    bool ok = file_exists(source) ||
+              error_set(error, STATUS_DATA,
+                        "%s is missing: export takes a model whose weights are in that one file", source);
+    ok = ok && safetensors_open(source, &file, error);
     if (ok) {
         ok = export_tensors(&file, target, bf16, error);
         safetensors_close(&file);

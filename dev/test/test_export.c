@@ -107,7 +107,9 @@ static void test_refusals(void **state) {
     program_expect(2, "--out run is there already", "export --model run --out run");
     program_expect(3, "nothing", "export --model nothing --out new");
     file_copy(CHECKPOINT "/config.json", "headless/config.json");
-    program_expect(3, "headless/model.safetensors", "export --model headless --out new");
+    program_expect(
+        3, "headless/model.safetensors is missing: export takes a model whose weights are in that one file",
+        "export --model headless --out new");
     file_copy(CHECKPOINT "/config.json", "own.tmp/config.json");  // a folder that is none of export's
     file_copy(CHECKPOINT "/config.json", ".own.tmp/config.json"); // what a killed export left
     free(program_output("export --model run --out own"));
