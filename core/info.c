@@ -94,6 +94,11 @@ static bool info_checkpoint(FILE *out, const char *folder, bool verify, Error *e
     return !verify || checkpoint_verify(folder, report_file, out, error);
 }
 
+// What lies in a run under a name like a checkpoint's; else it is somebody's own.
+static bool info_step(FILE *out, const char *path, bool verify, Error *error) {
+    return checkpoint_name_step(path_name(path)) < 0 || info_checkpoint(out, path, verify, error);
+}
+
 // Its settings, and every checkpoint.
 static bool info_run(FILE *out, const char *run, const PathList *checkpoints, bool verify, Error *error) {
     char *path = path_join(run, "run.json");
@@ -104,7 +109,7 @@ static bool info_run(FILE *out, const char *run, const PathList *checkpoints, bo
     json_dumpf(json_object_get(json, "settings"), out, JSON_REAL_PRECISION(6));
     fprintf(out, "\n");
     json_decref(json);
-    return info_each(out, checkpoints, info_checkpoint, verify, error);
+    return info_each(out, checkpoints, info_step, verify, error);
 }
 
 static bool has_file(const char *folder, const char *name) {

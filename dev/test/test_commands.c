@@ -254,6 +254,7 @@ static void test_info(void **state) {
     expect_info("model", "2 layers, dim 64, 2/1 heads of 64, ffn 64, vocabulary 264, context 768");
     expect_info("model --verify", "no hashes to verify");
     program_expect(2, "--verify needs a path", "info --verify");
+    scratch_write("run", "step_notes/note", "x", -1); // no checkpoint's name
     expect_info("run --verify", "right");
     expect_info(". --verify", "hash right");
     file_copy("val_0.bin", "odd[1]/val_0.bin"); // a folder's name is no pattern
