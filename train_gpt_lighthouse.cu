@@ -191,8 +191,9 @@ static bool open_trainer(Trainer *t, const EngineApi *api, Error *error) {
     printf("resumed %s: step %lld, %s attention%s%s\n", t->run.checkpoint, (long long)t->state.step,
            attention_name(attention), t->run.changes[0] ? "; changed: " : "", t->run.changes);
     return log_event(t->log, "resume", t->state.step,
-                     json_pack("{s:s, s:s, s:s}", "checkpoint", t->run.checkpoint, "attention",
-                               attention_name(attention), "changed", t->run.changes),
+                     json_pack("{s:s, s:s, s:s, s:i}", "checkpoint", t->run.checkpoint, "attention",
+                               attention_name(attention), "changed", t->run.changes, "ranks",
+                               ranks_count(t->ranks)),
                      error);
 }
 

@@ -49,14 +49,19 @@ static bool find_checkpoint(Run *run, const Options *options, Error *error) {
     return ok;
 }
 
-// The checkpoint that a run branched off from, as its run.json has it; NULL where it has none. Release with
-// free().
-static bool read_parent(const char *folder, char **parent, Error *error) {
+// How a run began, as its run.json has it; zero where it does not say.
+typedef struct {
+    char *parent; // the checkpoint that it branched off from; NULL for none. Release with free()
+    int64_t ranks;
+} Origin;
+
+static bool read_origin(const char *folder, Origin *origin, Error *error) {
     char *path = path_join(folder, "run.json");
     json_t *json = file_exists(path) ? json_file_read(path, error) : json_object();
     free(path);
-    const char *found = json_string_value(json_object_get(json, "parent"));
-    *parent = found ? copy_or_exit(found) : NULL;
+    const char *parent = json_string_value(json_object_get(json, "parent"));
+    origin->parent = parent ? copy_or_exit(parent) : NULL;
+    if (!json_member_int(json, "ranks", 1, INT32_MAX, &origin->ranks)) origin->ranks = 0;
     bool ok = json != NULL;
     json_decref(json);
     return ok;
@@ -65,13 +70,13 @@ static bool read_parent(const char *folder, char **parent, Error *error) {
 // --resume auto finds a run without a checkpoint: it is begun again, unless it was to branch off from
 // another.
 static bool check_restart(const char *folder, Error *error) {
-    char *parent;
-    if (!read_parent(folder, &parent, error)) return false;
-    bool ok = !parent || error_set(error, STATUS_USAGE,
-                                   "--resume auto: %s branched off from %s and was stopped before its "
-                                   "first checkpoint; remove it and branch off again with --resume %s",
-                                   folder, parent, parent);
-    free(parent);
+    Origin origin;
+    if (!read_origin(folder, &origin, error)) return false;
+    bool ok = !origin.parent || error_set(error, STATUS_USAGE,
+                                          "--resume auto: %s branched off from %s and was stopped before its "
+                                          "first checkpoint; remove it and branch off again with --resume %s",
+                                          folder, origin.parent, origin.parent);
+    free(origin.parent);
     return ok;
 }
 
@@ -375,17 +380,17 @@ static bool check_unmoved(const Run *run, Error *error) {
 bool run_begin(Run *run, const Options *options, Error *error) {
     if (!folders_make(run->folder, error) || !lock_folder(run, error) || !check_unmoved(run, error))
         return false;
-    char *parent = NULL; // what goes on keeps its parent
-    if (run->continues && !read_parent(run->folder, &parent, error)) return false;
-    if (run->checkpoint && !run->continues) parent = copy_or_exit(run->checkpoint);
+    Origin origin = {NULL, ranks_count(run->engine.ranks)};
+    // What goes on keeps its parent, and the ranks that it began with: the log tells of others.
+    if (run->continues && !read_origin(run->folder, &origin, error)) return false;
+    if (run->checkpoint && !run->continues) origin.parent = copy_or_exit(run->checkpoint);
     // Of a run that was stopped before its first checkpoint and is begun again, no line stays.
     bool ok = log_cut(run->folder, run->continues ? run->state.step : -1, error);
     json_t *json = json_pack("{s:s, s:s, s:o}", "program", "train_gpt_lighthouse", "version",
                              LIGHTHOUSE_VERSION, "settings", options_settings(options));
-    int ranks = ranks_count(run->engine.ranks);
-    if (ranks > 1) json_object_set_new(json, "ranks", json_integer(ranks));
-    if (parent) json_object_set_new(json, "parent", json_string(parent));
-    free(parent);
+    if (origin.ranks > 1) json_object_set_new(json, "ranks", json_integer(origin.ranks));
+    if (origin.parent) json_object_set_new(json, "parent", json_string(origin.parent));
+    free(origin.parent);
     char *text = json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
     char *path = path_join(run->folder, "run.json");
     ok = ok && file_write(path, text, strlen(text), error);

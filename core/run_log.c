@@ -12,11 +12,13 @@
 #include <string.h>
 
 #define MOST_PARENTS 64
+#define MOST_RANKS   (1 << 20)
 
 // Where a run's files are, and what of its log counts.
 typedef struct {
     char *folder, *log;
     int64_t last;   // later steps are left out
+    int64_t ranks;  // of the lines that are read: at first what run.json has, then what a resume tells
     int generation; // 0 for the run that was asked for, 1 for its parent, ...
 } Source;
 
@@ -53,9 +55,9 @@ static void add_step(RunLog *log, const RunStep *step) {
     log->steps[log->n_steps++] = *step;
 }
 
-static bool read_step(RunLog *log, const json_t *line, int64_t number, int ranks) {
-    RunStep step = {number, 0,     number_of(line, "loss"), number_of(line, "seconds"),
-                    0,      ranks, ATTENTION_DENSE};
+static bool read_step(RunLog *log, const json_t *line, int64_t number, int64_t ranks) {
+    RunStep step = {number, 0,          number_of(line, "loss"), number_of(line, "seconds"),
+                    0,      (int)ranks, ATTENTION_DENSE};
     if (!json_member_int(line, "tokens", 0, INT64_MAX, &step.tokens)) return false;
     if (!attention_of(line, &step.attention)) return false;
     if (!(step.seconds >= 0)) step.seconds = 0;
@@ -63,7 +65,7 @@ static bool read_step(RunLog *log, const json_t *line, int64_t number, int ranks
     return true;
 }
 
-static bool read_event(RunLog *log, const json_t *line, const char *event, int64_t step) {
+static bool read_event(RunLog *log, const json_t *line, const char *event, int64_t step, int64_t *ranks) {
     if (strcmp(event, "validation") == 0) {
         RunValidation validation = {step, number_of(line, "loss"), ATTENTION_DENSE};
         if (!attention_of(line, &validation.attention)) return false;
@@ -76,25 +78,28 @@ static bool read_event(RunLog *log, const json_t *line, const char *event, int64
         while (log->n_resumes > 0 && log->resumes[log->n_resumes - 1] >= step) log->n_resumes--;
         log->resumes = (int64_t *)grown(log->resumes, log->n_resumes, sizeof *log->resumes);
         log->resumes[log->n_resumes++] = step;
+        int64_t told;
+        if (json_member_int(line, "ranks", 1, MOST_RANKS, &told)) *ranks = told;
     }
     return true;
 }
 
 // False where the line is no line of a log.
-static bool read_line(RunLog *log, const char *text, size_t length, const Source *source, int ranks) {
+static bool read_line(RunLog *log, const char *text, size_t length, Source *source) {
     json_t *line = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
     int64_t step;
     const int64_t highest = 1000000000000000; // of --steps, and of what a double counts in ones
     bool known = json_member_int(line, "step", 0, highest, &step);
     const char *event = json_string_value(json_object_get(line, "event"));
     if (known && step <= source->last) {
-        known = event ? read_event(log, line, event, step) : read_step(log, line, step, ranks);
+        known = event ? read_event(log, line, event, step, &source->ranks)
+                      : read_step(log, line, step, source->ranks);
     }
     json_decref(line);
     return known;
 }
 
-static bool read_lines(RunLog *log, const Source *source, int ranks, Error *error) {
+static bool read_lines(RunLog *log, Source *source, Error *error) {
     FILE *file = fopen(source->log, "re");
     if (!file) return error_set_errno(error, STATUS_DATA, "%s: cannot be read", source->log);
     char *line = NULL;
@@ -104,7 +109,7 @@ static bool read_lines(RunLog *log, const Source *source, int ranks, Error *erro
     while (errno = 0, (length = getline(&line, &room, file)) > 0) {
         number++;
         bool whole = line[length - 1] == '\n'; // a run that goes on may just be writing its last line
-        if (!whole || read_line(log, line, (size_t)length, source, ranks)) continue;
+        if (!whole || read_line(log, line, (size_t)length, source)) continue;
         if (bad++ == 0) first_bad = number;
     }
     bool ok = !ferror(file);
@@ -120,7 +125,7 @@ static bool read_lines(RunLog *log, const Source *source, int ranks, Error *erro
 
 // ---- A run and its parents
 
-static bool read_run(RunLog *log, const Source *source, Error *error);
+static bool read_run(RunLog *log, Source *source, Error *error);
 
 // The folder of the run that a parent's checkpoint lies in: as run.json has it, or, where all runs were moved
 // together, beside the branch. NULL where neither has a log.
@@ -155,7 +160,7 @@ static bool read_parent(RunLog *log, const Source *source, const char *checkpoin
              (long long)step);
         return true;
     }
-    Source parent = {folder, path_join(folder, "log.jsonl"), source->last < step ? source->last : step,
+    Source parent = {folder, path_join(folder, "log.jsonl"), source->last < step ? source->last : step, 1,
                      source->generation + 1};
     bool ok = read_run(log, &parent, error);
     free(parent.log);
@@ -163,17 +168,15 @@ static bool read_parent(RunLog *log, const Source *source, const char *checkpoin
     return ok;
 }
 
-static bool read_run(RunLog *log, const Source *source, Error *error) {
+static bool read_run(RunLog *log, Source *source, Error *error) {
     char *path = path_join(source->folder, "run.json");
     bool own = strcmp(path_name(source->log), "log.jsonl") == 0; // any other log's run.json lies elsewhere
     json_t *run = own && file_exists(path) ? json_file_read(path, error) : json_object();
     free(path);
     if (!run) return false;
-    int64_t ranks;
-    if (!json_member_int(run, "ranks", 1, 1 << 20, &ranks)) ranks = 1;
+    if (!json_member_int(run, "ranks", 1, MOST_RANKS, &source->ranks)) source->ranks = 1;
     const char *parent = json_string_value(json_object_get(run, "parent"));
-    bool ok =
-        (!parent || read_parent(log, source, parent, error)) && read_lines(log, source, (int)ranks, error);
+    bool ok = (!parent || read_parent(log, source, parent, error)) && read_lines(log, source, error);
     json_decref(run);
     return ok;
 }
@@ -199,7 +202,7 @@ bool run_log_read(const char *path, RunLog *log, Error *error) {
     memset(log, 0, sizeof *log);
     bool is_log = path_has_ending(path, ".jsonl") && !folder_exists(path);
     Source source = {is_log ? path_parent(path) : copy_or_exit(path),
-                     is_log ? copy_or_exit(path) : path_join(path, "log.jsonl"), INT64_MAX, 0};
+                     is_log ? copy_or_exit(path) : path_join(path, "log.jsonl"), INT64_MAX, 1, 0};
     bool ok = file_exists(source.log)
                   ? read_run(log, &source, error)
                   : error_set(error, STATUS_DATA, "%s: there is no log; name a run's folder, or a log.jsonl",

@@ -35,7 +35,7 @@ typedef struct {
 } RunLog;
 
 // Reads RUN/log.jsonl, or a log by its own path; RUN/run.json beside it says the parent and, as "ranks", how
-// many ranks there were (1 where it does not). Lines that are torn or no
+// many ranks it began with (1 where it does not); a resume tells how many went on. Lines that are torn or no
 // JSON are left out, with a warning where others follow; so is, with a warning, a parent that is not there.
 // False (status 3) where there is no log, or no step in it.
 bool run_log_read(const char *path, RunLog *log, Error *error);

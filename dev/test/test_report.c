@@ -58,6 +58,10 @@ static void write_run(const char *run, int first, int steps, int switch_at, cons
     write_log(run, &log, settings);
 }
 
+static void add_resume(ByteBuffer *log, int step, const char *ranks) {
+    bytes_printf(log, "{\"event\":\"resume\",\"step\":%d%s}\n", step, ranks);
+}
+
 static RunLog must_read(const char *run) {
     RunLog log;
     Error error;
@@ -110,6 +114,25 @@ static void test_read(void **state) {
     log = must_read("runs/dense.log.jsonl");
     assert_string_equal(log.name, "dense");
     run_log_free(&log);
+}
+
+// A run that goes on with other ranks: each step counts those that made it.
+static void test_read_ranks(void **state) {
+    (void)state;
+    static const int ranks[] = {8, 8, 1, 1, 2};
+    ByteBuffer log = {NULL, 0, 0};
+    for (int s = 1; s <= 5; s++) {
+        if (s == 3) add_resume(&log, 2, ",\"ranks\":1");
+        if (s == 4) add_resume(&log, 3, ""); // of a program that did not tell them
+        if (s == 5) add_resume(&log, 4, ",\"ranks\":2");
+        add_step(&log, s, "dense", 2, 360);
+    }
+    write_log("other", &log, "{\"ranks\": 8}");
+    RunLog read = must_read("other");
+    assert_int_equal(read.n_steps, 5);
+    for (int i = 0; i < 5; i++) assert_int_equal(read.steps[i].ranks, ranks[i]);
+    assert_true(fabs(run_stats(&read, 1).gpu_hours - 2.0) < 1e-12);
+    run_log_free(&read);
 }
 
 // Torn at the end, damaged in between, resumed from an earlier step, a loss that was not finite.
@@ -385,10 +408,10 @@ static void test_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        IN_FOLDER(test_read),    IN_FOLDER(test_damaged), IN_FOLDER(test_unreadable),
-        IN_FOLDER(test_parents), IN_FOLDER(test_stats),   IN_FOLDER(test_smooth),
-        IN_FOLDER(test_table),   IN_FOLDER(test_picture), IN_FOLDER(test_smallest),
-        IN_FOLDER(test_long),    IN_FOLDER(test_refused),
+        IN_FOLDER(test_read),       IN_FOLDER(test_read_ranks), IN_FOLDER(test_damaged),
+        IN_FOLDER(test_unreadable), IN_FOLDER(test_parents),    IN_FOLDER(test_stats),
+        IN_FOLDER(test_smooth),     IN_FOLDER(test_table),      IN_FOLDER(test_picture),
+        IN_FOLDER(test_smallest),   IN_FOLDER(test_long),       IN_FOLDER(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

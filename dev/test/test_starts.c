@@ -115,6 +115,37 @@ static void test_val_of_another_kind(void **state) {
     DONE(TINY_TRAIN "--out run --steps 4 --val ready/train_*.bin"); // which does not validate
 }
 
+static void expect_ranks(const char *run, int began, int went_on) {
+    char path[64];
+    snprintf(path, sizeof path, "%s/run.json", run);
+    json_t *settings = json_load_file(path, 0, NULL), *log = tiny_log(run);
+    const json_t *ranks = json_object_get(settings, "ranks"); // left out where it is 1
+    assert_int_equal(ranks ? json_integer_value(ranks) : 1, began);
+    assert_int_equal(json_integer_value(json_object_get(tiny_event(log, "resume", 0), "ranks")), went_on);
+    json_decref(settings);
+    json_decref(log);
+}
+
+// How many ranks a run began with stays in run.json; the log tells how many went on, for the hours of
+// `report`.
+static void test_other_ranks(void **state) {
+    (void)state;
+    program_ranks(2, false);
+    DONE(TINY_TRAIN "--out two --steps 2");
+    program_ranks(1, false);
+    DONE("train --resume two --steps 3");
+    expect_ranks("two", 2, 1);
+    DONE("train --resume two --steps 4 --out one");
+    expect_ranks("one", 1, 1);
+    program_ranks(2, false);
+    DONE("train --resume one --steps 5");
+    program_ranks(1, false);
+    expect_ranks("one", 1, 1);
+    json_t *log = tiny_log("one");
+    assert_int_equal(json_integer_value(json_object_get(tiny_event(log, "resume", 1), "ranks")), 2);
+    json_decref(log);
+}
+
 // Prepares a run as `train` does, has another program train `steps` updates of it, and then begins it.
 static bool begin_after(char *words[], int count, int steps, Error *error) {
     Options options;
@@ -159,6 +190,7 @@ int main(void) {
         RUN_TEST(test_long_changes),        RUN_TEST(test_progress_to_stop),
         RUN_TEST(test_branch_at_its_end),   RUN_TEST(test_back_to_lighthouse),
         RUN_TEST(test_val_of_another_kind), RUN_TEST(test_trained_meanwhile),
+        RUN_TEST(test_other_ranks),
     };
     return cmocka_run_group_tests_name("starts", tests, NULL, NULL) ? 1 : 0;
 }
