@@ -48,9 +48,9 @@ bool niah_parse_lengths(NiahGrid *grid, const char *list, Error *error) {
         if (!ok) {
             return error_set(
                 error, STATUS_USAGE,
-                "--lengths %s: must be up to %d rising numbers of tokens, from %d on, with commas "
+                "--lengths %s: must be up to %d rising numbers of tokens, from %d to %lld, with commas "
                 "between, as 4K,8K,98304",
-                list, NIAH_MAX_STEPS, MIN_LENGTH);
+                list, NIAH_MAX_STEPS, MIN_LENGTH, (long long)MAX_LENGTH);
         }
         grid->lengths[grid->n_lengths] = (int64_t)number;
     }
