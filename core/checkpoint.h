@@ -61,6 +61,10 @@ bool checkpoint_later(const char *run, int64_t step, bool *later, Error *error);
 // Release with free(); NULL on error.
 char *checkpoint_find(const char *path, Error *error);
 
+// Refuses (status 2) a checkpoint as the folder --out of anything else: with more in it than was saved it
+// could not be resumed.
+bool checkpoint_check_out(const char *out, Error *error);
+
 // Deletes all but the last `keep` whole checkpoints (0 keeps all). Each is renamed away first: one that is
 // half deleted is never taken for whole.
 bool checkpoint_prune(const char *run, int64_t keep, Error *error);

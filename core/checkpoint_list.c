@@ -143,6 +143,15 @@ char *checkpoint_find(const char *path, Error *error) {
     return NULL;
 }
 
+bool checkpoint_check_out(const char *out, Error *error) {
+    char *state = path_join(out, STATE_FILE_NAME);
+    bool is_checkpoint = file_exists(state);
+    free(state);
+    return !is_checkpoint ||
+           error_set(error, STATUS_USAGE,
+                     "--out %s is a checkpoint, which must hold nothing else; choose another folder", out);
+}
+
 // ---- Deleting
 
 static bool checkpoint_delete(const char *run, int64_t step, Error *error) {

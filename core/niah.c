@@ -1,6 +1,7 @@
 // `niah`: needle in a haystack; see niah.h.
 #include "niah.h"
 
+#include "checkpoint.h"
 #include "clock.h"
 #include "context.h"
 #include "files.h"
@@ -293,7 +294,9 @@ bool niah_measure(const EngineApi *api, const Options *options, Ranks *ranks, Er
     char *folder = model_find(options, error);
     grid.model = folder;
     // Hours may lie between this and the writing.
-    bool ok = folder && (!options->niah_out || !ranks_first(ranks) || folders_make(options->niah_out, error));
+    bool writes = options->niah_out && ranks_first(ranks);
+    bool ok = folder && (!writes || (checkpoint_check_out(options->niah_out, error) &&
+                                     folders_make(options->niah_out, error)));
     ok = ranks_agree(ranks, ok, error) && measure_folder(api, options, ranks, &grid, error);
     if (ok) {
         ok = !ranks_first(ranks) || print_and_write(&grid, options->niah_out, error);

@@ -31,6 +31,7 @@ static bool same_folder(const char *a, const char *b) {
 
 // --resume RUN or RUN/step_N: go on there, or branch off into --out.
 static bool find_checkpoint(Run *run, const Options *options, Error *error) {
+    if (options->out && !checkpoint_check_out(options->out, error)) return false;
     run->checkpoint = checkpoint_find(options->resume, error);
     if (!run->checkpoint) return false;
     char *origin = path_parent(run->checkpoint), *last = NULL;
@@ -108,6 +109,7 @@ static bool find_start(Run *run, const Options *options, Error *error) {
     if (options->resume && !automatic) {
         if (!find_checkpoint(run, options, error)) return false;
     } else if (options->out) {
+        if (!checkpoint_check_out(options->out, error)) return false;
         run->folder = copy_or_exit(options->out);
         if (automatic && !checkpoint_latest(options->out, &run->checkpoint, error)) return false;
         run->continues = run->checkpoint != NULL;

@@ -115,6 +115,20 @@ static void test_val_of_another_kind(void **state) {
     DONE(TINY_TRAIN "--out run --steps 4 --val ready/train_*.bin"); // which does not validate
 }
 
+// A checkpoint named as --out stays as it is: with more in it, it could not be resumed.
+static void test_checkpoint_as_out(void **state) {
+    (void)state;
+    DONE(TINY_TRAIN "--out run --steps 2 --checkpoint-every 1");
+    program_expect(2, "--out run/step_00000001 is a checkpoint, which must hold nothing else",
+                   TINY_TRAIN "--resume auto --out run/step_00000001 --steps 3");
+    program_expect(2, "is a checkpoint, which must hold nothing else",
+                   "train --resume run --out run/step_00000001/ --steps 3");
+    program_expect(2, "is a checkpoint, which must hold nothing else",
+                   "niah --model run --lengths 64 --trials 1 --out run/step_00000001");
+    DONE("info run --verify");
+    DONE("train --resume run --steps 3");
+}
+
 static void expect_ranks(const char *run, int began, int went_on) {
     char path[64];
     snprintf(path, sizeof path, "%s/run.json", run);
@@ -190,7 +204,7 @@ int main(void) {
         RUN_TEST(test_long_changes),        RUN_TEST(test_progress_to_stop),
         RUN_TEST(test_branch_at_its_end),   RUN_TEST(test_back_to_lighthouse),
         RUN_TEST(test_val_of_another_kind), RUN_TEST(test_trained_meanwhile),
-        RUN_TEST(test_other_ranks),
+        RUN_TEST(test_checkpoint_as_out),   RUN_TEST(test_other_ranks),
     };
     return cmocka_run_group_tests_name("starts", tests, NULL, NULL) ? 1 : 0;
 }
