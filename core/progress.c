@@ -51,6 +51,9 @@ static void line_print(const Progress *progress, const LogStep *step, char *line
 }
 
 void progress_step(Progress *progress, const LogStep *step) {
+    // Neither losses nor times of the stages compare.
+    if (step->attention != progress->attention) progress->steps_seen = 0;
+    progress->attention = step->attention;
     progress->steps_seen++;
     progress->smooth_loss = smooth(progress->smooth_loss, step->loss, progress->steps_seen);
     progress->smooth_seconds = smooth(progress->smooth_seconds, step->seconds, progress->steps_seen);

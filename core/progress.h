@@ -15,9 +15,10 @@ typedef struct {
     FILE *out;
     bool terminal;
     int64_t total_steps;
-    int64_t every;      // steps between lines
-    int64_t steps_seen; // by this process
-    double smooth_loss; // exponential means of about the last 50 steps
+    int64_t every;       // steps between lines
+    Attention attention; // of the last step
+    int64_t steps_seen;  // by this process, in this stage
+    double smooth_loss;  // exponential means of about the last 50 of them
     double smooth_seconds;
     size_t width; // of the line that stands on the terminal
 } Progress;

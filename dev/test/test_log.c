@@ -207,6 +207,29 @@ static void test_progress_lines(void **data) {
     free(text);
 }
 
+// The means of a stage are its own, and so is the time left: dense steps take longer.
+static void test_progress_of_stages(void **data) {
+    (void)data;
+    FILE *file = tmpfile();
+    Progress progress;
+    char text[4096] = "";
+    progress_begin(&progress, file, 110, 50);
+    for (int64_t i = 1; i <= 102; i++) {
+        LogStep line = step_of(i);
+        line.attention = i <= 100 ? ATTENTION_LIGHTHOUSE : ATTENTION_DENSE;
+        line.seconds = i <= 100 ? 1 : 60;
+        line.loss = i <= 100 ? 2 : 4;
+        progress_step(&progress, &line);
+    }
+    rewind(file);
+    assert_true(fread(text, 1, sizeof text - 1, file) > 0);
+    fclose(file);
+    const char *before = strstr(text, "step 100/110"), *after = strstr(text, "step 101/110");
+    assert_true(before && after);
+    assert_non_null(strstr(before, "0:00:10 left\nstep 101/110  dense  loss 4.0000 (mean 4.0000)"));
+    assert_non_null(strstr(after, "0:09:00 left"));
+}
+
 // One line is overwritten on a terminal, but not on that which mpirun gives its ranks.
 static void test_progress_under_mpirun(void **data) {
     (void)data;
@@ -249,6 +272,7 @@ int main(void) {
         WITH_RUN(test_zeros_of_a_crash),
         cmocka_unit_test(test_duration),
         cmocka_unit_test(test_progress_lines),
+        cmocka_unit_test(test_progress_of_stages),
         cmocka_unit_test(test_progress_terminal),
         cmocka_unit_test(test_progress_under_mpirun),
     };
