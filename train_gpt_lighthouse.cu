@@ -155,8 +155,9 @@ static bool open_model(Trainer *t, const EngineApi *api, Error *error) {
     engine_draw_weights(t->engine, (uint64_t)t->options->seed, t->options->embedding_std,
                         t->run.checkpoint || t->options->init);
     if (t->run.checkpoint) return checkpoint_load(t->engine, t->run.checkpoint, error);
-    if (t->options->init) return model_folder_load(t->engine, t->options->init, error);
-    return true;
+    const char *init = t->options->init;
+    if (init && model_is_checkpoint(init) && !checkpoint_verify_model(init, error)) return false;
+    return !init || model_folder_load(t->engine, init, error);
 }
 
 static bool match_data(Trainer *t, Error *error) {

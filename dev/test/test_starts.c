@@ -129,6 +129,19 @@ static void test_checkpoint_as_out(void **state) {
     DONE("train --resume run --steps 3");
 }
 
+// The weights that --init takes from a checkpoint are held against its hashes, as everywhere.
+static void test_init_from_damaged(void **state) {
+    (void)state;
+    DONE(TINY_TRAIN "--out run --steps 1");
+    DONE(TINY_TRAIN "--init run/step_00000001 --out sound --steps 1");
+    size_t size;
+    free(scratch_read("run/step_00000001", "model.safetensors", &size));
+    scratch_flip("run/step_00000001", "model.safetensors", size - 6, 3);
+    program_expect(3, "run/step_00000001/model.safetensors: damaged: its hash is not the saved one",
+                   TINY_TRAIN "--init run/step_00000001 --out new --steps 1");
+    assert_false(folder_exists("new"));
+}
+
 static void expect_ranks(const char *run, int began, int went_on) {
     char path[64];
     snprintf(path, sizeof path, "%s/run.json", run);
@@ -205,6 +218,7 @@ int main(void) {
         RUN_TEST(test_branch_at_its_end),   RUN_TEST(test_back_to_lighthouse),
         RUN_TEST(test_val_of_another_kind), RUN_TEST(test_trained_meanwhile),
         RUN_TEST(test_checkpoint_as_out),   RUN_TEST(test_other_ranks),
+        RUN_TEST(test_init_from_damaged),
     };
     return cmocka_run_group_tests_name("starts", tests, NULL, NULL) ? 1 : 0;
 }
