@@ -140,10 +140,24 @@ static bool open_data(Trainer *t, Error *error) {
                      o->data, t->data.bytes ? "bytes" : "ready ids", o->val);
 }
 
+// A run goes on with tokens of the kind that it began with.
+static bool match_tokens(const Trainer *t, Error *error) {
+    bool bytes;
+    if (!t->run.checkpoint) return true;
+    if (!model_tokenizer_is_bytes(t->run.checkpoint, &bytes, error)) return false;
+    return bytes == t->data.bytes ||
+           error_set(
+               error, STATUS_USAGE,
+               "--data %s holds %s, and the run to resume was trained on %s; to change that, start a new "
+               "run with --init %s",
+               t->options->data, t->data.bytes ? "bytes" : "ready ids", bytes ? "bytes" : "ready ids",
+               t->run.checkpoint);
+}
+
 // A model on ready ids keeps the tokenizer that it came with.
 static bool open_tokenizer(Trainer *t, Error *error) {
     const char *folder = t->run.checkpoint ? t->run.checkpoint : t->options->init;
-    return t->data.bytes || model_tokenizer_read(folder, &t->tokenizer, error);
+    return match_tokens(t, error) && (t->data.bytes || model_tokenizer_read(folder, &t->tokenizer, error));
 }
 
 // Weights: those of the checkpoint, of --init, or drawn from the seed.

@@ -2,9 +2,24 @@
 #include "bench.h"
 
 #include "bench_kinds.h"
+#include "options_table.h"
 #include "rank_match.h"
 
 #include <string.h>
+
+// One layer has no model around it.
+static bool check_layer(const Options *options, Error *error) {
+    static const int rows[] = {OPTION_layers,     OPTION_dim,      OPTION_ffn,       OPTION_vocab,
+                               OPTION_rope_theta, OPTION_norm_eps, OPTION_recompute, OPTION_dense_layers};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (options->source[rows[i]] != SOURCE_COMMAND_LINE) continue;
+        return error_set(
+            error, STATUS_USAGE,
+            "--%s has no meaning for bench attention, which times one layer by its heads; leave it out",
+            OPTION_TABLE[rows[i]].name);
+    }
+    return true;
+}
 
 // Whether what is asked for can be timed.
 static bool check(Options *options, Ranks *ranks, bool *step, Error *error) {
@@ -24,9 +39,9 @@ static bool check(Options *options, Ranks *ranks, bool *step, Error *error) {
     }
     if (!ranks_split(ranks, options->eval_cp, error) || !options_apply_preset(options, error)) return false;
     ModelConfig model = options_model(options);
-    if (!model_config_check(&model, error) || !options_check_scorer(options, error) ||
-        !options_check_sizes(options, error))
-        return false;
+    if (!model_config_check(&model, error) || !options_check_sizes(options, error)) return false;
+    if (!*step && !check_layer(options, error)) return false;
+    if (!options_check_lighthouse(options, options->bench_attention != BENCH_DENSE, error)) return false;
     if (options->bench_attention != BENCH_DENSE) {
         LighthouseConfig config = options_lighthouse(options);
         Hierarchy hierarchy;

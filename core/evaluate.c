@@ -90,32 +90,14 @@ static bool read_trained_settings(Options *options, const char *folder, Error *e
     return ok;
 }
 
-// Nothing is asked for that dense attention would not heed.
-static bool check_dense(const Options *options, Error *error) {
-    static const struct {
-        int option;
-        const char *name;
-    } rows[] = {{OPTION_scorer, "scorer"},     {OPTION_levels, "levels"},
-                {OPTION_pool, "pool"},         {OPTION_topk, "topk"},
-                {OPTION_dilation, "dilation"}, {OPTION_dense_layers, "dense-layers"}};
-    if (options->eval_attention == ATTENTION_LIGHTHOUSE) return true;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        if (options->source[rows[i].option] != SOURCE_COMMAND_LINE) continue;
-        return error_set(
-            error, STATUS_USAGE,
-            "--%s has no meaning under dense attention; add --attention lighthouse or leave it out",
-            rows[i].name);
-    }
-    return true;
-}
-
 // What the model, the options and the ranks ask of an engine.
 static bool configure(Options *options, Ranks *ranks, const char *folder, EngineConfig *config,
                       Error *error) {
     memset(config, 0, sizeof *config);
-    if (!check_dense(options, error)) return false;
     if (!model_folder_config(folder, &config->model, &config->context, error)) return false;
-    if (!read_trained_settings(options, folder, error) || !options_check_scorer(options, error)) return false;
+    if (!read_trained_settings(options, folder, error)) return false;
+    if (!options_check_lighthouse(options, options->eval_attention == ATTENTION_LIGHTHOUSE, error))
+        return false;
     if (!ranks_split(ranks, options->eval_cp, error)) return false;
     if (options->eval_seq_len > 0) config->context = options->eval_seq_len;
     config->batch = 1;

@@ -51,12 +51,26 @@ void model_tokenizer_free(ModelTokenizer *tokenizer) {
     memset(tokenizer, 0, sizeof *tokenizer);
 }
 
-bool model_tokenizer_check_bytes(const char *folder, Error *error) {
+static json_t *read_bos(const char *folder, Error *error) {
     char *path = path_join(folder, "config.json");
     json_t *config = json_file_read(path, error);
     free(path);
-    if (!config) return false;
-    const json_t *bos = json_object_get(config, "bos_token_id");
+    json_t *bos = config ? config_member(config, "bos_token_id") : NULL;
+    json_decref(config);
+    return bos;
+}
+
+bool model_tokenizer_is_bytes(const char *folder, bool *bytes, Error *error) {
+    json_t *bos = read_bos(folder, error);
+    if (!bos) return false;
+    *bytes = json_integer_value(bos) == TOKEN_BOS;
+    json_decref(bos);
+    return true;
+}
+
+bool model_tokenizer_check_bytes(const char *folder, Error *error) {
+    json_t *bos = read_bos(folder, error);
+    if (!bos) return false;
     bool ok = json_integer_value(bos) == TOKEN_BOS;
     if (!ok) {
         char *text = json_dumps(bos, JSON_ENCODE_ANY | JSON_COMPACT);
@@ -65,6 +79,6 @@ bool model_tokenizer_check_bytes(const char *folder, Error *error) {
                   text ? text : "missing", TOKEN_BOS);
         free(text);
     }
-    json_decref(config);
+    json_decref(bos);
     return ok;
 }

@@ -27,6 +27,8 @@ typedef struct {
 bool model_tokenizer_read(const char *folder, ModelTokenizer *tokenizer, Error *error);
 void model_tokenizer_free(ModelTokenizer *tokenizer);
 
+// Whether a folder's model is one of bytes: its config.json names their mark before a document.
+bool model_tokenizer_is_bytes(const char *folder, bool *bytes, Error *error);
 // Says (status 2) where config.json names another mark before a document than bytes have.
 bool model_tokenizer_check_bytes(const char *folder, Error *error);
 

@@ -91,8 +91,9 @@ void options_set_model(Options *options, const ModelConfig *model, Source source
 LighthouseConfig options_lighthouse(const Options *options);
 // Of an engine that trains: its model, hierarchy, recomputation, determinism, batch and context.
 void options_engine(const Options *options, EngineConfig *config);
-// Refuses (status 2) --dilation on the command line where the scorer does not heed it.
-bool options_check_scorer(const Options *options, Error *error);
+// Refuses (status 2) what the command line asks of Lighthouse attention and nothing would heed: all where
+// there is none, and --dilation with a scorer that has none.
+bool options_check_lighthouse(const Options *options, bool lighthouse, Error *error);
 // Parses --dense-layers "0,1,-2,-1", "none" or "all".
 bool options_dense_layers(const char *list, int64_t n_layers, bool dense_layer[MODEL_MAX_LAYERS],
                           Error *error);

@@ -1,5 +1,5 @@
 // What the settings mean: the model, its hierarchy, its dense layers; see options.h.
-#include "options.h"
+#include "options_table.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +45,16 @@ void options_engine(const Options *options, EngineConfig *config) {
     config->context = options->seq_len;
 }
 
-bool options_check_scorer(const Options *options, Error *error) {
+bool options_check_lighthouse(const Options *options, bool lighthouse, Error *error) {
+    static const int rows[] = {OPTION_scorer, OPTION_levels,   OPTION_pool,
+                               OPTION_topk,   OPTION_dilation, OPTION_dense_layers};
+    for (size_t i = 0; !lighthouse && i < sizeof rows / sizeof *rows; i++) {
+        if (options->source[rows[i]] != SOURCE_COMMAND_LINE) continue;
+        return error_set(
+            error, STATUS_USAGE,
+            "--%s has no meaning under dense attention; add --attention lighthouse or leave it out",
+            OPTION_TABLE[rows[i]].name);
+    }
     if (options->scorer != SCORER_NORM || options->source[OPTION_dilation] != SOURCE_COMMAND_LINE)
         return true;
     return error_set(

@@ -354,7 +354,7 @@ bool run_prepare(Run *run, Options *options, Ranks *ranks, Error *error) {
     if (!find_start(run, options, error) || !gather_settings(run, options, error)) return false;
     return check_needs(run, options, error) && check_resume(run, options, error) &&
            check_ranks(options, ranks, error) && check_batch(options, ranks, error) &&
-           check_recipe(options, error) && options_check_scorer(options, error) &&
+           check_recipe(options, error) && options_check_lighthouse(options, true, error) &&
            options_check_sizes(options, error) && configure_engine(run, options, error);
 }
 

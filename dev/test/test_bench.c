@@ -14,10 +14,10 @@
 
 #include <cmocka.h>
 
-#define LAYER                                                                                              \
-    "bench attention --device cpu --seq-len 512 --heads 2 --kv-heads 1 --head-dim 64 --levels 2 --pool 2 " \
-    "--topk "                                                                                              \
-    "128 --repeats 2 --warmup 1 "
+#define DENSE_LAYER                                                                                         \
+    "bench attention --device cpu --seq-len 512 --heads 2 --kv-heads 1 --head-dim 64 --repeats 2 --warmup " \
+    "1 "
+#define LAYER DENSE_LAYER "--levels 2 --pool 2 --topk 128 "
 #define STEP                                                                                                 \
     "bench step --device cpu --preset tiny --layers 3 --dense-layers 0 --seq-len 512 --levels 2 --topk 128 " \
     "--repeats 2 --warmup 1 "
@@ -120,7 +120,7 @@ static void test_no_parts(void **state) {
 
 static void test_attention_choices(void **state) {
     (void)state;
-    json_t *rows = rows_of(LAYER "--attention dense");
+    json_t *rows = rows_of(DENSE_LAYER "--attention dense");
     assert_int_equal(json_array_size(rows), 4);
     assert_null(json_object_get(json_array_get(rows, 2), "rows"));
     json_decref(rows);

@@ -250,6 +250,14 @@ static void test_tokenizer_stays(void **state) {
     free(program_output("info none --verify"));
     program_expect(2, "is no model of bytes", "generate --model none");
 
+    // A run stays with tokens of its kind.
+    program_expect(2, "the run to resume was trained on ready ids",
+                   "train --resume kept --steps 3 --data train_*.bin");
+    program_expect(2, "the run to resume was trained on ready ids",
+                   "train --resume none --steps 3 --data train_*.bin");
+    program_expect(2, "holds ready ids, and the run to resume was trained on bytes",
+                   "train --resume bytes --steps 2 --data own/train_*.bin");
+
     // On bytes the model is one of bytes again, whatever it was.
     program_expect(0, NULL, TINY_TRAIN "--init llama --out afresh --steps 1");
     expect_config("afresh/step_00000001", "bos_token_id", "256");
