@@ -318,7 +318,7 @@ static bool train_step(Trainer *t, Error *error) {
                     t->plan.peak_flops > 0 ? flops / seconds / t->plan.peak_flops / t->ranks->size : NAN,
                     t->gigabytes,
                     seconds};
-    progress_step(&t->progress, &line);
+    progress_step(&t->progress, &line, schedule_left(o, &t->run.engine, t->state.step));
     if (!log_step(t->log, &line, error) || !log_epoch(t, error)) return false;
     if (adamw_skips(&adamw, grad_norm)) return log_skip(t, &line, &limits, error);
     if (o->skip_spikes > 0) spikes_made(&t->state.spikes, loss, grad_norm);

@@ -38,11 +38,11 @@ static double smooth(double mean, double value, int64_t seen) {
     return mean + weight * (value - mean);
 }
 
-static void line_print(const Progress *progress, const LogStep *step, char *line, size_t size) {
+static void line_print(const Progress *progress, const LogStep *step, double updates_left, char *line,
+                       size_t size) {
     char mfu[32] = "", left[32];
     if (isfinite(step->mfu)) snprintf(mfu, sizeof mfu, "  mfu %.1f %%", 100 * step->mfu);
-    progress_duration((double)(progress->total_steps - step->step) * progress->smooth_seconds, left,
-                      sizeof left);
+    progress_duration(updates_left * progress->smooth_seconds, left, sizeof left);
     snprintf(
         line, size,
         "step %lld/%lld  %s  loss %.4f (mean %.4f)  grad %.3f  lr %.3g  %.0f tokens/s%s  %.1f GB  %s left",
@@ -50,7 +50,7 @@ static void line_print(const Progress *progress, const LogStep *step, char *line
         progress->smooth_loss, step->grad_norm, step->lr, step->tokens_per_second, mfu, step->mem_gb, left);
 }
 
-void progress_step(Progress *progress, const LogStep *step) {
+void progress_step(Progress *progress, const LogStep *step, double left) {
     // Neither losses nor times of the stages compare.
     if (step->attention != progress->attention) progress->steps_seen = 0;
     progress->attention = step->attention;
@@ -62,7 +62,7 @@ void progress_step(Progress *progress, const LogStep *step) {
                step->step == progress->total_steps;
     if (!due) return;
     char line[512];
-    line_print(progress, step, line, sizeof line);
+    line_print(progress, step, left, line, sizeof line);
     size_t length = strlen(line);
     if (progress->terminal) {
         int blanks = length < progress->width ? (int)(progress->width - length) : 0;

@@ -25,7 +25,9 @@ typedef struct {
 
 // `every` is at least 1; a terminal shows every step.
 void progress_begin(Progress *progress, FILE *out, int64_t total_steps, int64_t every);
-void progress_step(Progress *progress, const LogStep *step);
+// `left`: updates that are still to come, each of another stage counted as the updates of this one that are
+// as much work.
+void progress_step(Progress *progress, const LogStep *step, double left);
 // Ends a line that stands on a terminal; call it before printing anything else and at the end.
 void progress_break(Progress *progress);
 

@@ -1,6 +1,8 @@
 // Learning rate and stage of an update; see schedule.h.
 #include "schedule.h"
 
+#include "flops.h"
+
 #include <math.h>
 
 // How much of the way from lr to min_lr is left: 1 at the start of the decay, 0 after `length` updates.
@@ -31,4 +33,12 @@ Attention schedule_attention(const Options *options, int64_t step) {
 
 int64_t schedule_end(const Options *options) {
     return options->stop_at > 0 && options->stop_at < options->steps ? options->stop_at : options->steps;
+}
+
+double schedule_left(const Options *options, const EngineConfig *config, int64_t step) {
+    int64_t end = schedule_end(options), N = options->seq_len;
+    Attention now = schedule_attention(options, step - 1), last = schedule_attention(options, end - 1);
+    if (now == last) return (double)(end - step);
+    double times = flops_sequence(config, N, last) / flops_sequence(config, N, now);
+    return (double)(options->switch_at - step) + (double)(end - options->switch_at) * times;
 }

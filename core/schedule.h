@@ -2,6 +2,7 @@
 #ifndef CORE_SCHEDULE_H
 #define CORE_SCHEDULE_H
 
+#include "engine.h"
 #include "options.h"
 
 #ifdef __cplusplus
@@ -17,6 +18,10 @@ Attention schedule_attention(const Options *options, int64_t step);
 
 // Updates that the run will have made at its end: --steps, or --stop-at.
 int64_t schedule_end(const Options *options);
+
+// Updates that are left after `step` of them, the last of which is the unit: dense ones behind a switch are
+// more, by their FLOPs.
+double schedule_left(const Options *options, const EngineConfig *config, int64_t step);
 
 #ifdef __cplusplus
 }

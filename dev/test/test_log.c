@@ -182,7 +182,7 @@ static char *progress_text(int64_t steps, int64_t every, bool terminal) {
         LogStep line = step_of(i);
         line.loss = (double)i;
         if (i == 2) line.mfu = NAN;
-        progress_step(&progress, &line);
+        progress_step(&progress, &line, (double)(progress.total_steps - line.step));
     }
     progress_break(&progress);
     progress_break(&progress);
@@ -219,7 +219,7 @@ static void test_progress_of_stages(void **data) {
         line.attention = i <= 100 ? ATTENTION_LIGHTHOUSE : ATTENTION_DENSE;
         line.seconds = i <= 100 ? 1 : 60;
         line.loss = i <= 100 ? 2 : 4;
-        progress_step(&progress, &line);
+        progress_step(&progress, &line, (double)(progress.total_steps - line.step));
     }
     rewind(file);
     assert_true(fread(text, 1, sizeof text - 1, file) > 0);

@@ -1,4 +1,5 @@
 // Learning rates at the borders of every schedule, and the stage of an update.
+#include "core/flops.h"
 #include "core/schedule.h"
 
 #include <math.h>
@@ -109,11 +110,38 @@ static void test_end(void **state) {
     assert_int_equal(schedule_end(&options), 100);
 }
 
+// Of 100 updates 60 under Lighthouse attention; the dense ones take as many times as long as they have FLOPs.
+static void test_left(void **state) {
+    (void)state;
+    Options options = make(SCHEDULE_CONSTANT);
+    EngineConfig config;
+    memset(&config, 0, sizeof config);
+    ModelConfig model = {2, 64, 2, 1, 64, 128, 264, 10000, 1e-5};
+    LighthouseConfig lighthouse = {SCORER_NORM, 3, 4, 128, 4};
+    config.model = model;
+    config.lighthouse = lighthouse;
+    options.seq_len = 16384;
+    double times = flops_sequence(&config, 16384, ATTENTION_DENSE) /
+                   flops_sequence(&config, 16384, ATTENTION_LIGHTHOUSE);
+    assert_true(times > 2);
+    assert_true(schedule_left(&options, &config, 1) == 99);
+    options.switch_at = 60;
+    assert_true(schedule_left(&options, &config, 1) == 59 + 40 * times);
+    assert_true(schedule_left(&options, &config, 60) == 40 * times);
+    assert_true(schedule_left(&options, &config, 61) == 39);
+    options.stop_at = 60;
+    assert_true(schedule_left(&options, &config, 1) == 59);
+    options.stop_at = 0;
+    options.switch_at = 0;
+    options.attention = ATTENTION_DENSE;
+    assert_true(schedule_left(&options, &config, 100) == 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_warmup), cmocka_unit_test(test_constant), cmocka_unit_test(test_linear),
         cmocka_unit_test(test_cosine), cmocka_unit_test(test_wsd),      cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_end),
+        cmocka_unit_test(test_end),    cmocka_unit_test(test_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
