@@ -106,19 +106,14 @@ static bool leaves_off(Trainer *t, double since, int64_t done, int64_t all) {
     return t->left_off;
 }
 
-// What was trained on is no measure. The shards of both are sorted by path.
+// What was trained on is no measure.
 static void warn_shared_shard(const DataLoader *data, const DataLoader *val) {
-    for (int64_t i = 0, j = 0; i < data->n_shards && j < val->n_shards;) {
-        int order = strcmp(data->shards[i].path, val->shards[j].path);
-        if (order == 0) {
+    for (int64_t i = 0; i < val->n_shards; i++) {
+        for (int64_t j = 0; j < data->n_shards; j++) {
+            if (!file_same(val->shards[i].path, data->shards[j].path)) continue;
             warn("%s is in --data and in --val: the validation loss will be of text that was trained on",
-                 val->shards[j].path);
+                 val->shards[i].path);
             return;
-        }
-        if (order < 0) {
-            i++;
-        } else {
-            j++;
         }
     }
 }

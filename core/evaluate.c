@@ -99,6 +99,10 @@ static bool configure(Options *options, Ranks *ranks, const char *folder, Engine
     if (!options_check_lighthouse(options, options->eval_attention == ATTENTION_LIGHTHOUSE, error))
         return false;
     if (!ranks_split(ranks, options->eval_cp, error)) return false;
+    if (options->eval_seq_len > config->context) {
+        warn("--seq-len %lld: the model was trained on %lld tokens", (long long)options->eval_seq_len,
+             (long long)config->context);
+    }
     if (options->eval_seq_len > 0) config->context = options->eval_seq_len;
     config->batch = 1;
     config->use_lighthouse = options->eval_attention == ATTENTION_LIGHTHOUSE;

@@ -35,6 +35,8 @@ void streams_open(void);
 
 bool file_exists(const char *path);
 bool folder_exists(const char *path);
+// Whether two paths lead to one file that is there.
+bool file_same(const char *a, const char *b);
 
 // Makes the folder and every folder above it that is missing. All errors of this file have status 3.
 bool folders_make(const char *path, Error *error);

@@ -90,6 +90,8 @@ static void test_eval(void **state) {
     copy_checkpoint(CHECKPOINT, "plain", false); // any model folder
     assert_near(loss_of("--model plain"), nats);
     assert_near(loss_of("--model plain --seq-len 768 --val-batches 2"), nats);
+    program_expect(0, "--seq-len 1000: the model was trained on 768 tokens",
+                   "eval --model plain --data val_*.bin --seq-len 1000");
     assert_true(fabs(loss_of("--model plain --val-batches 1") - nats) > 1e-6);
     assert_true(fabs(loss_of("--model plain --seq-len 512") - nats) > 1e-6);
 }
@@ -362,6 +364,7 @@ static void test_shared_shards(void **state) {
     (void)state;
     const char *warning = "val_0.bin is in --data and in --val";
     program_expect(0, warning, TINY_TRAIN "--out shared --steps 1 --val-every 1 --data [tv]*_0.bin");
+    program_expect(0, warning, TINY_TRAIN "--out shared_too --steps 1 --val-every 1 --data ./[tv]*_0.bin");
     Outcome outcome = program_run(TINY_TRAIN "--out apart --steps 1 --val-every 1");
     assert_int_equal(outcome.status, 0);
     assert_null(strstr(outcome.err, "is in --data and in --val"));
