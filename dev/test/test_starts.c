@@ -6,7 +6,6 @@
 #include "core/run.h"
 #include "dev/test/support/program.h"
 #include "dev/test/support/scratch.h"
-#include "dev/test/support/temporary_folder.h"
 #include "dev/test/support/tiny_run.h"
 
 #include <setjmp.h>
@@ -16,20 +15,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define DONE(...) program_expect(0, NULL, __VA_ARGS__)
-
-static int set_up(void **state) {
-    int failed = temporary_folder_enter(state);
-    if (!failed) tiny_files();
-    return failed;
-}
-
-static const char *text_of(const json_t *line, const char *key) {
-    const char *text = json_string_value(json_object_get(line, key));
-    if (!text) fail_msg("no text %s", key);
-    return text;
-}
 
 // The longest changes are told whole: paths of more than 2 KB, in letters of two bytes that begin at an even
 // byte or at an odd one.
@@ -48,8 +33,8 @@ static void test_long_changes(void **state) {
         DONE("train --resume run --out %s --steps 2 --lr 0.005 --data %s", odd ? "b" : "a", data);
         json_t *log = tiny_log(odd ? "b" : "a"), *resume = tiny_event(log, "resume", 0);
         snprintf(changed, sizeof changed, "data train_*.bin -> %s, steps 1 -> 2, lr 0.01 -> 0.005", data);
-        assert_string_equal(text_of(resume, "changed"), changed);
-        assert_string_equal(text_of(resume, "checkpoint"), "run/step_00000001");
+        assert_string_equal(line_text(resume, "changed"), changed);
+        assert_string_equal(line_text(resume, "checkpoint"), "run/step_00000001");
         json_decref(log);
     }
 }
@@ -80,7 +65,7 @@ static void test_branch_at_its_end(void **state) {
 // Which attention a resumed run's next update is under.
 static void expect_stage(const char *run, const char *attention) {
     json_t *log = tiny_log(run);
-    assert_string_equal(text_of(tiny_event(log, "resume", 0), "attention"), attention);
+    assert_string_equal(line_text(tiny_event(log, "resume", 0), "attention"), attention);
     json_decref(log);
 }
 
@@ -209,16 +194,14 @@ static void test_trained_meanwhile(void **state) {
     assert_true(begin_after(words, 8, 0, &error));
 }
 
-#define RUN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, temporary_folder_leave)
-
 int main(void) {
     program_find();
     const struct CMUnitTest tests[] = {
-        RUN_TEST(test_long_changes),        RUN_TEST(test_progress_to_stop),
-        RUN_TEST(test_branch_at_its_end),   RUN_TEST(test_back_to_lighthouse),
-        RUN_TEST(test_val_of_another_kind), RUN_TEST(test_trained_meanwhile),
-        RUN_TEST(test_checkpoint_as_out),   RUN_TEST(test_other_ranks),
-        RUN_TEST(test_init_from_damaged),
+        IN_TINY_FOLDER(test_long_changes),        IN_TINY_FOLDER(test_progress_to_stop),
+        IN_TINY_FOLDER(test_branch_at_its_end),   IN_TINY_FOLDER(test_back_to_lighthouse),
+        IN_TINY_FOLDER(test_val_of_another_kind), IN_TINY_FOLDER(test_trained_meanwhile),
+        IN_TINY_FOLDER(test_checkpoint_as_out),   IN_TINY_FOLDER(test_other_ranks),
+        IN_TINY_FOLDER(test_init_from_damaged),
     };
     return cmocka_run_group_tests_name("starts", tests, NULL, NULL) ? 1 : 0;
 }
