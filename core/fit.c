@@ -60,7 +60,7 @@ static const char *name_obstacle(const EngineApi *api, const EngineConfig *confi
     least.use_lighthouse = false;
     least.batch = 1;
     least.cache = 0;
-    least.context = 128 * ranks_context(config->ranks);
+    least.context = INT64_C(128) * ranks_context(config->ranks);
     return fits(api, &least, available) ? "a smaller --topk allows shorter ones"
                                         : "the model itself is too large";
 }
