@@ -205,6 +205,7 @@ PYTHON
 }
 not_finite() {
     train 1 first --steps 1 && poison first/step_00000001 poisoned model.layers.1.self_attn.q_proj.weight &&
+        rm -r poisoned/trainer && # a plain model has no hashes, which would tell
         ends 5 'the first output that is not finite is that of layer 1' 2 train --config recipe.json \
             --device "$device" --init poisoned --out not_finite --steps 2
 }
