@@ -26,17 +26,18 @@ wait_for() { # RUN STEPS
     fault "$1 did not come to step $2"
     return 1
 }
-same_model() { cmp -s "$1/step_00000040/model.safetensors" "$2/step_00000040/model.safetensors" || fault "$1 and $2 differ"; }
+last() { printf '%s/step_%08d/model.safetensors' "$1" "$steps"; }
+same_model() { cmp -s "$(last "$1")" "$(last "$2")" || fault "$1 and $2 differ"; }
 
 # SIGINT counts, whatever this script was started from: what a shell starts beside itself ignores it.
 run_530m() {
-    RANKS=2 STEPS=40 SWITCH=25 CHECKPOINT_EVERY=10 KEEP=0 \
+    RANKS=2 STEPS=$steps SWITCH=$((steps * 5 / 8)) CHECKPOINT_EVERY=$((steps / 4)) KEEP=0 \
         exec env --default-signal=INT "$root/scripts/run_530m.sh" data "$1" "${small[@]}"
 }
 
 test_host() {
     (run_530m whole >console 2>&1) || fault "ended with $?"
-    grep -q 'all 40 updates are done' console || fault "it did not say that it is done"
+    grep -q "all $steps updates are done" console || fault "it did not say that it is done"
     grep -q '"ranks": 2' whole/run.json || fault "not two ranks"
     grep -q '"event":"switch"' whole/log.jsonl || fault "it did not switch"
     (run_530m whole >console 2>&1) || fault "started once more after its end it gave status $?"
@@ -49,7 +50,7 @@ test_host() {
         status=0
         wait $job || status=$?
         [ $status -eq 75 ] || fault "status $status after SIG$signal"
-        [ "$(steps_of "stopped_$signal")" -lt 40 ] || fault "it was not stopped in its midst"
+        [ "$(steps_of "stopped_$signal")" -lt "$steps" ] || fault "it was not stopped in its midst"
         (run_530m "stopped_$signal" >console 2>&1) || fault "gone on with, it ended with $?"
         grep -q 'resumed ' console || fault "it did not go on"
         same_model whole "stopped_$signal"
@@ -60,7 +61,7 @@ test_host() {
 test_host_killed() {
     run_530m killed >console 2>&1 &
     local job=$! run=()
-    wait_for killed 12 || return
+    wait_for killed $((steps / 4 + 2)) || return
     read -ra run <"/proc/$job/task/$job/children"
     kill -KILL $job "${run[@]}"
     wait $job 2>/dev/null
@@ -88,7 +89,7 @@ test_host_refuses() {
 
 # A job as Slurm starts it: run_530m or million, RUN, options
 job() {
-    SLURM_JOB_ID=7 SLURM_NTASKS=2 SLURM_CPUS_PER_TASK=1 SRUN=$work/srun PATH=$work:$PATH STEPS=40 SWITCH=25 \
+    SLURM_JOB_ID=7 SLURM_NTASKS=2 SLURM_CPUS_PER_TASK=1 SRUN=$work/srun PATH=$work:$PATH STEPS=$steps SWITCH=$((steps * 5 / 8)) \
         exec "$root/scripts/slurm/$1.sbatch" data "${@:2}"
 }
 
@@ -180,5 +181,11 @@ chmod +x srun task plan_srun scontrol
 
 head -c 60000 /dev/urandom | base64 >text.txt
 "$program" pack text.txt --out data --val-fraction 0 >/dev/null || exit 1
+
+# 40 updates, or so many that a run takes three seconds at least: signals are to come in its midst.
+steps=20
+(run_530m probe >console 2>&1) || { cat console >&2; exit 1; }
+steps=$(grep '"tok_per_s"' probe/log.jsonl | tail -n 10 | sed 's/.*"seconds":\([^,}]*\).*/\1/' |
+    awk '{ sum += $1 } END { n = int(3 * NR / sum / 8 + 1) * 8; print (n > 40 ? n : 40) }')
 
 run_tests test_host test_host_killed test_host_refuses test_job test_job_lost test_million test_srun_without_pmix test_syntax

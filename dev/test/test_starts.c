@@ -22,12 +22,13 @@ static void test_long_changes(void **state) {
     (void)state;
     DONE(TINY_TRAIN "--out run --steps 1");
     for (int odd = 0; odd < 2; odd++) {
-        char path[2600] = "", data[2700], changed[2800];
-        strcat(path, odd ? "odd" : "even");
+        char path[2600], data[2700], changed[2800];
+        size_t size = (size_t)snprintf(path, sizeof path, "%s", odd ? "odd" : "even");
         for (int folder = 0; folder < 11; folder++) {
-            strcat(path, "/");
-            for (int letter = 0; letter < 100; letter++) strcat(path, "\xc3\xa9");
+            path[size++] = '/';
+            for (int letter = 0; letter < 100; letter++, size += 2) memcpy(path + size, "\xc3\xa9", 2);
         }
+        path[size] = 0;
         snprintf(data, sizeof data, "%s/train_0.bin", path);
         file_copy("train_1.bin", data);
         DONE("train --resume run --out %s --steps 2 --lr 0.005 --data %s", odd ? "b" : "a", data);
