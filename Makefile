@@ -9,9 +9,13 @@ BUILD ?= build$(if $(SAN),-san)$(if $(COVERAGE),-coverage)
 CC ?= gcc
 MARCH ?= native
 
-WARNINGS := -Wall -Wextra -Wshadow -Wvla -Werror
+# Compilers to come warn of more: only WERROR=1, as .ci/run has it, takes warnings for errors.
+WERROR ?=
+fatal := $(filter-out 0,$(WERROR))
+# What an initializer leaves out is zero, and means plain: a shape names what it has.
+WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wno-missing-field-initializers $(if $(fatal),-Werror)
 CFLAGS := -D_GNU_SOURCE -march=$(MARCH) -O3 -g -fno-math-errno -fopenmp $(WARNINGS)
-LDLIBS := -lopenblas -ljansson -lxxhash -lz -lpthread -lm
+LDLIBS := -lopenblas -ljansson -lxxhash -lz -lzstd -lpthread -lm
 
 # Open MPI: by pkg-config, or by its compiler's own word. Its headers count as a system's, free of our warnings.
 MPI_NAME := $(firstword $(foreach name,ompi-c ompi,$(shell pkg-config --exists $(name) 2>/dev/null && echo $(name))))
@@ -30,17 +34,32 @@ CFLAGS += -O1 --coverage
 endif
 CSTD := -std=c11 -Wpedantic
 
-LIBRARY := $(wildcard core/*.c) $(wildcard cpu/*.c)
+LIBRARY := $(wildcard core/*/*.c) $(wildcard cpu/*.c)
 OBJECTS := $(LIBRARY:%.c=$(BUILD)/%.o)
 # The CPU engine once more in float64: what the tests hold gradients and the GPU against.
-DOUBLE := $(patsubst cpu/%.c,$(BUILD)/double/cpu/%.o,$(wildcard cpu/*.c)) $(patsubst %.c,$(BUILD)/%.o,$(wildcard core/*.c))
-TESTS := $(patsubst dev/test/%.c,$(BUILD)/%,$(wildcard dev/test/test_*.c))
-SHELL_TESTS := $(wildcard dev/test/test_*.sh)
-FAULT_SHIM := dev/test/support/fault_shim.c
-TEST_SUPPORT := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(FAULT_SHIM),$(wildcard dev/test/support/*.c)))
+DOUBLE := $(patsubst cpu/%.c,$(BUILD)/double/cpu/%.o,$(wildcard cpu/*.c)) $(patsubst %.c,$(BUILD)/%.o,$(wildcard core/*/*.c))
+TEST_SOURCES := $(wildcard dev/test/*/test_*.c)
+TESTS := $(patsubst %.c,$(BUILD)/%,$(notdir $(TEST_SOURCES)))
+# The BLAS under other kernels is none of what sanitizers see.
+SHELL_TESTS := $(filter-out $(if $(SAN),dev/test/scripts/test_core_types.sh),$(wildcard dev/test/scripts/test_*.sh))
+SHIMS := $(wildcard dev/test/support/*_shim.c)
+TEST_SUPPORT := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(SHIMS),$(wildcard dev/test/support/*.c)))
 DOUBLE_TESTS := $(BUILD)/test_gradients
 
 all: $(BUILD)/train_gpt_lighthouse
+
+# $(call stamp,NAME,TEXT): $(BUILD)/flags/NAME, which changes only when the text does. What is made by these words depends on it.
+stamp = $(shell mkdir -p $(BUILD)/flags)$(file >$(BUILD)/flags/$(1).new,$(2))$(shell cd $(BUILD)/flags && \
+	if cmp -s $(1).new $(1); then rm $(1).new; else mv $(1).new $(1); fi)
+FLAGS := $(BUILD)/flags
+BUILDS := $(filter-out clean format check-format,$(or $(MAKECMDGOALS),all))
+ifneq ($(BUILDS),)
+# The compiler, and what it takes "native" for: objects may lie in a folder that machines share.
+COMPILER := $(shell $(CC) --version 2>/dev/null | head -n 1) $(shell $(CC) -march=$(MARCH) -Q --help=target 2>/dev/null | cksum)
+$(call stamp,host,$(CC) $(COMPILER) $(CSTD) $(CFLAGS))
+$(call stamp,mpi,$(MPI_INCLUDES) $(if $(MPI_NAME),$(shell pkg-config --modversion $(MPI_NAME))))
+$(call stamp,link,$(CC) $(COMPILER) $(CFLAGS) $(LDLIBS))
+endif
 
 # With nvcc, cuDNN and the headers of cudnn-frontend the CUDA engine is built in; CUDA= leaves it out. The toolkit's
 # installers leave nvcc off the path.
@@ -50,46 +69,54 @@ endif
 CUDA ?= $(if $(and $(shell command -v $(NVCC)),$(wildcard third_party/cudnn_frontend/include),$(if $(SAN)$(COVERAGE),,1)),1)
 ifeq ($(CUDA),1)
 include cuda/cuda.mk
-$(BUILD)/train_gpt_lighthouse: $(BUILD)/train_gpt_lighthouse.o $(OBJECTS) $(CUDA_OBJECTS)
-	$(CXX) -fopenmp -o $@ $^ $(LDLIBS) $(CUDA_LDLIBS)
+LINK_PROGRAM = $(CXX) -fopenmp -o $@ $(filter %.o,$^) $(LDLIBS) $(CUDA_LDLIBS)
+MAIN := $(BUILD)/cuda/train_gpt_lighthouse.o $(CUDA_OBJECTS)
 else
-$(BUILD)/train_gpt_lighthouse: $(BUILD)/train_gpt_lighthouse.o $(OBJECTS)
-	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+LINK_PROGRAM = $(CC) $(CFLAGS) -o $@ $(filter %.o,$^) $(LDLIBS)
+MAIN := $(BUILD)/train_gpt_lighthouse.o
+endif
+ifneq ($(BUILDS),)
+$(call stamp,program,$(MAIN) $(COMPILER) $(LINK_PROGRAM))
+endif
+$(BUILD)/train_gpt_lighthouse: $(MAIN) $(OBJECTS) $(FLAGS)/program
+	$(LINK_PROGRAM)
 
-$(BUILD)/train_gpt_lighthouse.o: train_gpt_lighthouse.cu
+$(BUILD)/train_gpt_lighthouse.o: train_gpt_lighthouse.cu $(FLAGS)/host
 	@mkdir -p $(@D)
 	$(CC) -x c $(CSTD) $(CFLAGS) -I. -MMD -MP -c -o $@ $<
-endif
 
 # The weights drawn from a seed are the same on every machine: no fused multiply-add in their arithmetic.
-$(BUILD)/core/random.o: CFLAGS += -ffp-contract=off
+$(BUILD)/core/base/random.o: CFLAGS += -ffp-contract=off
 
-$(BUILD)/core/ranks.o $(BUILD)/core/ranks_watch.o $(BUILD)/core/collectives_mpi.o: CFLAGS += $(MPI_INCLUDES)
+MPI_OBJECTS := $(addprefix $(BUILD)/core/ranks/,ranks.o ranks_fail.o ranks_mpi.o ranks_watch.o collectives_mpi.o)
+$(MPI_OBJECTS): CFLAGS += $(MPI_INCLUDES)
+$(MPI_OBJECTS): $(FLAGS)/mpi
 
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c $(FLAGS)/host
 	@mkdir -p $(@D)
 	$(CC) $(CSTD) $(CFLAGS) -I. -MMD -MP -c -o $@ $<
 
-$(BUILD)/double/%.o: %.c
+$(BUILD)/double/%.o: %.c $(FLAGS)/host
 	@mkdir -p $(@D)
 	$(CC) $(CSTD) $(CFLAGS) -DLIGHTHOUSE_DOUBLE -I. -MMD -MP -c -o $@ $<
 
-$(DOUBLE_TESTS): $(BUILD)/test_%: $(BUILD)/double/dev/test/test_%.o $(TEST_SUPPORT) $(DOUBLE)
-	$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
-
-$(BUILD)/test_%: $(BUILD)/dev/test/test_%.o $(TEST_SUPPORT) $(OBJECTS)
-	$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+# A test lies in the room of what it tests, its program beside all others.
+$(foreach source,$(filter-out %/test_gradients.c,$(TEST_SOURCES)),$(eval \
+	$(BUILD)/$(notdir $(source:.c=)): $(BUILD)/$(source:.c=.o) $(OBJECTS)))
+$(DOUBLE_TESTS): $(BUILD)/double/dev/test/cpu/test_gradients.o $(DOUBLE)
+$(TESTS): $(TEST_SUPPORT) $(FLAGS)/link
+	$(CC) $(CFLAGS) -o $@ $(filter %.o,$^) -lcmocka $(LDLIBS)
 
 # One rank of test_ranks, which starts several under mpirun.
-$(BUILD)/rank_worker: $(patsubst %.c,$(BUILD)/%.o,$(wildcard dev/test/ranks/*.c)) $(BUILD)/dev/test/support/numbers.o $(OBJECTS)
-	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+$(BUILD)/rank_worker: $(patsubst %.c,$(BUILD)/%.o,$(wildcard dev/test/rank_worker/*.c)) $(BUILD)/dev/test/support/numbers.o $(OBJECTS) $(FLAGS)/link
+	$(CC) $(CFLAGS) -o $@ $(filter %.o,$^) $(LDLIBS)
 
-# What test_faults puts before the C library of the program; never part of one.
-$(BUILD)/fault_shim.so: $(FAULT_SHIM)
+# What test_faults and test_blas put before the libraries of the program; never part of one.
+$(BUILD)/%_shim.so: dev/test/support/%_shim.c $(FLAGS)/host
 	@mkdir -p $(@D)
 	$(CC) $(CSTD) -D_GNU_SOURCE -O2 -g $(WARNINGS) -fPIC -shared -o $@ $< -ldl
 
-tests: $(TESTS) $(BUILD)/rank_worker $(BUILD)/fault_shim.so
+tests: $(TESTS) $(BUILD)/rank_worker $(SHIMS:dev/test/support/%.c=$(BUILD)/%.so)
 test: $(BUILD)/train_gpt_lighthouse tests
 	@BUILD=$(BUILD) dev/test/run.sh $(TESTS) $(SHELL_TESTS)
 
@@ -112,11 +139,11 @@ coverage:
 	OMP_NUM_THREADS=1 $(MAKE) COVERAGE=1 BUILD=build-coverage test # threads would fight over the counters
 	gcovr --root . --filter 'core/' --filter 'cpu/' --filter 'dataloader.h' --exclude-directories '.*double.*' build-coverage
 
-HOST_SOURCES := $(LIBRARY) $(wildcard dev/test/*.c dev/test/support/*.c dev/test/ranks/*.c dev/fuzz/*.c)
+HOST_SOURCES := $(LIBRARY) $(wildcard dev/test/*/*.c dev/fuzz/*.c)
 check-cxx:
 	@for f in $(HOST_SOURCES); do echo "c++17 $$f"; \
-	  g++ -x c++ -std=c++17 -D_GNU_SOURCE -fopenmp $(WARNINGS) -I. $(MPI_INCLUDES) -fsyntax-only $$f || exit 1; done
-	g++ -x c++ -std=c++17 -D_GNU_SOURCE -fopenmp $(WARNINGS) -I. -fsyntax-only train_gpt_lighthouse.cu
+	  g++ -x c++ -std=c++17 -D_GNU_SOURCE -fopenmp $(WARNINGS) -Werror -I. $(MPI_INCLUDES) -fsyntax-only $$f || exit 1; done
+	g++ -x c++ -std=c++17 -D_GNU_SOURCE -fopenmp $(WARNINGS) -Werror -I. -fsyntax-only train_gpt_lighthouse.cu
 
 FORMATTED = $(shell git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.def')
 format:

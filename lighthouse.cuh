@@ -2,15 +2,15 @@
 // Source: "Long Context Pre-Training with Lighthouse Attention", arXiv 2605.06554. Its twin, step by step, is
 // cpu/lighthouse.c.
 //
-//   score            norms of rows (usually by RoPE, cuda/rope.cuh), of dilated attention, or
-//                    of the gla recurrence (cuda/gla.cuh); maxima for the coarser levels      cuda/score.cuh
-//   select, order    one launch                                                               cuda/select.cuh
-//   gather           each selected entry's row is the mean of q, k, v over its span           here
-//   attend           causal attention of the S gathered rows                                  sdpa.cuh
-//   scatter          each position sums the rows that cover it, shifted for causality         here
+//   score            norms of rows (usually by RoPE, cuda/kernels/rope.cuh), of dilated attention, or
+//                    of the gla recurrence (cuda/kernels/gla.cuh); maxima for the coarser levels
+//                    cuda/kernels/score.cuh
+//   select, order    one launch cuda/kernels/select.cuh gather           each selected entry's row is the
+//   mean of q, k, v over its span           here attend           causal attention of the S gathered rows
+//   sdpa.cuh scatter          each position sums the rows that cover it, shifted for causality         here
 //
-// What is different where ranks share the sequences is in cuda/lighthouse_split.cuh: there gathered rows lie
-// packed as they are traded, so that gather and scatter read and write them in place.
+// What is different where ranks share the sequences is in cuda/kernels/lighthouse_split.cuh: there gathered
+// rows lie packed as they are exchanged, so that gather and scatter read and write them in place.
 //
 // The gather and the backward of the scatter are one kernel: rows that sum a span of tokens. The scatter and
 // the backward of the gather are the other, its transpose: tokens that sum the rows covering them. Each
@@ -18,8 +18,8 @@
 #ifndef LIGHTHOUSE_CUH
 #define LIGHTHOUSE_CUH
 
-#include "cuda/lighthouse_split.cuh"
-#include "cuda/select.cuh"
+#include "cuda/kernels/lighthouse_split.cuh"
+#include "cuda/kernels/select.cuh"
 
 // ---------------------------------------------------------------------------------------------------------------
 // Between tokens and gathered rows. D / 8 neighbouring lanes hold a row, 8 elements each.
@@ -34,7 +34,7 @@
 // run at once work on neighbouring tokens of all heads, which lie side by side.
 typedef struct {
     CudaRows tokens; // (b, h, n)
-    bf16 *rows;      // (B, H, S, D); or TRADED, as the launch's TradedRows say
+    bf16 *rows;      // (B, H, S, D); or EXCHANGED, as the launch's ExchangedRows say
     int heads;       // of tokens: H / share
 } Exchange;
 typedef struct {
@@ -79,11 +79,11 @@ static inline __device__ float inverse_power(int n) {
 // rows[s] = sum over the span of entry s of tokens, or SHIFTED by the span - 1 (only so far as there are
 // tokens); the mean where not SHIFTED. The entries of a block lie within each other, so that a token comes
 // from memory about once.
-template <int D, bool SHIFTED, bool TRADED>
+template <int D, bool SHIFTED, bool EXCHANGED>
 static __global__ void __launch_bounds__(SPAN_THREADS)
     sum_spans_kernel(const __grid_constant__ Exchanges exchanges, const int32_t *entries /* (B, H, S) */,
                      const __grid_constant__ Levels levels, int H, unsigned heads /* of all jobs */,
-                     const __grid_constant__ TradedRows traded) {
+                     const __grid_constant__ ExchangedRows exchanged) {
     const int LANES = D / 8;
     int index = 0, head = (int)(blockIdx.x % heads), b = blockIdx.y, lane = threadIdx.x % LANES;
     while (head >= H) head -= H, index++;
@@ -96,7 +96,7 @@ static __global__ void __launch_bounds__(SPAN_THREADS)
     int span = 1 << levels.log_pool * level;
     int64_t t = (int64_t)(entry - levels.offset[level]) * span + (SHIFTED ? span - 1 : 0);
     int64_t end = min(t + span, (int64_t)levels.n), step = job.tokens.row / 8;
-    const Bf16x8 *token = rows_at(job.tokens, b, head, t, lane);
+    const Bf16x8 *token = cuda_rows_at(job.tokens, b, head, t, lane);
     float sum[8] = {};
     for (; t + SPAN_LOADS <= end; t += SPAN_LOADS, token += SPAN_LOADS * step) {
         Bf16x8 x[SPAN_LOADS];
@@ -112,17 +112,18 @@ static __global__ void __launch_bounds__(SPAN_THREADS)
     float scale = SHIFTED ? 1.0f : inverse_power(levels.log_pool * level);
 #pragma unroll
     for (int i = 0; i < 8; i++) sum[i] *= scale;
-    ((Bf16x8 *)(job.rows + (TRADED ? traded_row<D>(traded, b, head, s) : row * D)))[lane] = pack(sum);
+    ((Bf16x8 *)(job.rows + (EXCHANGED ? exchanged_row<D>(exchanged, b, head, s) : row * D)))[lane] =
+        pack(sum);
 }
 
 // On every level but the finest: adds the row that covers the neighbours from `unit` on, if there is one, to
-// the sum of each; the coarsest level first. Where an entry begins before the slice, its row is the border's.
-// position: (E), rows: (S, D), border: (L-1, D) or NULL, of one head; words of a row are `step` apart
+// the sum of each; the coarsest level first. Where an entry begins before the slice, its row is the halo's.
+// position: (E), rows: (S, D), halo: (L-1, D) or NULL, of one head; words of a row are `step` apart
 template <int D, bool SHIFTED, int SUMS>
 static inline __device__ void add_coarse_covers(float (&sum)[SUMS][8], int unit, const int32_t *position,
-                                                const uint4 *rows, int64_t step, const uint4 *border,
+                                                const uint4 *rows, int64_t step, const uint4 *halo,
                                                 const Levels &levels) {
-    const int BORDER = INT_MAX;
+    const int HALO = INT_MAX;
 #pragma unroll 1
     for (int top = levels.levels - 1; top > 0; top -= COVER_LEVELS) {
         int s[COVER_LEVELS];
@@ -131,12 +132,12 @@ static inline __device__ void add_coarse_covers(float (&sum)[SUMS][8], int unit,
         for (int i = 0; i < COVER_LEVELS; i++) {
             int level = top - i, entry = (unit >> levels.log_pool * level) - SHIFTED;
             s[i] = level > 0 && entry >= 0 ? position[levels.offset[level] + entry] : -1;
-            if (SHIFTED && border && level > 0 && entry < 0) s[i] = BORDER;
+            if (SHIFTED && halo && level > 0 && entry < 0) s[i] = HALO;
         }
 #pragma unroll
         for (int i = 0; i < COVER_LEVELS; i++) {
             const uint4 *row = rows + s[i] * step;
-            if (SHIFTED && border && s[i] == BORDER) row = border + (top - i - 1) * (D / 8);
+            if (SHIFTED && halo && s[i] == HALO) row = halo + (top - i - 1) * (D / 8);
             if (s[i] >= 0) x[i] = *row;
         }
 #pragma unroll
@@ -157,12 +158,12 @@ static inline __device__ void add_coarse_covers(float (&sum)[SUMS][8], int unit,
 // neighbours, TOKENS a divisor of p, have the same rows on all levels but the finest, if the first of them
 // has t + SHIFTED = `unit`, a multiple of TOKENS. D / 8 lanes take them together and read these rows once; of
 // one head alone the sum of these rows, too, is the same for all.
-template <int D, bool SHIFTED, bool GROUPED, int TOKENS, bool TRADED>
+template <int D, bool SHIFTED, bool GROUPED, int TOKENS, bool EXCHANGED>
 static __global__ void __launch_bounds__(COVER_THREADS, GROUPED ? 5 : 6)
     sum_covers_kernel(const __grid_constant__ Exchanges exchanges,
                       const int32_t *__restrict__ positions /* (B, H, E) */,
                       const __grid_constant__ Levels levels, int H, unsigned heads /* of all jobs */,
-                      const __grid_constant__ TradedRows traded) {
+                      const __grid_constant__ ExchangedRows exchanged) {
     const int LANES = D / 8, SUMS = GROUPED ? TOKENS : 1;
     int index = 0, token_head = (int)(blockIdx.x % heads), b = blockIdx.y, lane = threadIdx.x % LANES;
     while (token_head >= exchanges.job[index].heads) token_head -= exchanges.job[index++].heads;
@@ -172,11 +173,13 @@ static __global__ void __launch_bounds__(COVER_THREADS, GROUPED ? 5 : 6)
     if (t >= levels.n) return;
     int64_t head = (int64_t)b * H + token_head * share;
     const int32_t *position = positions + head * levels.entries;
-    int64_t first = TRADED ? traded_row<D>(traded, b, token_head * share, 0) : head * levels.selected * D;
-    const int64_t row_step = TRADED ? traded.row / 8 : LANES; // of neighbouring rows, and below of heads
-    const int64_t head_step = TRADED ? LANES : (int64_t)levels.selected * LANES;
-    const uint4 *rows = (const uint4 *)(job.rows + first) + lane, *border = NULL;
-    if (TRADED && SHIFTED) border = (const uint4 *)(traded.border + head * (levels.levels - 1) * D) + lane;
+    int64_t first =
+        EXCHANGED ? exchanged_row<D>(exchanged, b, token_head * share, 0) : head * levels.selected * D;
+    const int64_t row_step =
+        EXCHANGED ? exchanged.row / 8 : LANES; // of neighbouring rows, and below of heads
+    const int64_t head_step = EXCHANGED ? LANES : (int64_t)levels.selected * LANES;
+    const uint4 *rows = (const uint4 *)(job.rows + first) + lane, *halo = NULL;
+    if (EXCHANGED && SHIFTED) halo = (const uint4 *)(exchanged.halo + head * (levels.levels - 1) * D) + lane;
     float sum[SUMS][8] = {};
     uint4 x[TOKENS]; // rows of the finest level; zero where there is none
 #pragma unroll 1
@@ -190,7 +193,7 @@ static __global__ void __launch_bounds__(COVER_THREADS, GROUPED ? 5 : 6)
                 x[i] = s[i] >= 0 ? rows[s[i] * row_step] : make_uint4(0, 0, 0, 0);
         };
         if (GROUPED) load(); // at once with the coarser rows, for which one head alone lacks the registers
-        add_coarse_covers<D, SHIFTED>(sum, unit, position, rows, row_step, border, levels);
+        add_coarse_covers<D, SHIFTED>(sum, unit, position, rows, row_step, halo, levels);
         if (!GROUPED) load();
 #pragma unroll
         for (int i = 0; i < TOKENS; i++)
@@ -214,55 +217,57 @@ static __global__ void __launch_bounds__(COVER_THREADS, GROUPED ? 5 : 6)
 template <int D>
 static inline void sum_spans_of(CudaContext *context, const Exchanges *exchanges, unsigned heads,
                                 bool shifted, const int32_t *entries, const LighthouseShape *shape,
-                                const TradedRows *traded) {
+                                const ExchangedRows *exchanged) {
     Levels levels = levels_of(&shape->hierarchy);
-    const TradedRows none = {0, 0, 0, 0, NULL};
-    auto kernel = traded ? (shifted ? sum_spans_kernel<D, true, true> : sum_spans_kernel<D, false, true>)
-                         : (shifted ? sum_spans_kernel<D, true, false> : sum_spans_kernel<D, false, false>);
+    const ExchangedRows none = {0, 0, 0, 0, NULL};
+    auto kernel = exchanged
+                      ? (shifted ? sum_spans_kernel<D, true, true> : sum_spans_kernel<D, false, true>)
+                      : (shifted ? sum_spans_kernel<D, true, false> : sum_spans_kernel<D, false, false>);
     int64_t tiles = ceil_div(levels.selected, SPAN_THREADS / (D / 8));
     kernel<<<dim3(heads * (unsigned)tiles, (unsigned)shape->B), SPAN_THREADS, 0, context->stream>>>(
-        *exchanges, entries, levels, (int)shape->H, heads, traded ? *traded : none);
+        *exchanges, entries, levels, (int)shape->H, heads, exchanged ? *exchanged : none);
     CUDA_CHECK(cudaGetLastError());
 }
 
-// `traded`: how the gathered rows lie; NULL: (B, H, S, D)
+// `exchanged`: how the gathered rows lie; NULL: (B, H, S, D)
 static inline void sum_spans(CudaContext *context, const Exchanges *exchanges, int count, bool shifted,
-                             const int32_t *entries, const LighthouseShape *shape, const TradedRows *traded) {
+                             const int32_t *entries, const LighthouseShape *shape,
+                             const ExchangedRows *exchanged) {
     assert(shape->D == 64 || shape->D == 128);
     auto launch = shape->D == 64 ? sum_spans_of<64> : sum_spans_of<128>;
-    launch(context, exchanges, (unsigned)(count * shape->H), shifted, entries, shape, traded);
+    launch(context, exchanges, (unsigned)(count * shape->H), shifted, entries, shape, exchanged);
 }
 
-template <int D, bool SHIFTED, bool GROUPED, bool TRADED>
+template <int D, bool SHIFTED, bool GROUPED, bool EXCHANGED>
 static inline void sum_covers_of(CudaContext *context, const Exchanges *exchanges, unsigned heads,
                                  const int32_t *positions, const LighthouseShape *shape,
-                                 const TradedRows *traded) {
+                                 const ExchangedRows *exchanged) {
     Levels levels = levels_of(&shape->hierarchy);
-    const TradedRows none = {0, 0, 0, 0, NULL};
+    const ExchangedRows none = {0, 0, 0, 0, NULL};
     // GROUPED, each token has a sum of its own: more than two of them would take too many registers.
     const int MOST = GROUPED ? 2 : 4;
     int tokens = levels.log_pool == 1 ? 2 : MOST;
-    auto kernel = tokens == 2 ? sum_covers_kernel<D, SHIFTED, GROUPED, 2, TRADED>
-                              : sum_covers_kernel<D, SHIFTED, GROUPED, MOST, TRADED>;
+    auto kernel = tokens == 2 ? sum_covers_kernel<D, SHIFTED, GROUPED, 2, EXCHANGED>
+                              : sum_covers_kernel<D, SHIFTED, GROUPED, MOST, EXCHANGED>;
     int64_t tiles = ceil_div(levels.n + SHIFTED, tokens * COVER_THREADS / (D / 8));
     kernel<<<dim3(heads * (unsigned)tiles, (unsigned)shape->B), COVER_THREADS, 0, context->stream>>>(
-        *exchanges, positions, levels, (int)shape->H, heads, traded ? *traded : none);
+        *exchanges, positions, levels, (int)shape->H, heads, exchanged ? *exchanged : none);
     CUDA_CHECK(cudaGetLastError());
 }
 
 template <int D, bool SHIFTED, bool GROUPED>
 static inline void sum_covers_of(CudaContext *context, const Exchanges *exchanges, unsigned heads,
                                  const int32_t *positions, const LighthouseShape *shape,
-                                 const TradedRows *traded) {
+                                 const ExchangedRows *exchanged) {
     auto launch =
-        traded ? sum_covers_of<D, SHIFTED, GROUPED, true> : sum_covers_of<D, SHIFTED, GROUPED, false>;
-    launch(context, exchanges, heads, positions, shape, traded);
+        exchanged ? sum_covers_of<D, SHIFTED, GROUPED, true> : sum_covers_of<D, SHIFTED, GROUPED, false>;
+    launch(context, exchanges, heads, positions, shape, exchanged);
 }
 
-// `traded`: how the gathered rows lie, and where `shifted` their borders; NULL: (B, H, S, D)
+// `exchanged`: how the gathered rows lie, and where `shifted` their halos; NULL: (B, H, S, D)
 static inline void sum_covers(CudaContext *context, const Exchanges *exchanges, int count, bool shifted,
                               const int32_t *positions, const LighthouseShape *shape,
-                              const TradedRows *traded) {
+                              const ExchangedRows *exchanged) {
     unsigned heads = 0;
     bool grouped = false;
     for (int i = 0; i < count; i++) {
@@ -274,7 +279,7 @@ static inline void sum_covers(CudaContext *context, const Exchanges *exchanges, 
     auto launch = shifted   ? (wide ? sum_covers_of<128, true, false> : sum_covers_of<64, true, false>)
                   : grouped ? (wide ? sum_covers_of<128, false, true> : sum_covers_of<64, false, true>)
                             : (wide ? sum_covers_of<128, false, false> : sum_covers_of<64, false, false>);
-    launch(context, exchanges, heads, positions, shape, traded);
+    launch(context, exchanges, heads, positions, shape, exchanged);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -328,9 +333,9 @@ static inline bool dilated_scores(CudaContext *context, Sdpa *sdpa, LighthouseSc
         for (int64_t b = 0; b < shape->B; b++)
             for (int64_t j = 0; j < (exchanged ? shape->share : 1); j++) {
                 const bf16 *query = q.data + b * q.batch + j * q.head, *key = k.data + b * k.batch;
-                if (!sdpa_forward(sdpa, &problem, exchanged ? key : query, exchanged ? query : key,
-                                  v.data + b * v.batch, out.data + b * out.batch + j * out.head, NULL,
-                                  scratch->sdpa, scratch->sdpa_bytes, error))
+                if (!cuda_sdpa_forward(sdpa, &problem, exchanged ? key : query, exchanged ? query : key,
+                                       v.data + b * v.batch, out.data + b * out.batch + j * out.head, NULL,
+                                       scratch->sdpa, scratch->sdpa_bytes, error))
                     return false;
             }
         NormJob job = norm_job(out, exchanged ? scores.k : scores.q, shape->H);
@@ -350,7 +355,7 @@ static inline bool split_dilated_scores(CudaContext *context, Sdpa *sdpa, CudaLi
     whole.H = shape->H / P;
     whole.hierarchy.n = whole.hierarchy.n_entries = shape->hierarchy.n * P;
     assert(k.data == q.data + shape->H * D && v.data == k.data + P * KV * D && q.row == v.row);
-    split_trade_tokens(context, scratch, q.data, shape);
+    split_exchange_tokens(context, scratch, q.data, shape);
     int64_t N = whole.hierarchy.n, H = whole.H, heads = H + 2 * KV, share = shape->share;
     LighthouseScores scores = {scratch->whole_scores, scratch->whole_scores + shape->B * H * N};
     if (!dilated_scores(context, sdpa, scores, scratch,
@@ -373,7 +378,7 @@ static inline bool cuda_lighthouse_sdpa_bytes(Sdpa *sdpa, CudaRows q, CudaRows k
         if (!sdpa_workspace_bytes(sdpa, &problem, SDPA_BACKWARD, &more, error)) return false;
         if (more > *bytes) *bytes = more;
     }
-    for (int exchanged = 0; exchanged < 2 && shape->config.scorer == SCORER_DILATED; exchanged++) {
+    for (int exchanged = 0; exchanged < 2 && lighthouse_scorer(&shape->config)->attends; exchanged++) {
         CudaRows out = cuda_rows_packed(NULL, shape->hierarchy.n, shape->H, 0, shape->D, 1);
         problem = dilated_problem(out, q, k, v, exchanged, shape);
         if (!sdpa_workspace_bytes(sdpa, &problem, SDPA_FORWARD, &more, error)) return false;
@@ -383,35 +388,58 @@ static inline bool cuda_lighthouse_sdpa_bytes(Sdpa *sdpa, CudaRows q, CudaRows k
 }
 
 // ---------------------------------------------------------------------------------------------------------------
+// Base scores of every scorer; core/model/scorers.def lists them, cpu/scorers.c has the twins.
+
+// What a scorer reads: q, k, v after RoPE; the gate (B, N, H) of scorers that have one; `scored`: the kernel
+// of RoPE has written its scores already.
+typedef struct {
+    CudaRows q, k, v;
+    const float *gate;
+    bool scored;
+} ScorerInput;
+
+static inline bool cuda_norm_scores(CudaContext *context, Sdpa *, CudaLighthouseScratch *scratch,
+                                    const ScorerInput *in, const LighthouseShape *shape, Error *) {
+    if (in->scored) return true;
+    NormJob q = norm_job(in->q, scratch->scores.q, shape->H),
+            k = norm_job(in->k, scratch->scores.k, shape->H);
+    norm_scores(context, &q, &k, shape->B, shape->H, shape->hierarchy.n, shape->hierarchy.n_entries,
+                shape->D);
+    return true;
+}
+
+static inline bool cuda_dilated_scores(CudaContext *context, Sdpa *sdpa, CudaLighthouseScratch *scratch,
+                                       const ScorerInput *in, const LighthouseShape *shape, Error *error) {
+    return scratch->split
+               ? split_dilated_scores(context, sdpa, scratch, in->q, in->k, in->v, shape, error)
+               : dilated_scores(context, sdpa, scratch->scores, scratch, in->q, in->k, in->v, shape, error);
+}
+
+static inline bool cuda_gla_scores(CudaContext *context, Sdpa *, CudaLighthouseScratch *scratch,
+                                   const ScorerInput *in, const LighthouseShape *shape, Error *error) {
+    GlaHanded handed = {scratch->split, scratch->gla_before, scratch->gla_after};
+    return gla_scores(context, scratch->scores, in->q, in->k, in->v, in->gate, scratch->gla_states,
+                      scratch->gla_decays, &handed, shape, error);
+}
+
+typedef bool (*CudaBaseScores)(CudaContext *context, Sdpa *sdpa, CudaLighthouseScratch *scratch,
+                               const ScorerInput *in, const LighthouseShape *shape, Error *error);
+
+static const CudaBaseScores CUDA_SCORES[SCORER_COUNT] = {
+#define SCORER(ID, name, ...) cuda_##name##_scores,
+#include "core/model/scorers.def"
+#undef SCORER
+};
+
+// ---------------------------------------------------------------------------------------------------------------
 // The layer's parts, in the order of the definition. Tokens q, k, v lie after RoPE as their strides say.
 
-// scores (B, H, E). gate (B, N, H): gla only. `scored`: norm only, the base scores are there already.
+// scores (B, H, E). gate (B, N, H): of scorers that have one. `scored`: the base scores are there already.
 static inline bool cuda_lighthouse_score(CudaContext *context, Sdpa *sdpa, CudaLighthouseScratch *scratch,
                                          CudaRows q, CudaRows k, CudaRows v, const float *gate, bool scored,
                                          const LighthouseShape *shape, Error *error) {
-    const Hierarchy *h = &shape->hierarchy;
-    switch (shape->config.scorer) {
-    case SCORER_NORM:
-        if (!scored) {
-            NormJob jobs[2] = {norm_job(q, scratch->scores.q, shape->H),
-                               norm_job(k, scratch->scores.k, shape->H)};
-            norm_scores(context, &jobs[0], &jobs[1], shape->B, shape->H, h->n, h->n_entries, shape->D);
-        }
-        break;
-    case SCORER_DILATED:
-        if (!(scratch->split
-                  ? split_dilated_scores(context, sdpa, scratch, q, k, v, shape, error)
-                  : dilated_scores(context, sdpa, scratch->scores, scratch, q, k, v, shape, error)))
-            return false;
-        break;
-    case SCORER_GLA: {
-        GlaHanded handed = {scratch->split, scratch->gla_before, scratch->gla_after};
-        if (!gla_scores(context, scratch->scores, q, k, v, gate, scratch->gla_states, scratch->gla_decays,
-                        &handed, shape, error))
-            return false;
-        break;
-    }
-    }
+    ScorerInput in = {q, k, v, gate, scored};
+    if (!CUDA_SCORES[shape->config.scorer](context, sdpa, scratch, &in, shape, error)) return false;
     pool_scores(context, scratch->scores, shape);
     return true;
 }
@@ -426,9 +454,9 @@ static inline void cuda_lighthouse_gather(CudaContext *context, const CudaLighth
         sum_spans(context, &exchanges, 3, false, rows->entries, shape, NULL);
         return;
     }
-    TradedRows traded = traded_rows(scratch, 3, shape);
-    for (int i = 0; i < 3; i++) exchanges.job[i].rows = scratch->split->packed + i * traded.own * shape->D;
-    sum_spans(context, &exchanges, 3, false, rows->entries, shape, &traded);
+    ExchangedRows exchanged = exchanged_rows(scratch, 3, shape);
+    for (int i = 0; i < 3; i++) exchanges.job[i].rows = scratch->split->packed + i * exchanged.own * shape->D;
+    sum_spans(context, &exchanges, 3, false, rows->entries, shape, &exchanged);
 }
 
 // out = the sum of the gathered rows that reach each position; zero where none does.
@@ -442,8 +470,8 @@ static inline void cuda_lighthouse_scatter(CudaContext *context, CudaRows out, c
     }
     split_return_rows(context, rows, scratch, shape);
     Exchanges exchanges = {{exchange(out, scratch->split->packed, shape)}};
-    TradedRows traded = traded_rows(scratch, 1, shape);
-    sum_covers(context, &exchanges, 1, true, rows->positions, shape, &traded);
+    ExchangedRows exchanged = exchanged_rows(scratch, 1, shape);
+    sum_covers(context, &exchanges, 1, true, rows->positions, shape, &exchanged);
 }
 
 // Gradient of the gathered out, scratch->dout (B, H, S, D), or packed for trading, from that of out.
@@ -456,11 +484,11 @@ static inline void cuda_lighthouse_scatter_backward(CudaContext *context, CudaRo
         sum_spans(context, &exchanges, 1, true, rows->entries, shape, NULL);
         return;
     }
-    split_send_border(context, dout, scratch, shape);
+    split_send_halo(context, dout, scratch, shape);
     Exchanges exchanges = {{exchange(dout, scratch->split->packed, shape)}};
-    TradedRows traded = traded_rows(scratch, 1, shape);
-    sum_spans(context, &exchanges, 1, true, rows->entries, shape, &traded);
-    split_add_border(context, rows, scratch, shape);
+    ExchangedRows exchanged = exchanged_rows(scratch, 1, shape);
+    sum_spans(context, &exchanges, 1, true, rows->entries, shape, &exchanged);
+    split_add_halo(context, rows, scratch, shape);
 }
 
 // dq, dk, dv = (not +=) from the gradients of the gathered rows in the scratch, or packed; summed over the
@@ -475,9 +503,9 @@ static inline void cuda_lighthouse_gather_backward(CudaContext *context, CudaRow
         sum_covers(context, &exchanges, 3, false, rows->positions, shape, NULL);
         return;
     }
-    TradedRows traded = traded_rows(scratch, 3, shape);
-    for (int i = 0; i < 3; i++) exchanges.job[i].rows = scratch->split->packed + i * traded.own * shape->D;
-    sum_covers(context, &exchanges, 3, false, rows->positions, shape, &traded);
+    ExchangedRows exchanged = exchanged_rows(scratch, 3, shape);
+    for (int i = 0; i < 3; i++) exchanges.job[i].rows = scratch->split->packed + i * exchanged.own * shape->D;
+    sum_covers(context, &exchanges, 3, false, rows->positions, shape, &exchanged);
 }
 
 // The gathered rows' attention: rows->out from rows->q, k, v, or from packed ones.
@@ -486,8 +514,8 @@ static inline bool cuda_lighthouse_attend(Sdpa *sdpa, const CudaLighthouseRows *
                                           Error *error) {
     if (scratch->split) return split_attend(sdpa, rows, scratch, shape, error);
     SdpaProblem problem = gathered_problem(shape);
-    return sdpa_forward(sdpa, &problem, rows->q, rows->k, rows->v, rows->out, rows->lse, scratch->sdpa,
-                        scratch->sdpa_bytes, error);
+    return cuda_sdpa_forward(sdpa, &problem, rows->q, rows->k, rows->v, rows->out, rows->lse, scratch->sdpa,
+                             scratch->sdpa_bytes, error);
 }
 
 static inline bool cuda_lighthouse_attend_backward(Sdpa *sdpa, const CudaLighthouseRows *rows,
@@ -495,19 +523,20 @@ static inline bool cuda_lighthouse_attend_backward(Sdpa *sdpa, const CudaLightho
                                                    const LighthouseShape *shape, Error *error) {
     if (scratch->split) return split_attend_backward(sdpa, rows, scratch, shape, error);
     SdpaProblem problem = gathered_problem(shape);
-    return sdpa_backward(sdpa, &problem, rows->q, rows->k, rows->v, rows->out, scratch->dout, rows->lse,
-                         scratch->dq, scratch->dk, scratch->dv, scratch->sdpa, scratch->sdpa_bytes, error);
+    return cuda_sdpa_backward(sdpa, &problem, rows->q, rows->k, rows->v, rows->out, scratch->dout, rows->lse,
+                              scratch->dq, scratch->dk, scratch->dv, scratch->sdpa, scratch->sdpa_bytes,
+                              error);
 }
 
-// out (b, h, n) = the Lighthouse layer of q, k, v. Where `imposed` (B, H, S), on the GPU, is given, these
+// out (b, h, n) = the Lighthouse layer of q, k, v. Where `forced` (B, H, S), on the GPU, is given, these
 // entries are gathered and nothing is scored.
 static inline bool cuda_lighthouse_forward(CudaContext *context, Sdpa *sdpa, CudaRows out,
                                            CudaLighthouseRows *rows, CudaLighthouseScratch *scratch,
                                            CudaRows q, CudaRows k, CudaRows v, const float *gate, bool scored,
-                                           const int32_t *imposed, const LighthouseShape *shape,
+                                           const int32_t *forced, const LighthouseShape *shape,
                                            Error *error) {
-    if (imposed) {
-        impose_entries(context, rows->entries, rows->positions, imposed, shape);
+    if (forced) {
+        force_entries(context, rows->entries, rows->positions, forced, shape);
     } else {
         if (!cuda_lighthouse_score(context, sdpa, scratch, q, k, v, gate, scored, shape, error)) return false;
         select_entries(context, rows->entries, rows->positions, scratch->scores, shape);

@@ -11,13 +11,13 @@
 // some 40 ms for those after it); then a call only puts kernels on the stream, in 10 to 20 microseconds: no
 // allocation, no waiting. Making a plan and asking for its workspace need a cuDNN handle, and so a GPU.
 //
-// Workspace: none forward; backward what sdpa_backward_bytes (cuda/sdpa_problem.h) says, of the order of
-// a float32 dq, or, deterministic, of 2 bytes for each pair of rows.
+// Workspace: none forward; backward what sdpa_backward_bytes (cuda/device/sdpa_problem.h) says, of the order
+// of a float32 dq, or, deterministic, of 2 bytes for each pair of rows.
 #ifndef SDPA_CUH
 #define SDPA_CUH
 
-#include "core/error.h"
-#include "cuda/sdpa_problem.h"
+#include "core/base/error.h"
+#include "cuda/device/sdpa_problem.h"
 
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
@@ -31,7 +31,7 @@ typedef struct Sdpa Sdpa;
 
 // For the current device; all work goes to `stream`. `deterministic`: the backward gives the same bits every
 // run, at 1.2 times the time where the workspace is large; above 6 GiB of it one key/value head after the
-// other, which is slower for problems too small to fill the card by one head. NULL on error.
+// other, which is slower for problems too small to fill the GPU by one head. NULL on error.
 Sdpa *sdpa_create(cudaStream_t stream, bool deterministic, Error *error);
 void sdpa_destroy(Sdpa *sdpa);
 
@@ -44,7 +44,7 @@ size_t sdpa_cudnn_version(void);
 bool sdpa_workspace_bytes(Sdpa *sdpa, const SdpaProblem *problem, SdpaPass pass, size_t *bytes, Error *error);
 
 // Tensor pointers are aligned to 16 bytes, the workspace (uninitialised, not kept between calls) to 256.
-bool sdpa_forward(
+bool cuda_sdpa_forward(
     Sdpa *sdpa, const SdpaProblem *problem,
     const bf16 *q, // (B, H, N, D)
     const bf16 *k, // (B, KV, N, D)
@@ -53,16 +53,16 @@ bool sdpa_forward(
     float *stats,  // (B, H, N) logarithm of the sum of each row's exponentials, contiguous; or NULL
     void *workspace, size_t workspace_bytes, Error *error);
 
-bool sdpa_backward(Sdpa *sdpa, const SdpaProblem *problem,
-                   const bf16 *q,      // (B, H, N, D)
-                   const bf16 *k,      // (B, KV, N, D)
-                   const bf16 *v,      // (B, KV, N, D)
-                   const bf16 *out,    // (B, H, N, D) of the forward
-                   const bf16 *dout,   // (B, H, N, D) strides of out
-                   const float *stats, // (B, H, N) of the forward
-                   bf16 *dq,           // (B, H, N, D) strides of q; overwritten, like dk and dv
-                   bf16 *dk,           // (B, KV, N, D) strides of k
-                   bf16 *dv,           // (B, KV, N, D) strides of v
-                   void *workspace, size_t workspace_bytes, Error *error);
+bool cuda_sdpa_backward(Sdpa *sdpa, const SdpaProblem *problem,
+                        const bf16 *q,      // (B, H, N, D)
+                        const bf16 *k,      // (B, KV, N, D)
+                        const bf16 *v,      // (B, KV, N, D)
+                        const bf16 *out,    // (B, H, N, D) of the forward
+                        const bf16 *dout,   // (B, H, N, D) strides of out
+                        const float *stats, // (B, H, N) of the forward
+                        bf16 *dq,           // (B, H, N, D) strides of q; overwritten, like dk and dv
+                        bf16 *dk,           // (B, KV, N, D) strides of k
+                        bf16 *dv,           // (B, KV, N, D) strides of v
+                        void *workspace, size_t workspace_bytes, Error *error);
 
 #endif

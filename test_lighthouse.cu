@@ -32,12 +32,12 @@ static void check_selection(GpuChecks *checks, LighthouseCase *c, const char *wh
     gpu_check(checks, gpu_differences(positions, c->cpu_rows.positions, entries), 0, "%s: %s, positions",
               c->name, what);
     gpu_poison(c->rows.positions, (size_t)entries * sizeof(int32_t));
-    int32_t *imposed = gpu_alloc<int32_t>(rows);
-    gpu_upload(imposed, selected, rows);
-    impose_entries(&c->context, c->rows.entries, c->rows.positions, imposed, &c->shape);
+    int32_t *forced = gpu_alloc<int32_t>(rows);
+    gpu_upload(forced, selected, rows);
+    force_entries(&c->context, c->rows.entries, c->rows.positions, forced, &c->shape);
     int32_t *inverse = gpu_download(c->rows.positions, entries);
-    gpu_check(checks, gpu_differences(inverse, positions, entries), 0, "%s: %s, imposed", c->name, what);
-    CUDA_CHECK(cudaFree(imposed));
+    gpu_check(checks, gpu_differences(inverse, positions, entries), 0, "%s: %s, forced", c->name, what);
+    CUDA_CHECK(cudaFree(forced));
     free(selected), free(positions), free(inverse);
 }
 
@@ -119,17 +119,17 @@ static void check_exchanges(GpuChecks *checks, LighthouseCase *c) {
     check_rows(checks, c, "gather backward", c->dq.data, c->cpu.dq.data, c->packed_count, BF16_ERROR);
 }
 
-// The whole layer both ways with the selection imposed; then once more from the scores on, to the same bits
+// The whole layer both ways with the selection forced; then once more from the scores on, to the same bits
 // but for the gradients that come through cuDNN's backward.
 static void check_layer(GpuChecks *checks, LighthouseCase *c) {
     const LighthouseShape *shape = &c->shape;
     int64_t heads = shape->B * shape->H, rows = heads * shape->hierarchy.n_selected;
-    int32_t *imposed = gpu_alloc<int32_t>(rows);
-    gpu_upload(imposed, c->cpu_rows.entries, rows);
+    int32_t *forced = gpu_alloc<int32_t>(rows);
+    gpu_upload(forced, c->cpu_rows.entries, rows);
     lighthouse_forward(c->cpu.out, &c->cpu_rows, &c->cpu_scratch, c->cpu.q, c->cpu.k, c->cpu.v, NULL,
                        c->cpu_rows.entries, shape);
     lighthouse_backward(c->cpu.dq, c->cpu.dk, c->cpu.dv, c->cpu.dout, &c->cpu_rows, &c->cpu_scratch, shape);
-    case_forward_backward(c, imposed);
+    case_forward_backward(c, forced);
     check_rows(checks, c, "layer, out", c->out.data, c->cpu.out.data, c->token_count, 5e-3);
     float *gradient = gpu_download_bf16(c->dq.data, c->packed_count);
     const char *names[3] = {"layer, dq", "layer, dk", "layer, dv"};
@@ -150,7 +150,7 @@ static void check_layer(GpuChecks *checks, LighthouseCase *c) {
     gpu_check(checks, gpu_differences(once[1], twice[1], c->packed_count), 0, "%s: layer twice, gradients",
               c->name);
     for (int i = 0; i < 2; i++) free(once[i]), free(twice[i]);
-    CUDA_CHECK(cudaFree(imposed));
+    CUDA_CHECK(cudaFree(forced));
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -195,7 +195,8 @@ static void check_gate(GpuChecks *checks, LighthouseCase *c, int64_t C) {
     case_random(gpu_x, x, rows * C, 90);
     case_random_float(gpu_weight, weight, H * C, 0.1, 91);
     case_random_float(gpu_bias, bias, H, 0.5, 92);
-    gla_gate(c->cpu_gate, x, weight, bias, rows, C, H);
+    const Places places = {1, rows, UNPLACED};
+    gla_gate(c->cpu_gate, x, weight, bias, places, C, H);
     gpu_poison(c->gate, (size_t)(rows * H) * sizeof(float));
     cuda_gla_gate(&c->context, c->gate, gpu_x, gpu_weight, gpu_bias, rows, C, H);
     float *gate = gpu_download(c->gate, rows * H);
@@ -276,10 +277,10 @@ static void check_golden(GpuChecks *checks, CudaContext *context, Sdpa *sdpa, co
         free(score);
     }
     if (golden.config.scorer == SCORER_DILATED) {
-        int32_t *imposed = gpu_alloc<int32_t>(rows);
-        gpu_upload(imposed, golden.entries, rows);
-        case_forward_backward(c, imposed);
-        CUDA_CHECK(cudaFree(imposed));
+        int32_t *forced = gpu_alloc<int32_t>(rows);
+        gpu_upload(forced, golden.entries, rows);
+        case_forward_backward(c, forced);
+        CUDA_CHECK(cudaFree(forced));
     }
     int32_t *entries = gpu_download(c->rows.entries, rows);
     gpu_check(checks, gpu_differences(entries, golden.entries, rows), 0, "%s: selection", folder);

@@ -5,7 +5,7 @@
 
 #define BLOCK 16384 // elements a task
 
-double gradient_squares(const real *gradient, int64_t count) {
+double cpu_gradient_squares(const real *gradient, int64_t count) {
     int64_t blocks = (count + BLOCK - 1) / BLOCK;
     double *sums = (double *)alloc_or_exit((size_t)blocks, sizeof *sums);
 #pragma omp parallel for
@@ -22,9 +22,9 @@ double gradient_squares(const real *gradient, int64_t count) {
     return total;
 }
 
-void adamw_update(real *weight, real *gradient, real *moment1, real *moment2, int64_t count,
-                  double gradient_scale, int64_t step, double lr, double beta1, double beta2, double eps,
-                  double weight_decay) {
+void cpu_adamw_update(real *weight, real *gradient, real *moment1, real *moment2, int64_t count,
+                      double gradient_scale, int64_t step, double lr, double beta1, double beta2, double eps,
+                      double weight_decay) {
     real decay = (real)(1 - lr * weight_decay);
     real step_size = (real)(lr / (1 - pow(beta1, (double)step)));
     real root = (real)(1 / sqrt(1 - pow(beta2, (double)step)));

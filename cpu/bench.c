@@ -1,8 +1,8 @@
 // What `bench` times on the CPU engine: an attention layer and its parts, a copy, a product; see
-// core/bench_api.h. Its twin is cuda/bench.cu.
-#include "core/bench_api.h"
-#include "core/clock.h"
-#include "core/host_memory.h"
+// core/engine/bench_api.h. Its twin is cuda/engine/bench.cu.
+#include "core/engine/bench_api.h"
+#include "core/base/clock.h"
+#include "core/base/host_memory.h"
 #include "cpu/cpu.h"
 
 #include <assert.h>
@@ -46,7 +46,7 @@ static void plan_rates(CpuBench *b, MemoryPlan *plan) {
 static void plan_layer(CpuBench *b, MemoryPlan *plan) {
     const LighthouseShape *s = &b->layer.shape;
     int64_t N = s->hierarchy.n, tokens = s->B * N * s->H * s->D, packed = tokens + 2 * tokens / s->share;
-    bool gla = b->layer.lighthouse && s->config.scorer == SCORER_GLA;
+    bool gates = b->layer.lighthouse && lighthouse_scorer(&s->config)->gates;
     int64_t sdpa = b->layer.dense ? sdpa_backward_workspace(s->B, s->H, s->share, N, s->D) : 0;
     plan_add(plan, (void **)&b->qkv, "bench", "q, k, v", packed, sizeof(real));
     plan_add(plan, (void **)&b->dqkv, "bench", "dq, dk, dv", packed, sizeof(real));
@@ -54,7 +54,7 @@ static void plan_layer(CpuBench *b, MemoryPlan *plan) {
     plan_add(plan, (void **)&b->dout, "bench", "dout", tokens, sizeof(real));
     plan_add(plan, (void **)&b->lse, "bench", "log-sum-exp", b->layer.dense ? s->B * s->H * N : 0,
              sizeof(real));
-    plan_add(plan, (void **)&b->gate, "bench", "gate", gla ? s->B * N * s->H : 0, sizeof(real));
+    plan_add(plan, (void **)&b->gate, "bench", "gate", gates ? s->B * N * s->H : 0, sizeof(real));
     plan_add(plan, (void **)&b->sdpa, "bench", "dq partial", sdpa, sizeof(real));
     if (b->layer.lighthouse) {
         lighthouse_plan_rows(plan, &b->rows, s, 1);
@@ -153,10 +153,10 @@ static void product(CpuBench *b) {
 static void dense(CpuBench *b, bool backward) {
     const LighthouseShape *s = &b->layer.shape;
     int64_t N = s->hierarchy.n;
-    sdpa_forward(b->out_rows, b->lse, b->q, b->k, b->v, s->B, s->H, N, N, s->D);
+    cpu_sdpa_forward(b->out_rows, b->lse, b->q, b->k, b->v, s->B, s->H, N, N, s->D);
     if (!backward) return;
-    sdpa_backward(b->dq, b->dk, b->dv, b->dout_rows, b->out_rows, b->lse, b->q, b->k, b->v, b->sdpa, s->B,
-                  s->H, N, s->D);
+    cpu_sdpa_backward(b->dq, b->dk, b->dv, b->dout_rows, b->out_rows, b->lse, b->q, b->k, b->v, b->sdpa, s->B,
+                      s->H, N, s->D);
 }
 
 static void attend(CpuBench *b, bool backward) {
@@ -165,10 +165,10 @@ static void attend(CpuBench *b, bool backward) {
     Rows q = rows_head_major(b->rows.q, s->H, S, s->D), k = rows_head_major(b->rows.k, s->H, S, s->D);
     Rows v = rows_head_major(b->rows.v, s->H, S, s->D), out = rows_head_major(b->rows.out, s->H, S, s->D);
     if (!backward) {
-        sdpa_forward(out, b->rows.lse, q, k, v, s->B, s->H, S, S, s->D);
+        cpu_sdpa_forward(out, b->rows.lse, q, k, v, s->B, s->H, S, S, s->D);
         return;
     }
-    sdpa_backward(
+    cpu_sdpa_backward(
         rows_head_major(b->scratch.dq, s->H, S, s->D), rows_head_major(b->scratch.dk, s->H, S, s->D),
         rows_head_major(b->scratch.dv, s->H, S, s->D), rows_head_major(b->scratch.dout, s->H, S, s->D), out,
         b->rows.lse, q, k, v, b->scratch.sdpa, s->B, s->H, S, s->D);

@@ -2,7 +2,7 @@
 #ifndef CPU_BLOCK_H
 #define CPU_BLOCK_H
 
-#include "core/engine.h"
+#include "core/engine/engine.h"
 #include "cpu/cpu.h"
 
 #ifdef __cplusplus
@@ -12,26 +12,29 @@ extern "C" {
 // One layer's weights, or their gradients.
 typedef struct {
     real *attention_norm, *q, *k, *v, *o, *ffn_norm, *gate, *up, *down;
-    real *gla_weight, *gla_bias; // NULL without the gla scorer; never a gradient
-} BlockWeights;
+    real *q_bias, *k_bias, *v_bias, *q_norm, *k_norm; // NULL where the family has none
+    real *gla_weight, *gla_bias;                      // NULL without the gla scorer; never a gradient
+} CpuBlockWeights;
 
 // What one layer's forward keeps for its backward.   rows = B N, N tokens of each sequence that lie here.
-// Where P ranks share the sequences, q, k, v and lse of a dense layer are traded (cpu/context.h): all N P
+// Where P ranks share the sequences, q, k, v and lse of a dense layer are exchanged (cpu/context.h): all N P
 // tokens of H / P heads.
 typedef struct {
-    real *attention_normed; // (rows, C)
-    real *attention_rstd;   // (rows)
-    real *q;                // (B, N, H, D), after RoPE
-    real *k, *v;            // (B, N, KV, D), k after RoPE
-    real *attention;        // (B, N, H, D)
-    real *lse;              // (B, H, N), dense only
-    real *traded_out;       // (B, N P, H / P, D), dense only, where ranks share the sequences
-    real *mid;              // (rows, C) after the attention's residual addition
-    real *ffn_normed;       // (rows, C)
-    real *ffn_rstd;         // (rows)
-    real *gate, *up, *act;  // (rows, F)
+    real *attention_normed;    // (rows, C)
+    real *attention_rstd;      // (rows)
+    real *q;                   // (B, N, H, D), after RoPE
+    real *k, *v;               // (B, N, KV, D), k after RoPE
+    real *q_before, *k_before; // (rows, H, D), (rows, KV, D) before their norm; NULL without
+    real *q_rstd, *k_rstd;     // (rows, H), (rows, KV) likewise
+    real *attention;           // (B, N, H, D)
+    real *lse;                 // (B, H, N), dense only
+    real *exchanged_out;       // (B, N P, H / P, D), dense only, where ranks share the sequences
+    real *mid;                 // (rows, C) after the attention's residual addition
+    real *ffn_normed;          // (rows, C)
+    real *ffn_rstd;            // (rows)
+    real *gate, *up, *act;     // (rows, F)
     LighthouseRows lighthouse;
-} BlockActivations;
+} CpuBlockActivations;
 
 // Buffers that all layers share.
 typedef struct {
@@ -42,33 +45,35 @@ typedef struct {
     real *dnormed;            // (rows, C)
     real *dattention, *dq;    // (B, N, H, D)
     real *dk, *dv;            // (B, N, KV, D)
+    real *dhead;              // (B, N, H, D) NULL without norms of heads
     real *dact, *dgate, *dup; // (rows, F)
-    real *sdpa;               // workspace of sdpa_backward
-    double *norm;             // partial sums of rmsnorm_backward
+    real *sdpa;               // workspace of cpu_sdpa_backward
+    double *norm;             // partial sums of cpu_rmsnorm_backward
     // Only where ranks share the sequences; sizes of q and k. Forward: q, k, v of the tokens here. Backward:
     // gradients of all tokens, H / P heads.
-    real *trade_q, *trade_k, *trade_v, *trade_out;
-} BlockScratch;
+    real *exchanged_q, *exchanged_k, *exchanged_v, *exchanged_out;
+} CpuBlockScratch;
 
 // One pass over B sequences of N tokens, and how this layer attends in it.
 typedef struct {
     const ModelConfig *model;
     int64_t B, N;
     const LighthouseShape *lighthouse; // NULL: dense
-    const int32_t *imposed;            // (B, H, S) or NULL
+    const int32_t *forced;             // (B, H, S) or NULL
+    bool no_rope;                      // queries and keys stay as they are
     PartClock *clock;
     int64_t position;          // of the first token
     const ContextSplit *split; // NULL: whole sequences are here
     real *cache_k, *cache_v; // (cache, KV, D) or NULL; dense, B = 1, keys of positions 0 … position + N - 1
-} BlockPass;
+} CpuBlockPass;
 
 // x_out (rows, C) = the block of x (rows, C)
-void block_forward(real *x_out, const real *x, const BlockWeights *weights, BlockActivations *acts,
-                   BlockScratch *scratch, const BlockPass *pass);
+void cpu_block_forward(real *x_out, const real *x, const CpuBlockWeights *weights, CpuBlockActivations *acts,
+                       CpuBlockScratch *scratch, const CpuBlockPass *pass);
 
 // dx holds the gradient of x_out on entry and that of x on return; gradients are added to.
-void block_backward(real *dx, const real *x, const BlockWeights *weights, BlockWeights *gradients,
-                    BlockActivations *acts, BlockScratch *scratch, const BlockPass *pass);
+void cpu_block_backward(real *dx, const real *x, const CpuBlockWeights *weights, CpuBlockWeights *gradients,
+                        CpuBlockActivations *acts, CpuBlockScratch *scratch, const CpuBlockPass *pass);
 
 #ifdef __cplusplus
 }

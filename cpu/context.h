@@ -1,10 +1,10 @@
-// Context parallelism in the CPU engine: rows of a sequence that lie on P ranks, traded for heads; see
-// core/context.h.
+// Context parallelism in the CPU engine: rows of a sequence that lie on P ranks, exchanged for heads; see
+// core/engine/context.h.
 #ifndef CPU_CONTEXT_H
 #define CPU_CONTEXT_H
 
-#include "core/collectives.h"
-#include "core/parts.h"
+#include "core/ranks/collectives.h"
+#include "core/engine/parts.h"
 #include "cpu/real.h"
 #include "cpu/rows.h"
 
@@ -27,15 +27,15 @@ typedef struct {
 } ContextSplit;
 
 // Until all that is queued has come; the clock tells how long that took.
-void context_wait(const ContextSplit *split, const char *what);
+void cpu_context_wait(const ContextSplit *split, const char *what);
 
 // whole (B, n P, heads / P, D) = rows of the whole sequences for this rank's share of the heads. slice: n
 // rows here of `heads` heads, counted as they are stored.
-void context_trade(const ContextSplit *split, real *whole, Rows slice, int64_t B, int64_t n, int64_t heads,
-                   int64_t D);
+void cpu_context_all_to_all(const ContextSplit *split, real *whole, Rows slice, int64_t B, int64_t n,
+                            int64_t heads, int64_t D);
 // The way back: slice = this rank's rows of all heads.
-void context_return(const ContextSplit *split, Rows slice, const real *whole, int64_t B, int64_t n,
-                    int64_t heads, int64_t D);
+void cpu_context_return(const ContextSplit *split, Rows slice, const real *whole, int64_t B, int64_t n,
+                        int64_t heads, int64_t D);
 
 #ifdef __cplusplus
 }

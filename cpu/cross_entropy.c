@@ -20,25 +20,33 @@ static double row_loss(real *logits, int64_t target, int64_t V, real scale) {
     return (double)highest + log(sum) - target_logit;
 }
 
-double cross_entropy(real *dx, real *dhead, real *logits, const real *x, const real *head,
-                     const int32_t *targets, int64_t target_stride, int64_t B, int64_t N, int64_t C,
-                     int64_t V, double scale) {
-    double nats = 0;
-    for (int64_t start = 0; start < B * N; start += HEAD_CHUNK) {
-        int64_t rows = B * N - start < HEAD_CHUNK ? B * N - start : HEAD_CHUNK;
-        matmul_forward(logits, x + start * C, head, rows, C, V);
-        double row_nats[HEAD_CHUNK];
+// The rows from `row` on to the next multiple of HEAD_CHUNK in their sequence, where pieces of
+// cpu_matmul_forward end too.
+static Places head_chunk(Places places, int64_t row) {
+    int64_t n = row % places.N, first = places.first + n;
+    int64_t rows = HEAD_CHUNK - first % HEAD_CHUNK, left = places.N - n;
+    Places chunk = {1, rows < left ? rows : left, first};
+    return chunk;
+}
+
+double cpu_cross_entropy(double *nats, real *dx, real *dhead, real *logits, const real *x, const real *head,
+                         const int32_t *targets, int64_t target_stride, Places places, int64_t C, int64_t V,
+                         double scale) {
+    double sum = 0;
+    for (int64_t n = 0, end = places.B * places.N; n < end;) {
+        Places chunk = head_chunk(places, n);
+        const int32_t *row_targets = targets + n / places.N * target_stride + n % places.N;
+        cpu_matmul_forward(logits, x + n * C, head, chunk, C, V);
 #pragma omp parallel for
-        for (int64_t row = 0; row < rows; row++) {
-            int64_t n = start + row;
-            int64_t target = targets[n / N * target_stride + n % N];
-            row_nats[row] = row_loss(logits + row * V, target, V, (real)scale);
+        for (int64_t row = 0; row < chunk.N; row++) {
+            nats[n + row] = row_loss(logits + row * V, row_targets[row], V, (real)scale);
         }
-        for (int64_t row = 0; row < rows; row++) nats += row_nats[row];
+        for (int64_t row = 0; row < chunk.N; row++) sum += nats[n + row];
         if (dx) {
-            matmul_backward_weight(dhead, logits, x + start * C, rows, C, V);
-            matmul_backward_input(dx + start * C, logits, head, rows, C, V, false);
+            cpu_matmul_backward_weight(dhead, logits, x + n * C, chunk.N, C, V);
+            cpu_matmul_backward_input(dx + n * C, logits, head, chunk.N, C, V, false);
         }
+        n += chunk.N;
     }
-    return nats;
+    return sum;
 }

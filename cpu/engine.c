@@ -1,7 +1,7 @@
-// The CPU engine: the whole decoder in one allocation, behind the interface of core/engine.h.
+// The CPU engine: the whole decoder in one allocation, behind the interface of core/engine/engine.h.
 #include "cpu/engine.h"
 
-#include "core/host_memory.h"
+#include "core/base/host_memory.h"
 #include "cpu/engine_parts.h"
 
 #include <assert.h>
@@ -15,8 +15,7 @@ static CpuEngine *engine_new(const EngineConfig *config) {
     CpuEngine *e = (CpuEngine *)alloc_or_exit(1, sizeof *e);
     e->base.api = engine_cpu();
     e->base.config = *config;
-    e->base.table =
-        param_table_create(&config->model, config->use_lighthouse && config->lighthouse.scorer == SCORER_GLA);
+    e->base.table = param_table_create(&config->model, engine_has_gates(config));
     param_table_shard(&e->base.table, ranks_count(config->ranks));
     return e;
 }
@@ -57,7 +56,7 @@ static void connect_engine(CpuEngine *e) {
     e->optimizer.clock = &e->clock;
     e->split.index = ranks->context_rank;
     e->split.clock = &e->clock;
-    if (split_of(e)) e->split.queue = collectives_mpi(ranks, RANKS_CONTEXT);
+    if (cpu_split_of(e)) e->split.queue = collectives_mpi(ranks, RANKS_CONTEXT);
 }
 
 static Engine *cpu_create(const EngineConfig *config, Error *error) {
@@ -78,8 +77,9 @@ static Engine *cpu_create(const EngineConfig *config, Error *error) {
     plan_bind(plan, e->arena);
     free(plan);
     const ModelConfig *m = &config->model;
-    rope_table(e->scratch.cosines, e->scratch.sines,
-               config->context > config->cache ? config->context : config->cache, m->head_dim, m->rope_theta);
+    int64_t positions = config->context > config->cache ? config->context : config->cache;
+    RopeFrequencies frequencies = model_frequencies(m, engine_rope_length(config));
+    cpu_rope_table(e->scratch.cosines, e->scratch.sines, positions, m->head_dim, &frequencies);
     connect_engine(e);
     openblas_set_num_threads(1); // the kernels spread tiles over the cores themselves
     return &e->base;
@@ -94,12 +94,17 @@ static real *tensor(CpuEngine *e, real *flat, ParamRole role, int layer) {
     return (param->trained ? flat : e->frozen) + param->offset;
 }
 
-static BlockWeights block_weights(CpuEngine *e, real *flat, int layer) {
-    BlockWeights w;
+static CpuBlockWeights block_weights(CpuEngine *e, real *flat, int layer) {
+    CpuBlockWeights w;
     w.attention_norm = tensor(e, flat, PARAM_ATTENTION_NORM, layer);
     w.q = tensor(e, flat, PARAM_Q, layer);
     w.k = tensor(e, flat, PARAM_K, layer);
     w.v = tensor(e, flat, PARAM_V, layer);
+    w.q_bias = tensor(e, flat, PARAM_Q_BIAS, layer);
+    w.k_bias = tensor(e, flat, PARAM_K_BIAS, layer);
+    w.v_bias = tensor(e, flat, PARAM_V_BIAS, layer);
+    w.q_norm = tensor(e, flat, PARAM_Q_NORM, layer);
+    w.k_norm = tensor(e, flat, PARAM_K_NORM, layer);
     w.o = tensor(e, flat, PARAM_O, layer);
     w.ffn_norm = tensor(e, flat, PARAM_FFN_NORM, layer);
     w.gate = tensor(e, flat, PARAM_GATE, layer);
@@ -111,19 +116,25 @@ static BlockWeights block_weights(CpuEngine *e, real *flat, int layer) {
 }
 
 // The buffers of one layer among those planned for all.
-static BlockActivations block_activations(const CpuEngine *e, int layer) {
+static CpuBlockActivations block_activations(const CpuEngine *e, int layer) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
     int64_t skip = layer % e->kept_layers, rows = skip * context_rows(config);
-    BlockActivations a = e->acts;
+    CpuBlockActivations a = e->acts;
     a.attention_normed += rows * m->dim;
     a.attention_rstd += rows;
     a.q += rows * m->n_heads * m->head_dim;
     a.k += rows * m->n_kv_heads * m->head_dim;
     a.v += rows * m->n_kv_heads * m->head_dim;
+    if (a.q_before) {
+        a.q_before += rows * m->n_heads * m->head_dim;
+        a.k_before += rows * m->n_kv_heads * m->head_dim;
+        a.q_rstd += rows * m->n_heads;
+        a.k_rstd += rows * m->n_kv_heads;
+    }
     a.attention += rows * m->n_heads * m->head_dim;
     a.lse += rows * m->n_heads;
-    if (a.traded_out) a.traded_out += rows * m->n_heads * m->head_dim;
+    if (a.exchanged_out) a.exchanged_out += rows * m->n_heads * m->head_dim;
     a.mid += rows * m->dim;
     a.ffn_normed += rows * m->dim;
     a.ffn_rstd += rows;
@@ -150,11 +161,12 @@ static real *block_input(const CpuEngine *e, int64_t layer) {
 }
 
 // The pass as layer `layer` sees it: dense, Lighthouse, or over the cache.
-static BlockPass layer_pass(const CpuEngine *e, const BlockPass *pass, int layer) {
+static CpuBlockPass layer_pass(const CpuEngine *e, const CpuBlockPass *pass, int layer) {
     const EngineConfig *config = &e->base.config;
-    BlockPass own = *pass;
+    CpuBlockPass own = *pass;
     if (config->dense_layer[layer]) own.lighthouse = NULL;
-    own.imposed = e->imposed[layer];
+    own.forced = e->forced[layer];
+    own.no_rope = config->model.no_rope.has[layer];
     if (pass->cache_k) {
         int64_t skip = layer * config->cache * config->model.n_kv_heads * config->model.head_dim;
         own.cache_k += skip;
@@ -163,15 +175,15 @@ static BlockPass layer_pass(const CpuEngine *e, const BlockPass *pass, int layer
     return own;
 }
 
-static void layer_forward(CpuEngine *e, const BlockPass *pass, int layer) {
-    BlockWeights weights = block_weights(e, e->optimizer.weights, layer);
-    BlockActivations acts = block_activations(e, layer);
-    BlockPass own = layer_pass(e, pass, layer);
-    block_forward(block_input(e, layer + 1), block_input(e, layer), &weights, &acts, &e->scratch, &own);
+static void layer_forward(CpuEngine *e, const CpuBlockPass *pass, int layer) {
+    CpuBlockWeights weights = block_weights(e, e->optimizer.weights, layer);
+    CpuBlockActivations acts = block_activations(e, layer);
+    CpuBlockPass own = layer_pass(e, pass, layer);
+    cpu_block_forward(block_input(e, layer + 1), block_input(e, layer), &weights, &acts, &e->scratch, &own);
 }
 
 // Notes the output of layer `layer` where it is the first that is not finite.
-static void look_at_output(const CpuEngine *e, const BlockPass *pass, int layer, int *nonfinite) {
+static void look_at_output(const CpuEngine *e, const CpuBlockPass *pass, int layer, int *nonfinite) {
     const real *x = block_input(e, layer + 1);
     int64_t count = pass->B * pass->N * e->base.config.model.dim;
     for (int64_t i = 0; i < count && layer < *nonfinite; i++) {
@@ -181,21 +193,21 @@ static void look_at_output(const CpuEngine *e, const BlockPass *pass, int layer,
 
 // Embedding, all layers, final norm.   token of row (b, n): tokens[b * stride + n]
 // nonfinite: NULL, or lowered to the first layer whose output is not finite
-static void forward(CpuEngine *e, const BlockPass *pass, const int32_t *tokens, int64_t stride,
+static void forward(CpuEngine *e, const CpuBlockPass *pass, const int32_t *tokens, int64_t stride,
                     int *nonfinite) {
     const ModelConfig *m = &e->base.config.model;
     part_begin(&e->clock, PART_EMBEDDING);
-    embedding_forward(block_input(e, 0), tokens, stride, tensor(e, e->optimizer.weights, PARAM_EMBEDDING, -1),
-                      pass->B, pass->N, m->dim);
+    cpu_embedding_forward(block_input(e, 0), tokens, stride,
+                          tensor(e, e->optimizer.weights, PARAM_EMBEDDING, -1), pass->B, pass->N, m->dim);
     if (nonfinite) look_at_output(e, pass, -1, nonfinite);
     for (int layer = 0; layer < m->n_layers; layer++) {
         layer_forward(e, pass, layer);
         if (nonfinite) look_at_output(e, pass, layer, nonfinite);
     }
     part_begin(&e->clock, PART_ELEMENTWISE);
-    rmsnorm_forward(e->final_normed, e->final_rstd, block_input(e, m->n_layers),
-                    tensor(e, e->optimizer.weights, PARAM_FINAL_NORM, -1), pass->B * pass->N, m->dim,
-                    m->norm_eps);
+    cpu_rmsnorm_forward(e->final_normed, e->final_rstd, block_input(e, m->n_layers),
+                        tensor(e, e->optimizer.weights, PARAM_FINAL_NORM, -1), pass->B * pass->N, m->dim,
+                        m->norm_eps);
 }
 
 // A bucket's gradients are complete: its sum over the ranks begins, and others go on.
@@ -206,40 +218,41 @@ static void bucket_done(CpuEngine *e, bool last, int bucket) {
 
 // From the gradient of the final norm's output, in scratch.dnormed, to all the others. `last`: no other pass
 // adds to them before the update.
-static void backward(CpuEngine *e, const BlockPass *pass, const int32_t *tokens, int64_t stride, bool last) {
+static void backward(CpuEngine *e, const CpuBlockPass *pass, const int32_t *tokens, int64_t stride,
+                     bool last) {
     const ModelConfig *m = &e->base.config.model;
     int64_t rows = pass->B * pass->N;
     part_begin(&e->clock, PART_ELEMENTWISE);
     memset(e->dx, 0, (size_t)(rows * m->dim) * sizeof *e->dx);
-    rmsnorm_backward(e->dx, tensor(e, e->optimizer.gradients, PARAM_FINAL_NORM, -1), e->scratch.norm,
-                     e->scratch.dnormed, block_input(e, m->n_layers),
-                     tensor(e, e->optimizer.weights, PARAM_FINAL_NORM, -1), e->final_rstd, rows, m->dim);
+    cpu_rmsnorm_backward(e->dx, tensor(e, e->optimizer.gradients, PARAM_FINAL_NORM, -1), e->scratch.norm,
+                         e->scratch.dnormed, block_input(e, m->n_layers),
+                         tensor(e, e->optimizer.weights, PARAM_FINAL_NORM, -1), e->final_rstd, rows, m->dim);
     bucket_done(e, last, (int)m->n_layers + 1);
     for (int layer = (int)m->n_layers - 1; layer >= 0; layer--) {
         if (e->base.config.recompute && layer < m->n_layers - 1) layer_forward(e, pass, layer);
-        BlockWeights weights = block_weights(e, e->optimizer.weights, layer);
-        BlockWeights gradients = block_weights(e, e->optimizer.gradients, layer);
-        BlockActivations acts = block_activations(e, layer);
-        BlockPass own = layer_pass(e, pass, layer);
-        block_backward(e->dx, block_input(e, layer), &weights, &gradients, &acts, &e->scratch, &own);
+        CpuBlockWeights weights = block_weights(e, e->optimizer.weights, layer);
+        CpuBlockWeights gradients = block_weights(e, e->optimizer.gradients, layer);
+        CpuBlockActivations acts = block_activations(e, layer);
+        CpuBlockPass own = layer_pass(e, pass, layer);
+        cpu_block_backward(e->dx, block_input(e, layer), &weights, &gradients, &acts, &e->scratch, &own);
         bucket_done(e, last, layer + 1);
     }
     part_begin(&e->clock, PART_EMBEDDING);
-    embedding_backward(tensor(e, e->optimizer.gradients, PARAM_EMBEDDING, -1), e->dx, tokens, stride, pass->B,
-                       pass->N, m->dim);
+    cpu_embedding_backward(tensor(e, e->optimizer.gradients, PARAM_EMBEDDING, -1), e->dx, tokens, stride,
+                           pass->B, pass->N, m->dim);
     bucket_done(e, last, 0);
 }
 
 // Describes a pass over B sequences of N tokens; `shape` is filled and used where the attention is
 // Lighthouse.
-static bool make_pass(CpuEngine *e, BlockPass *pass, LighthouseShape *shape, int64_t B, int64_t N,
+static bool make_pass(CpuEngine *e, CpuBlockPass *pass, LighthouseShape *shape, int64_t B, int64_t N,
                       Attention attention, Error *error) {
     memset(pass, 0, sizeof *pass);
     pass->model = &e->base.config.model;
     pass->clock = &e->clock;
     pass->B = B;
     pass->N = N / e->split.size;
-    pass->split = split_of(e);
+    pass->split = cpu_split_of(e);
     pass->position = e->split.index * pass->N;
     assert(N % e->split.size == 0);
     if (attention == ATTENTION_LIGHTHOUSE) {
@@ -252,13 +265,15 @@ static bool make_pass(CpuEngine *e, BlockPass *pass, LighthouseShape *shape, int
 
 // Loss of the pass behind `forward`, with its gradient in dx and the head's where dx is given.
 // tokens: the first that lies here, of rows of `stride`
-static double loss(CpuEngine *e, real *dx, const BlockPass *pass, const int32_t *tokens, int64_t stride,
+static double loss(CpuEngine *e, real *dx, const CpuBlockPass *pass, const int32_t *tokens, int64_t stride,
                    double scale) {
     const ModelConfig *m = &e->base.config.model;
     part_begin(&e->clock, PART_HEAD);
-    double nats = cross_entropy(dx, dx ? tensor(e, e->optimizer.gradients, PARAM_HEAD, -1) : NULL, e->logits,
-                                e->final_normed, tensor(e, e->optimizer.weights, PARAM_HEAD, -1), tokens + 1,
-                                stride, pass->B, pass->N, m->dim, m->vocab_size, scale);
+    Places places = {pass->B, pass->N, pass->position};
+    double nats =
+        cpu_cross_entropy(e->nats, dx, dx ? tensor(e, e->optimizer.gradients, PARAM_HEAD, -1) : NULL,
+                          e->logits, e->final_normed, tensor(e, e->optimizer.weights, PARAM_HEAD, -1),
+                          tokens + 1, stride, places, m->dim, m->vocab_size, scale);
     part_end(&e->clock);
     return nats;
 }
@@ -266,8 +281,9 @@ static double loss(CpuEngine *e, real *dx, const BlockPass *pass, const int32_t 
 // Logits of one row of the pass behind `forward`.   logits: (V)
 static void logits_of_row(CpuEngine *e, int64_t row, float *logits) {
     const ModelConfig *m = &e->base.config.model;
-    matmul_forward(e->logits, e->final_normed + row * m->dim, tensor(e, e->optimizer.weights, PARAM_HEAD, -1),
-                   1, m->dim, m->vocab_size);
+    Places one = {1, 1, UNPLACED};
+    cpu_matmul_forward(e->logits, e->final_normed + row * m->dim,
+                       tensor(e, e->optimizer.weights, PARAM_HEAD, -1), one, m->dim, m->vocab_size);
     for (int64_t i = 0; i < m->vocab_size; i++) logits[i] = (float)e->logits[i];
 }
 
@@ -275,7 +291,7 @@ static bool cpu_forward_backward(Engine *engine, const int32_t *tokens, Attentio
                                  int64_t total_targets, double *nats, Error *error) {
     CpuEngine *e = (CpuEngine *)engine;
     int64_t stride = engine->config.context + 1;
-    BlockPass pass;
+    CpuBlockPass pass;
     LighthouseShape shape;
     assert(engine->config.training && e->optimizer.sums_begun == 0);
     if (!make_pass(e, &pass, &shape, engine->config.batch, engine->config.context, attention, error))
@@ -291,7 +307,7 @@ static bool cpu_forward_backward(Engine *engine, const int32_t *tokens, Attentio
 static bool cpu_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context,
                          Attention attention, double *nats, Error *error) {
     CpuEngine *e = (CpuEngine *)engine;
-    BlockPass pass;
+    CpuBlockPass pass;
     LighthouseShape shape;
     assert(batch <= engine->config.batch && context <= engine->config.context);
     if (!make_pass(e, &pass, &shape, batch, context, attention, error)) return false;
@@ -299,6 +315,14 @@ static bool cpu_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, i
     forward(e, &pass, own, context + 1, NULL);
     *nats = loss(e, NULL, &pass, own, context + 1, 0);
     return true;
+}
+
+static void cpu_read_evaluated(Engine *engine, int64_t start, int64_t count, double *nats, float *outputs) {
+    CpuEngine *e = (CpuEngine *)engine;
+    int64_t C = engine->config.model.dim;
+    assert(start + count <= context_rows(&engine->config));
+    if (nats) memcpy(nats, e->nats + start, (size_t)count * sizeof *nats);
+    for (int64_t i = 0; outputs && i < count * C; i++) outputs[i] = (float)e->final_normed[start * C + i];
 }
 
 static bool cpu_decode(Engine *engine, const int32_t *tokens, int64_t count, int64_t position, float *logits,
@@ -309,7 +333,7 @@ static bool cpu_decode(Engine *engine, const int32_t *tokens, int64_t count, int
                          (long long)(position + count), (long long)engine->config.cache);
     }
     int64_t room = engine->config.batch * engine->config.context; // rows of activations
-    BlockPass pass;
+    CpuBlockPass pass;
     pass.N = 0;
     assert(count > 0);
     for (int64_t done = 0; done < count; done += pass.N) {
@@ -326,7 +350,7 @@ static bool cpu_decode(Engine *engine, const int32_t *tokens, int64_t count, int
 static bool cpu_predict(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context, float *logits,
                         Error *error) {
     CpuEngine *e = (CpuEngine *)engine;
-    BlockPass pass;
+    CpuBlockPass pass;
     assert(batch * context <= engine->config.batch * engine->config.context &&
            context <= engine->config.context);
     if (!make_pass(e, &pass, NULL, batch, context, ATTENTION_DENSE, error)) return false;
@@ -338,7 +362,7 @@ static bool cpu_predict(Engine *engine, const int32_t *tokens, int64_t batch, in
     }
     if (pass.split) { // the last slice has them
         collectives_all_reduce(e->split.queue, logits, batch * V, ELEMENT_F32);
-        context_wait(&e->split, "the logits of the last slice");
+        cpu_context_wait(&e->split, "the logits of the last slice");
     }
     return true;
 }
@@ -348,7 +372,7 @@ static bool cpu_find_nonfinite(Engine *engine, const int32_t *tokens, Attention 
     CpuEngine *e = (CpuEngine *)engine;
     int64_t stride = engine->config.context + 1;
     int head = (int)engine->config.model.n_layers;
-    BlockPass pass;
+    CpuBlockPass pass;
     LighthouseShape shape;
     if (!make_pass(e, &pass, &shape, engine->config.batch, engine->config.context, attention, error))
         return false;
@@ -404,8 +428,8 @@ static void cpu_read_selection(Engine *engine, int layer, int32_t *entries) {
            (size_t)(shape->B * shape->H * shape->hierarchy.n_selected) * sizeof *entries);
 }
 
-static void cpu_impose_selection(Engine *engine, int layer, const int32_t *entries) {
-    ((CpuEngine *)engine)->imposed[layer] = entries;
+static void cpu_force_selection(Engine *engine, int layer, const int32_t *entries) {
+    ((CpuEngine *)engine)->forced[layer] = entries;
 }
 
 static void cpu_time_parts(Engine *engine, double *seconds) {
@@ -428,6 +452,7 @@ const EngineApi *engine_cpu(void) {
                                   cpu_destroy,
                                   cpu_forward_backward,
                                   cpu_evaluate,
+                                  cpu_read_evaluated,
                                   cpu_update,
                                   cpu_decode,
                                   cpu_predict,
@@ -435,7 +460,7 @@ const EngineApi *engine_cpu(void) {
                                   cpu_read,
                                   cpu_write,
                                   cpu_read_selection,
-                                  cpu_impose_selection,
+                                  cpu_force_selection,
                                   cpu_time_parts,
                                   &cpu_bench,
                                   NULL,

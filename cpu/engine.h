@@ -1,8 +1,8 @@
-// What tests need of the CPU engine beyond core/engine.h.
+// What tests need of the CPU engine beyond core/engine/engine.h.
 #ifndef CPU_ENGINE_H
 #define CPU_ENGINE_H
 
-#include "core/engine.h"
+#include "core/engine/engine.h"
 #include "cpu/real.h"
 
 #ifdef __cplusplus

@@ -2,7 +2,7 @@
 #ifndef CPU_ENGINE_PARTS_H
 #define CPU_ENGINE_PARTS_H
 
-#include "core/context.h"
+#include "core/engine/context.h"
 #include "cpu/block.h"
 #include "cpu/optimizer.h"
 
@@ -17,22 +17,23 @@ typedef struct {
 
     Optimizer optimizer; // weights, gradients, moments
     real *frozen;
-    ContextSplit split;    // size 1: whole sequences are here
-    int64_t calls;         // of forward_backward since the last update
-    BlockActivations acts; // of the first of kept_layers layers
-    int64_t kept_layers;   // layers whose activations are kept: all, or one that all share
-    int64_t kept_inputs;   // block inputs that are kept; layer i reads x[i % kept_inputs]
-    BlockScratch scratch;
+    ContextSplit split;       // size 1: whole sequences are here
+    int64_t calls;            // of forward_backward since the last update
+    CpuBlockActivations acts; // of the first of kept_layers layers
+    int64_t kept_layers;      // layers whose activations are kept: all, or one that all share
+    int64_t kept_inputs;      // block inputs that are kept; layer i reads x[i % kept_inputs]
+    CpuBlockScratch scratch;
     real *x;                         // (kept_inputs, rows, C)
     real *final_normed, *final_rstd; // (rows, C), (rows)
     real *dx;                        // (rows, C)
     real *logits;                    // (HEAD_CHUNK, V)
+    double *nats;                    // (rows) loss of each target
     real *cache_k, *cache_v;         // (layers, cache, KV, D)
-    const int32_t *imposed[MODEL_MAX_LAYERS];
+    const int32_t *forced[MODEL_MAX_LAYERS];
     PartClock clock;
 } CpuEngine;
 
-static inline const ContextSplit *split_of(const CpuEngine *e) {
+static inline const ContextSplit *cpu_split_of(const CpuEngine *e) {
     return e->split.size > 1 ? &e->split : NULL;
 }
 

@@ -6,19 +6,24 @@
 static void plan_activations(CpuEngine *e, MemoryPlan *plan) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
-    int64_t rows = context_rows(config), kept = e->kept_layers * rows, traded = split_of(e) ? kept : 0;
+    int64_t rows = context_rows(config), kept = e->kept_layers * rows, exchanged = cpu_split_of(e) ? kept : 0;
     int64_t HD = m->n_heads * m->head_dim, KVD = m->n_kv_heads * m->head_dim;
     const char *purpose = "activations";
-    BlockActivations *a = &e->acts;
+    CpuBlockActivations *a = &e->acts;
     plan_add(plan, (void **)&e->x, purpose, "block inputs", e->kept_inputs * rows * m->dim, sizeof(real));
     plan_add(plan, (void **)&a->attention_normed, purpose, "attention norm", kept * m->dim, sizeof(real));
     plan_add(plan, (void **)&a->attention_rstd, purpose, "attention rstd", kept, sizeof(real));
     plan_add(plan, (void **)&a->q, purpose, "q", kept * HD, sizeof(real));
     plan_add(plan, (void **)&a->k, purpose, "k", kept * KVD, sizeof(real));
     plan_add(plan, (void **)&a->v, purpose, "v", kept * KVD, sizeof(real));
+    int64_t normed = family_has(m->family, FAMILY_QK_NORM) ? kept : 0;
+    plan_add(plan, (void **)&a->q_before, purpose, "q before its norm", normed * HD, sizeof(real));
+    plan_add(plan, (void **)&a->k_before, purpose, "k before its norm", normed * KVD, sizeof(real));
+    plan_add(plan, (void **)&a->q_rstd, purpose, "q rstd", normed * m->n_heads, sizeof(real));
+    plan_add(plan, (void **)&a->k_rstd, purpose, "k rstd", normed * m->n_kv_heads, sizeof(real));
     plan_add(plan, (void **)&a->attention, purpose, "attention", kept * HD, sizeof(real));
     plan_add(plan, (void **)&a->lse, purpose, "log-sum-exp", kept * m->n_heads, sizeof(real));
-    plan_add(plan, (void **)&a->traded_out, purpose, "traded attention", traded * HD, sizeof(real));
+    plan_add(plan, (void **)&a->exchanged_out, purpose, "exchanged attention", exchanged * HD, sizeof(real));
     plan_add(plan, (void **)&a->mid, purpose, "after attention", kept * m->dim, sizeof(real));
     plan_add(plan, (void **)&a->ffn_normed, purpose, "ffn norm", kept * m->dim, sizeof(real));
     plan_add(plan, (void **)&a->ffn_rstd, purpose, "ffn rstd", kept, sizeof(real));
@@ -30,14 +35,14 @@ static void plan_activations(CpuEngine *e, MemoryPlan *plan) {
     if (config->use_lighthouse) lighthouse_plan_rows(plan, &a->lighthouse, &e->lighthouse, e->kept_layers);
 }
 
-// What is traded of one sequence at a time: tokens or gathered rows that lie here, of all heads.
+// What is exchanged of one sequence at a time: tokens or gathered rows that lie here, of all heads.
 static void plan_packed(CpuEngine *e, MemoryPlan *plan) {
     const EngineConfig *config = &e->base.config;
     int64_t rows = context_tokens(config);
     if (config->use_lighthouse && e->lighthouse.hierarchy.n_selected > rows) {
         rows = e->lighthouse.hierarchy.n_selected;
     }
-    if (!split_of(e)) return;
+    if (!cpu_split_of(e)) return;
     plan_add(plan, (void **)&e->split.packed, "workspace", "packed rows",
              rows * config->model.n_heads * config->model.head_dim, sizeof(real));
 }
@@ -45,18 +50,20 @@ static void plan_packed(CpuEngine *e, MemoryPlan *plan) {
 static void plan_scratch(CpuEngine *e, MemoryPlan *plan) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
-    int64_t rows = context_rows(config), back = config->training ? rows : 0, traded = split_of(e) ? rows : 0;
+    int64_t rows = context_rows(config), back = config->training ? rows : 0,
+            exchanged = cpu_split_of(e) ? rows : 0;
     int64_t HD = m->n_heads * m->head_dim, KVD = m->n_kv_heads * m->head_dim;
     int64_t positions = config->context > config->cache ? config->context : config->cache;
-    int64_t gla_rows = config->use_lighthouse && config->lighthouse.scorer == SCORER_GLA ? rows : 0;
+    int64_t gate_rows = config->use_lighthouse && lighthouse_scorer(&config->lighthouse)->gates ? rows : 0;
     int64_t sdpa = sdpa_backward_workspace(config->batch, m->n_heads / e->split.size,
                                            m->n_heads / m->n_kv_heads, config->context, m->head_dim);
     const char *purpose = "workspace";
-    BlockScratch *s = &e->scratch;
+    CpuBlockScratch *s = &e->scratch;
     plan_add(plan, (void **)&s->cosines, purpose, "cosines", positions * m->head_dim / 2, sizeof(real));
     plan_add(plan, (void **)&s->sines, purpose, "sines", positions * m->head_dim / 2, sizeof(real));
     plan_add(plan, (void **)&e->logits, purpose, "logits", HEAD_CHUNK * m->vocab_size, sizeof(real));
-    plan_add(plan, (void **)&s->gla_gate, purpose, "gla gate", gla_rows * m->n_heads, sizeof(real));
+    plan_add(plan, (void **)&e->nats, purpose, "nats", rows, sizeof(double));
+    plan_add(plan, (void **)&s->gla_gate, purpose, "gla gate", gate_rows * m->n_heads, sizeof(real));
     plan_add(plan, (void **)&e->dx, purpose, "dx", back * m->dim, sizeof(real));
     plan_add(plan, (void **)&s->dnormed, purpose, "dnorm", back * m->dim, sizeof(real));
     plan_add(plan, (void **)&s->dattention, purpose, "dattention", back * HD, sizeof(real));
@@ -67,14 +74,18 @@ static void plan_scratch(CpuEngine *e, MemoryPlan *plan) {
     plan_add(plan, (void **)&s->dgate, purpose, "dgate", back * m->ffn_dim, sizeof(real));
     plan_add(plan, (void **)&s->dup, purpose, "dup", back * m->ffn_dim, sizeof(real));
     plan_add(plan, (void **)&s->sdpa, purpose, "dq partial", back ? sdpa : 0, sizeof(real));
-    plan_add(plan, (void **)&s->norm, purpose, "dnorm partial", back ? RMSNORM_SLICES * m->dim : 0,
+    bool head_norms = family_has(m->family, FAMILY_QK_NORM);
+    int64_t widest = head_norms && m->head_dim > m->dim ? m->head_dim : m->dim;
+    plan_add(plan, (void **)&s->norm, purpose, "dnorm partial", back ? RMSNORM_SLICES * widest : 0,
              sizeof(double));
-    plan_add(plan, (void **)&s->trade_q, purpose, "traded q", traded * HD, sizeof(real));
-    plan_add(plan, (void **)&s->trade_k, purpose, "traded k", traded * KVD, sizeof(real));
-    plan_add(plan, (void **)&s->trade_v, purpose, "traded v", traded * KVD, sizeof(real));
-    plan_add(plan, (void **)&s->trade_out, purpose, "traded out", traded * HD, sizeof(real));
+    plan_add(plan, (void **)&s->dhead, purpose, "dq before its norm", head_norms ? back * HD : 0,
+             sizeof(real));
+    plan_add(plan, (void **)&s->exchanged_q, purpose, "exchanged q", exchanged * HD, sizeof(real));
+    plan_add(plan, (void **)&s->exchanged_k, purpose, "exchanged k", exchanged * KVD, sizeof(real));
+    plan_add(plan, (void **)&s->exchanged_v, purpose, "exchanged v", exchanged * KVD, sizeof(real));
+    plan_add(plan, (void **)&s->exchanged_out, purpose, "exchanged out", exchanged * HD, sizeof(real));
     if (config->use_lighthouse) {
-        lighthouse_plan_scratch(plan, &s->lighthouse, &e->lighthouse, config->training, split_of(e));
+        lighthouse_plan_scratch(plan, &s->lighthouse, &e->lighthouse, config->training, cpu_split_of(e));
     }
     plan_packed(e, plan);
 }

@@ -4,11 +4,11 @@
 
 #define MAX_D 128
 
-void gla_gate(real *gate, const real *x, const real *weight, const real *bias, int64_t rows, int64_t C,
+void gla_gate(real *gate, const real *x, const real *weight, const real *bias, Places places, int64_t C,
               int64_t H) {
-    matmul_forward(gate, x, weight, rows, C, H);
+    cpu_matmul_forward(gate, x, weight, places, C, H);
 #pragma omp parallel for
-    for (int64_t row = 0; row < rows; row++) {
+    for (int64_t row = 0; row < places.B * places.N; row++) {
         for (int64_t h = 0; h < H; h++) {
             double z = (double)gate[row * H + h] + bias[h];
             gate[row * H + h] =
@@ -45,8 +45,8 @@ void gla_score(real *score, int64_t score_stride, Rows q, Rows k, Rows v, const 
         for (int64_t t = task % dilation; t < N; t += dilation) {
             double decay = exp((double)gate[(b * N + t) * H + h]);
             score[(b * H + h) * score_stride + t] =
-                (real)(scale * recurrence_step(state, rows_at(q, b, h, t), rows_at(k, b, h, t),
-                                               rows_at(v, b, h, t), decay, D));
+                (real)(scale * recurrence_step(state, cpu_rows_at(q, b, h, t), cpu_rows_at(k, b, h, t),
+                                               cpu_rows_at(v, b, h, t), decay, D));
         }
         if (states) memcpy(states + task * D * D, state, (size_t)(D * D) * sizeof *state);
     }

@@ -25,13 +25,13 @@ void lighthouse_plan_scratch(MemoryPlan *plan, LighthouseScratch *scratch, const
                              bool training, const ContextSplit *split) {
     int64_t heads = shape->B * shape->H, S = shape->hierarchy.n_selected, D = shape->D;
     int64_t entries = heads * shape->hierarchy.n_entries, rows = training ? heads * S * D : 0;
-    bool dilated = shape->config.scorer == SCORER_DILATED;
+    bool attends = lighthouse_scorer(&shape->config)->attends;
     const char *purpose = "workspace";
     plan_add(plan, (void **)&scratch->score_q, purpose, "query scores", entries, sizeof(real));
     plan_add(plan, (void **)&scratch->score_k, purpose, "key scores", entries, sizeof(real));
     plan_add(plan, (void **)&scratch->expanded, purpose, "expanded", entries, sizeof(uint8_t));
     plan_add(plan, (void **)&scratch->dilated, purpose, "dilated attention",
-             dilated ? heads * shape->hierarchy.n * D : 0, sizeof(real));
+             attends ? heads * shape->hierarchy.n * D : 0, sizeof(real));
     plan_add(plan, (void **)&scratch->dout, purpose, "gathered dout", rows, sizeof(real));
     plan_add(plan, (void **)&scratch->dq, purpose, "gathered dq", rows, sizeof(real));
     plan_add(plan, (void **)&scratch->dk, purpose, "gathered dk", rows, sizeof(real));
@@ -46,50 +46,6 @@ void lighthouse_plan_scratch(MemoryPlan *plan, LighthouseScratch *scratch, const
 
 // ---- 1. score
 
-// The base scores among those of all entries.   score: (B, H, E)
-static Rows base_scores(real *score, const LighthouseShape *shape) {
-    int64_t E = shape->hierarchy.n_entries;
-    return rows_make(score, shape->H * E, E, 1, 1);
-}
-
-void lighthouse_row_norms(Rows score, Rows x, int64_t B, int64_t H, int64_t N, int64_t D) {
-#pragma omp parallel for
-    for (int64_t row = 0; row < B * H * N; row++) {
-        int64_t b = row / (H * N), head = row / N % H, t = row % N;
-        const real *x_row = rows_at(x, b, head, t);
-        double squares = 0;
-#pragma omp simd reduction(+ : squares)
-        for (int64_t d = 0; d < D; d++) squares += (double)x_row[d] * x_row[d];
-        *rows_at(score, b, head, t) = (real)sqrt(squares);
-    }
-}
-
-// The subsequence t = r (mod dilation) of sequence b, seen as sequence r of a batch of `dilation`.
-static Rows subsequences(Rows x, int64_t b, int64_t dilation) {
-    return rows_make(x.data + b * x.batch, x.row, x.head, x.row * dilation, x.share);
-}
-
-void lighthouse_dilated_score(Rows score, real *attention, Rows q, Rows k, Rows v, int64_t B, int64_t H,
-                              int64_t N, int64_t D, int64_t dilation) {
-    Rows out = rows_token_major(attention, N, H, D, 1);
-    for (int64_t b = 0; b < B; b++) {
-        sdpa_forward(subsequences(out, b, dilation), NULL, subsequences(q, b, dilation),
-                     subsequences(k, b, dilation), subsequences(v, b, dilation), dilation, H, N / dilation,
-                     N / dilation, D);
-    }
-    lighthouse_row_norms(score, out, B, H, N, D);
-}
-
-static void dilated_score(real *score, LighthouseScratch *scratch, Rows q, Rows k, Rows v,
-                          const LighthouseShape *shape) {
-    if (scratch->split) {
-        lighthouse_split_dilated(base_scores(score, shape), scratch, q, k, v, shape);
-        return;
-    }
-    lighthouse_dilated_score(base_scores(score, shape), scratch->dilated, q, k, v, shape->B, shape->H,
-                             shape->hierarchy.n, shape->D, shape->config.dilation);
-}
-
 // A coarser entry scores the maximum over its children.   score: (B, H, E)
 static void pool_scores(real *score, const LighthouseShape *shape) {
     const Hierarchy *h = &shape->hierarchy;
@@ -99,8 +55,8 @@ static void pool_scores(real *score, const LighthouseShape *shape) {
         for (int l = 1; l < h->levels; l++) {
             for (int64_t i = 0; i < h->level_count[l]; i++) {
                 const real *child = entry + h->level_offset[l - 1] + i * h->pool;
-                real highest = child[0];
-                for (int64_t c = 1; c < h->pool; c++) highest = child[c] > highest ? child[c] : highest;
+                real highest = 0;
+                for (int64_t c = 0; c < h->pool; c++) highest = child[c] > highest ? child[c] : highest;
                 entry[h->level_offset[l] + i] = highest;
             }
         }
@@ -109,32 +65,18 @@ static void pool_scores(real *score, const LighthouseShape *shape) {
 
 void lighthouse_score(LighthouseScratch *scratch, Rows q, Rows k, Rows v, const real *gate,
                       const LighthouseShape *shape) {
-    const Hierarchy *h = &shape->hierarchy;
-    switch (shape->config.scorer) {
-    case SCORER_NORM:
-        lighthouse_row_norms(base_scores(scratch->score_q, shape), q, shape->B, shape->H, h->n, shape->D);
-        lighthouse_row_norms(base_scores(scratch->score_k, shape), k, shape->B, shape->H, h->n, shape->D);
-        break;
-    case SCORER_DILATED: // the key score is attention with queries and keys exchanged
-        dilated_score(scratch->score_q, scratch, q, k, v, shape);
-        dilated_score(scratch->score_k, scratch, k, q, v, shape);
-        break;
-    case SCORER_GLA:
-        if (scratch->split) {
-            lighthouse_split_gla(scratch, q, k, v, gate, shape);
-            break;
-        }
-        gla_score(scratch->score_q, h->n_entries, q, k, v, gate, NULL, shape->B, shape->H, h->n, shape->D,
-                  shape->config.dilation);
-        gla_score(scratch->score_k, h->n_entries, k, q, v, gate, NULL, shape->B, shape->H, h->n, shape->D,
-                  shape->config.dilation);
-        break;
-    }
+    lighthouse_base_scores(scratch, q, k, v, gate, shape);
     pool_scores(scratch->score_q, shape);
     pool_scores(scratch->score_k, shape);
 }
 
 // ---- 2. select
+
+// Scores are norms. Whatever is not above zero, as after an overflow a NaN, counts as zero: any scores have
+// an order, which the GPU engine has too.
+static real counted(real score) {
+    return score > 0 ? score : 0;
+}
 
 // Moves the `count` candidates that score highest to the front, in order of score; ties go to the lower
 // index. Candidates come in rising order and the rest keeps it.
@@ -142,7 +84,7 @@ static void highest_first(int32_t *candidates, int64_t n, int64_t count, const r
     for (int64_t taken = 0; taken < count; taken++) {
         int64_t best = taken;
         for (int64_t i = taken + 1; i < n; i++) {
-            if (score[candidates[i]] > score[candidates[best]]) best = i;
+            if (counted(score[candidates[i]]) > counted(score[candidates[best]])) best = i;
         }
         int32_t winner = candidates[best];
         memmove(candidates + taken + 1, candidates + taken, (size_t)(best - taken) * sizeof *candidates);
@@ -245,7 +187,7 @@ void lighthouse_gather(real *gathered, Rows x, const int32_t *entries, const Lig
         real *mean = gathered + row * D, scale = 1 / (real)span;
         memset(mean, 0, (size_t)D * sizeof *mean);
         for (int64_t t = first; t < first + span; t++) {
-            const real *x_row = rows_at(x, b, head, t);
+            const real *x_row = cpu_rows_at(x, b, head, t);
             for (int64_t d = 0; d < D; d++) mean[d] += x_row[d];
         }
         for (int64_t d = 0; d < D; d++) mean[d] *= scale;
@@ -254,21 +196,21 @@ void lighthouse_gather(real *gathered, Rows x, const int32_t *entries, const Lig
 
 // Entry (l, i) holds nothing of positions from (i + 1) p^l on; position t may read it when t >= (i + 1) p^l
 // - 1.
-void lighthouse_scatter(Rows out, const real *gathered, const int32_t *positions, const real *border,
+void lighthouse_scatter(Rows out, const real *gathered, const int32_t *positions, const real *halo,
                         const LighthouseShape *shape) {
     const Hierarchy *h = &shape->hierarchy;
     int64_t N = h->n, S = h->n_selected, E = h->n_entries, H = shape->H, D = shape->D;
 #pragma omp parallel for
     for (int64_t row = 0; row < shape->B * H * N; row++) {
         int64_t head = row / N, t = row % N;
-        real *out_row = rows_at(out, head / H, head % H, t);
+        real *out_row = cpu_rows_at(out, head / H, head % H, t);
         memset(out_row, 0, (size_t)D * sizeof *out_row);
         for (int l = h->levels - 1; l >= 0; l--) {
             int64_t reach = t - (h->level_span[l] - 1);
-            if (reach < 0 && !border) continue;
+            if (reach < 0 && !halo) continue;
             const real *source;
             if (reach < 0) {
-                source = border + (head * (h->levels - 1) + l - 1) * D;
+                source = halo + (head * (h->levels - 1) + l - 1) * D;
             } else {
                 int64_t s = positions[head * E + h->level_offset[l] + reach / h->level_span[l]];
                 if (s < 0) continue;
@@ -295,7 +237,7 @@ void lighthouse_scatter_backward(real *dgathered, Rows dout, const int32_t *entr
         real *sum = dgathered + row * D;
         memset(sum, 0, (size_t)D * sizeof *sum);
         for (int64_t t = first; t < end; t++) {
-            const real *d_row = rows_at(dout, b, head, t);
+            const real *d_row = cpu_rows_at(dout, b, head, t);
             for (int64_t d = 0; d < D; d++) sum[d] += d_row[d];
         }
     }
@@ -308,7 +250,7 @@ void lighthouse_gather_backward(Rows dx, const real *dgathered, const int32_t *p
 #pragma omp parallel for
     for (int64_t row = 0; row < shape->B * (H / share) * N; row++) {
         int64_t b = row / (H / share * N), group = row / N % (H / share), t = row % N;
-        real *sum = rows_at(dx, b, group * share, t);
+        real *sum = cpu_rows_at(dx, b, group * share, t);
         memset(sum, 0, (size_t)D * sizeof *sum);
         for (int64_t head = b * H + group * share; head < b * H + (group + 1) * share; head++) {
             for (int l = h->levels - 1; l >= 0; l--) {
@@ -325,10 +267,10 @@ void lighthouse_gather_backward(Rows dx, const real *dgathered, const int32_t *p
 // ---- the layer
 
 void lighthouse_forward(Rows out, LighthouseRows *rows, LighthouseScratch *scratch, Rows q, Rows k, Rows v,
-                        const real *gate, const int32_t *imposed, const LighthouseShape *shape) {
+                        const real *gate, const int32_t *forced, const LighthouseShape *shape) {
     int64_t B = shape->B, H = shape->H, S = shape->hierarchy.n_selected, D = shape->D;
-    if (imposed) {
-        memcpy(rows->entries, imposed, (size_t)(B * H * S) * sizeof *imposed);
+    if (forced) {
+        memcpy(rows->entries, forced, (size_t)(B * H * S) * sizeof *forced);
         invert(rows->positions, rows->entries, shape);
     } else {
         lighthouse_score(scratch, q, k, v, gate, shape);
@@ -336,17 +278,17 @@ void lighthouse_forward(Rows out, LighthouseRows *rows, LighthouseScratch *scrat
         lighthouse_order(rows, scratch, shape);
     }
     bool split = scratch->split != NULL;
-    lighthouse_gather(split ? scratch->trade_q : rows->q, q, rows->entries, shape);
-    lighthouse_gather(split ? scratch->trade_k : rows->k, k, rows->entries, shape);
-    lighthouse_gather(split ? scratch->trade_v : rows->v, v, rows->entries, shape);
+    lighthouse_gather(split ? scratch->exchanged_q : rows->q, q, rows->entries, shape);
+    lighthouse_gather(split ? scratch->exchanged_k : rows->k, k, rows->entries, shape);
+    lighthouse_gather(split ? scratch->exchanged_v : rows->v, v, rows->entries, shape);
     if (split) {
         lighthouse_split_attend(rows, scratch, shape);
-        const real *border = lighthouse_split_border(scratch, scratch->trade_out, rows->positions, shape);
-        lighthouse_scatter(out, scratch->trade_out, rows->positions, border, shape);
+        const real *halo = lighthouse_split_halo(scratch, scratch->exchanged_out, rows->positions, shape);
+        lighthouse_scatter(out, scratch->exchanged_out, rows->positions, halo, shape);
         return;
     }
-    sdpa_forward(rows_head_major(rows->out, H, S, D), rows->lse, rows_head_major(rows->q, H, S, D),
-                 rows_head_major(rows->k, H, S, D), rows_head_major(rows->v, H, S, D), B, H, S, S, D);
+    cpu_sdpa_forward(rows_head_major(rows->out, H, S, D), rows->lse, rows_head_major(rows->q, H, S, D),
+                     rows_head_major(rows->k, H, S, D), rows_head_major(rows->v, H, S, D), B, H, S, S, D);
     lighthouse_scatter(out, rows->out, rows->positions, NULL, shape);
 }
 
@@ -355,14 +297,14 @@ void lighthouse_backward(Rows dq, Rows dk, Rows dv, Rows dout, const LighthouseR
     int64_t B = shape->B, H = shape->H, S = shape->hierarchy.n_selected, D = shape->D;
     lighthouse_scatter_backward(scratch->dout, dout, rows->entries, shape);
     if (scratch->split) {
-        lighthouse_split_border_backward(scratch, dout, rows->positions, shape);
+        lighthouse_split_halo_backward(scratch, dout, rows->positions, shape);
         lighthouse_split_attend_backward(rows, scratch, shape);
     } else {
-        sdpa_backward(rows_head_major(scratch->dq, H, S, D), rows_head_major(scratch->dk, H, S, D),
-                      rows_head_major(scratch->dv, H, S, D), rows_head_major(scratch->dout, H, S, D),
-                      rows_head_major(rows->out, H, S, D), rows->lse, rows_head_major(rows->q, H, S, D),
-                      rows_head_major(rows->k, H, S, D), rows_head_major(rows->v, H, S, D), scratch->sdpa, B,
-                      H, S, D);
+        cpu_sdpa_backward(rows_head_major(scratch->dq, H, S, D), rows_head_major(scratch->dk, H, S, D),
+                          rows_head_major(scratch->dv, H, S, D), rows_head_major(scratch->dout, H, S, D),
+                          rows_head_major(rows->out, H, S, D), rows->lse, rows_head_major(rows->q, H, S, D),
+                          rows_head_major(rows->k, H, S, D), rows_head_major(rows->v, H, S, D), scratch->sdpa,
+                          B, H, S, D);
     }
     lighthouse_gather_backward(dq, scratch->dq, rows->positions, shape);
     lighthouse_gather_backward(dk, scratch->dk, rows->positions, shape);

@@ -38,10 +38,23 @@ void optimizer_finish_sums(Optimizer *o) {
 static double global_norm(Optimizer *o) {
     double squares = 0;
     for (int b = 0; b < o->table->n_buckets; b++) {
-        squares += gradient_squares(o->gradients + share_begin(o, b), o->table->buckets[b].share);
+        squares += cpu_gradient_squares(o->gradients + share_begin(o, b), o->table->buckets[b].share);
     }
     if (ranks_many(o->ranks)) ranks_sum(o->ranks, &squares, 1);
     return sqrt(squares);
+}
+
+// AdamW on a share of a bucket, run by run of what weight decay takes alike.   flat, kept: its first element
+// in arrays of all and in this rank's
+static void update_share(Optimizer *o, const AdamW *a, double scale, int64_t flat, int64_t kept,
+                         int64_t share) {
+    bool decays;
+    for (int64_t done = 0, end; done < share; done = end) {
+        int64_t at = flat + done, own = kept + done;
+        end = param_decay_run(o->table, at, flat + share, a->matrices, &decays) - flat;
+        cpu_adamw_update(o->weights + at, o->gradients + at, o->moment1 + own, o->moment2 + own, end - done,
+                         scale, a->step, a->lr, a->beta1, a->beta2, a->eps, decays ? a->weight_decay : 0);
+    }
 }
 
 bool optimizer_update(Optimizer *o, const AdamW *a, double *grad_norm, Error *error) {
@@ -52,9 +65,7 @@ bool optimizer_update(Optimizer *o, const AdamW *a, double *grad_norm, Error *er
     double scale = a->clip > 0 ? fmin(1, a->clip / (*grad_norm + 1e-6)) : 1;
     for (int b = 0; updates && b < o->table->n_buckets; b++) {
         const ParamBucket *bucket = &o->table->buckets[b];
-        int64_t flat = share_begin(o, b), kept = param_share_offset(o->table, b);
-        adamw_update(o->weights + flat, o->gradients + flat, o->moment1 + kept, o->moment2 + kept,
-                     bucket->share, scale, a->step, a->lr, a->beta1, a->beta2, a->eps, a->weight_decay);
+        update_share(o, a, scale, share_begin(o, b), param_share_offset(o->table, b), bucket->share);
         if (ranks_many(o->ranks)) {
             collectives_all_gather(o->queue, o->weights + bucket->offset, bucket->share, ELEMENT_REAL);
         }

@@ -3,9 +3,9 @@
 #ifndef CPU_OPTIMIZER_H
 #define CPU_OPTIMIZER_H
 
-#include "core/collectives.h"
-#include "core/engine.h"
-#include "core/parts.h"
+#include "core/ranks/collectives.h"
+#include "core/engine/engine.h"
+#include "core/engine/parts.h"
 #include "cpu/real.h"
 
 #ifdef __cplusplus

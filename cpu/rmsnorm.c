@@ -1,8 +1,8 @@
 // RMSNorm (Zhang and Sennrich, 2019): y = w x / sqrt(mean(x^2) + eps).
 #include "cpu/cpu.h"
 
-void rmsnorm_forward(real *out, real *rstd, const real *x, const real *weight, int64_t rows, int64_t C,
-                     double eps) {
+void cpu_rmsnorm_forward(real *out, real *rstd, const real *x, const real *weight, int64_t rows, int64_t C,
+                         double eps) {
 #pragma omp parallel for
     for (int64_t row = 0; row < rows; row++) {
         const real *x_row = x + row * C;
@@ -30,8 +30,8 @@ static void row_backward(real *dx, double *dweight, const real *dout, const real
     }
 }
 
-void rmsnorm_backward(real *dx, real *dweight, double *partial, const real *dout, const real *x,
-                      const real *weight, const real *rstd, int64_t rows, int64_t C) {
+void cpu_rmsnorm_backward(real *dx, real *dweight, double *partial, const real *dout, const real *x,
+                          const real *weight, const real *rstd, int64_t rows, int64_t C) {
 #pragma omp parallel for schedule(dynamic)
     for (int64_t slice = 0; slice < RMSNORM_SLICES; slice++) {
         double *sums = partial + slice * C;

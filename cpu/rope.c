@@ -1,14 +1,14 @@
 // Rotary position embedding (Su et al., 2021) in the rotate-half layout of Hugging Face's Llama: element i of
-// the first half of a head turns with element i of the second by position * theta^(-2i/D).
+// the first half of a head turns with element i of the second by position * frequency i.
 #include "cpu/cpu.h"
 
-void rope_table(real *cosines, real *sines, int64_t N, int64_t D, double theta) {
+void cpu_rope_table(real *cosines, real *sines, int64_t N, int64_t D, const RopeFrequencies *frequencies) {
 #pragma omp parallel for
     for (int64_t n = 0; n < N; n++) {
         for (int64_t i = 0; i < D / 2; i++) {
-            double angle = (double)n * pow(theta, -2.0 * (double)i / (double)D);
-            cosines[n * (D / 2) + i] = (real)cos(angle);
-            sines[n * (D / 2) + i] = (real)sin(angle);
+            double angle = (double)n * frequencies->inverse[i];
+            cosines[n * (D / 2) + i] = (real)(cos(angle) * frequencies->attention_factor);
+            sines[n * (D / 2) + i] = (real)(sin(angle) * frequencies->attention_factor);
         }
     }
 }
@@ -32,12 +32,12 @@ static void rotate(real *x, const real *cosines, const real *sines, int64_t B, i
     }
 }
 
-void rope_forward(real *x, const real *cosines, const real *sines, int64_t B, int64_t N, int64_t heads,
-                  int64_t D, int64_t first) {
+void cpu_rope_forward(real *x, const real *cosines, const real *sines, int64_t B, int64_t N, int64_t heads,
+                      int64_t D, int64_t first) {
     rotate(x, cosines, sines, B, N, heads, D, first, 1);
 }
 
-void rope_backward(real *dx, const real *cosines, const real *sines, int64_t B, int64_t N, int64_t heads,
-                   int64_t D, int64_t first) {
+void cpu_rope_backward(real *dx, const real *cosines, const real *sines, int64_t B, int64_t N, int64_t heads,
+                       int64_t D, int64_t first) {
     rotate(dx, cosines, sines, B, N, heads, D, first, -1);
 }

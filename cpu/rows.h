@@ -32,7 +32,7 @@ static inline Rows rows_head_major(real *data, int64_t H, int64_t S, int64_t D) 
     return rows_make(data, H * S * D, S * D, D, 1);
 }
 // h is always a query head.
-static inline real *rows_at(Rows rows, int64_t b, int64_t h, int64_t n) {
+static inline real *cpu_rows_at(Rows rows, int64_t b, int64_t h, int64_t n) {
     return rows.data + b * rows.batch + h / rows.share * rows.head + n * rows.row;
 }
 

@@ -56,23 +56,23 @@ static void forward_tile(Rows out, real *lse, Rows q, Rows k, Rows v, int64_t b,
     for (int64_t key = 0; key < last_key + rows; key += TILE) {
         int64_t width = minimum(TILE, n_k - key);
         real_gemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)width, (int)D,
-                  1 / (real)sqrt((double)D), rows_at(q, b, h, start), (int)q.row, rows_at(k, b, h, key),
-                  (int)k.row, 0, tile.scores, TILE);
+                  1 / (real)sqrt((double)D), cpu_rows_at(q, b, h, start), (int)q.row,
+                  cpu_rows_at(k, b, h, key), (int)k.row, 0, tile.scores, TILE);
         for (int64_t i = 0; i < rows; i++) {
             softmax_row(&tile, i, visible_keys(last_key, i, key, width), width, D);
         }
         real_gemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)D, (int)width, 1, tile.scores,
-                  TILE, rows_at(v, b, h, key), (int)v.row, 1, tile.out, (int)D);
+                  TILE, cpu_rows_at(v, b, h, key), (int)v.row, 1, tile.out, (int)D);
     }
     for (int64_t i = 0; i < rows; i++) {
-        real scale = (real)(1 / tile.sum[i]), *row = rows_at(out, b, h, start + i);
+        real scale = (real)(1 / tile.sum[i]), *row = cpu_rows_at(out, b, h, start + i);
         for (int64_t d = 0; d < D; d++) row[d] = tile.out[i * D + d] * scale;
         if (lse) lse[i] = (real)((double)tile.highest[i] + log(tile.sum[i]));
     }
 }
 
-void sdpa_forward(Rows out, real *lse, Rows q, Rows k, Rows v, int64_t B, int64_t H, int64_t n_q, int64_t n_k,
-                  int64_t D) {
+void cpu_sdpa_forward(Rows out, real *lse, Rows q, Rows k, Rows v, int64_t B, int64_t H, int64_t n_q,
+                      int64_t n_k, int64_t D) {
     assert(D <= MAX_D && n_k >= n_q);
     int64_t tiles = (n_q + TILE - 1) / TILE;
 #pragma omp parallel for schedule(dynamic)
@@ -115,8 +115,8 @@ typedef struct {
 static void backward_tile(BackwardTile *tile, real *dq, const BackwardInput *in, int64_t b, int64_t h,
                           int64_t start, int64_t key) {
     int64_t D = in->D, rows = minimum(TILE, in->n - start), width = minimum(TILE, in->n - key);
-    const real *q = rows_at(in->q, b, h, start), *dout = rows_at(in->dout, b, h, start);
-    const real *k = rows_at(in->k, b, h, key), *v = rows_at(in->v, b, h, key);
+    const real *q = cpu_rows_at(in->q, b, h, start), *dout = cpu_rows_at(in->dout, b, h, start);
+    const real *k = cpu_rows_at(in->k, b, h, key), *v = cpu_rows_at(in->v, b, h, key);
     const real *lse = in->lse + (b * in->H + h) * in->n + start;
     const real *dot = in->dot + (b * in->H + h) * in->n + start;
     real scale = 1 / (real)sqrt((double)D);
@@ -147,7 +147,7 @@ static void row_dots(real *dot, Rows dout, Rows out, int64_t B, int64_t H, int64
 #pragma omp parallel for
     for (int64_t row = 0; row < B * H * n; row++) {
         int64_t b = row / (H * n), h = row / n % H, i = row % n;
-        const real *a = rows_at(dout, b, h, i), *c = rows_at(out, b, h, i);
+        const real *a = cpu_rows_at(dout, b, h, i), *c = cpu_rows_at(out, b, h, i);
         double sum = 0;
         for (int64_t d = 0; d < D; d++) sum += (double)a[d] * c[d];
         dot[row] = (real)sum;
@@ -158,7 +158,7 @@ static void sum_partial(Rows dq, const real *partial, int64_t parts, int64_t B, 
                         int64_t D) {
 #pragma omp parallel for
     for (int64_t row = 0; row < B * H * n; row++) {
-        real *out = rows_at(dq, row / (H * n), row / n % H, row % n);
+        real *out = cpu_rows_at(dq, row / (H * n), row / n % H, row % n);
         for (int64_t d = 0; d < D; d++) {
             real sum = 0;
             for (int64_t part = 0; part < parts; part++) sum += partial[(part * B * H * n + row) * D + d];
@@ -167,8 +167,8 @@ static void sum_partial(Rows dq, const real *partial, int64_t parts, int64_t B, 
     }
 }
 
-void sdpa_backward(Rows dq, Rows dk, Rows dv, Rows dout, Rows out, const real *lse, Rows q, Rows k, Rows v,
-                   real *workspace, int64_t B, int64_t H, int64_t n, int64_t D) {
+void cpu_sdpa_backward(Rows dq, Rows dk, Rows dv, Rows dout, Rows out, const real *lse, Rows q, Rows k,
+                       Rows v, real *workspace, int64_t B, int64_t H, int64_t n, int64_t D) {
     int64_t share = k.share, groups = H / share, parts = backward_parts(B, H, share, n);
     real *partial = workspace, *dot = workspace + parts * B * H * n * D;
     BackwardInput in = {dout, q, k, v, lse, dot, H, n, D};
@@ -190,8 +190,8 @@ void sdpa_backward(Rows dq, Rows dk, Rows dv, Rows dout, Rows out, const real *l
                 }
             }
             for (int64_t j = 0; j < minimum(TILE, n - key); j++) {
-                memcpy(rows_at(dk, b, group * share, key + j), tile.dk + j * D, (size_t)D * sizeof(real));
-                memcpy(rows_at(dv, b, group * share, key + j), tile.dv + j * D, (size_t)D * sizeof(real));
+                memcpy(cpu_rows_at(dk, b, group * share, key + j), tile.dk + j * D, (size_t)D * sizeof(real));
+                memcpy(cpu_rows_at(dv, b, group * share, key + j), tile.dv + j * D, (size_t)D * sizeof(real));
             }
         }
     }

@@ -8,7 +8,7 @@ static inline real sigmoid(real x) {
     return (x < 0 ? e : 1) / (1 + e);
 }
 
-void swiglu_forward(real *out, const real *gate, const real *up, int64_t count) {
+void cpu_swiglu_forward(real *out, const real *gate, const real *up, int64_t count) {
 #pragma omp parallel for
     for (int64_t start = 0; start < count; start += BLOCK) {
         int64_t end = start + BLOCK < count ? start + BLOCK : count;
@@ -17,8 +17,8 @@ void swiglu_forward(real *out, const real *gate, const real *up, int64_t count) 
     }
 }
 
-void swiglu_backward(real *dgate, real *dup, const real *dout, const real *gate, const real *up,
-                     int64_t count) {
+void cpu_swiglu_backward(real *dgate, real *dup, const real *dout, const real *gate, const real *up,
+                         int64_t count) {
 #pragma omp parallel for
     for (int64_t start = 0; start < count; start += BLOCK) {
         int64_t end = start + BLOCK < count ? start + BLOCK : count;

@@ -1,5 +1,5 @@
 # How the CUDA engine is compiled and linked; the Makefile includes this file.
-#   CUDA_ARCHS="90 100"   compute capabilities to build for; else those of the cards in this machine, else 90
+#   CUDA_ARCHS="90 100"   compute capabilities to build for; else those of the GPUs in this machine, else 90
 #   CUDA_HOME=DIR         the CUDA toolkit; else where nvcc lies
 #   CUDNN_FRONTEND=DIR    headers of cudnn-frontend 1.18, which scripts/fetch_cudnn_frontend.sh fetches
 # cuDNN, cuBLAS and NCCL are looked for in the toolkit, in the system, and in the nvidia-* wheels of PYTHON (where
@@ -33,52 +33,64 @@ CUDA_RPATH := $(patsubst %/,-Wl$(comma)-rpath$(comma)%,$(sort $(dir $(filter $(a
 CUDA_LDLIBS := $(CUDA_LIBRARIES) $(CUDA_RPATH) \
 	$(call cuda_find,libcudart_static.a,$(CUDA_LIB_DIRS)) -ldl -lrt -lpthread -lstdc++ -lm
 
-# Machine code for each card, and for later ones the portable code of the last.
+# Machine code for each GPU, and for later ones the portable code of the last.
 CUDA_TARGETS := $(foreach arch,$(CUDA_ARCHS),-gencode=arch=compute_$(arch),code=sm_$(arch)) \
 	-gencode=arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
 NVCCFLAGS := -std=c++17 -O3 -g -lineinfo $(CUDA_TARGETS) -I. $(CUDA_INCLUDES) -DWITH_CUDA -D_GNU_SOURCE \
-	-Xcompiler -Wall,-Wextra,-fopenmp -Werror all-warnings
+	-Xcompiler -Wall,-Wextra,-Wno-missing-field-initializers,-fopenmp $(if $(fatal),-Werror all-warnings)
 
-$(BUILD)/%.o: %.cu
+FRONTEND_FLAGS := -std=c++17 -O1 -g -Wall -Wextra -Wno-missing-field-initializers -Wshadow $(if $(fatal),-Werror) -I. -isystem $(CUDNN_FRONTEND)/include \
+	$(CUDA_INCLUDES) -DCUDNN_FRONTEND_SKIP_JSON_LIB
+ifneq ($(BUILDS),)
+$(call stamp,cuda,$(NVCC) $(shell $(NVCC) --version 2>/dev/null | tail -n 1) $(NVCCFLAGS))
+$(call stamp,frontend,$(CXX) $(shell $(CXX) --version 2>/dev/null | head -n 1) $(FRONTEND_FLAGS) \
+	$(shell cksum $(CUDNN_FRONTEND)/include/cudnn_frontend_version.h 2>/dev/null) $(shell cksum $(call cuda_find,cudnn_version.h,$(CUDA_INCLUDE_DIRS)) </dev/null 2>/dev/null))
+endif
+
+$(BUILD)/%.o: %.cu $(FLAGS)/cuda
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCCFLAGS) -MMD -MP -c -o $@ $<
+
+# Apart from the one of the build without CUDA.
+$(BUILD)/cuda/train_gpt_lighthouse.o: train_gpt_lighthouse.cu $(FLAGS)/cuda
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCCFLAGS) -MMD -MP -c -o $@ $<
 
 # No kernels in these, only C++ against large headers: half a minute, so the host's compiler, and little optimisation.
-$(BUILD)/cuda/sdpa.o $(BUILD)/dev/bench/sdpa_plans.o: $(BUILD)/%.o: %.cu | $(CUDNN_FRONTEND)/include/cudnn_frontend.h
+$(BUILD)/cuda/libraries/sdpa.o $(BUILD)/dev/bench/sdpa_plans.o: $(BUILD)/%.o: %.cu $(FLAGS)/frontend | $(CUDNN_FRONTEND)/include/cudnn_frontend.h
 	@mkdir -p $(@D)
-	$(CXX) -x c++ -std=c++17 -O1 -g -Wall -Wextra -Wshadow -Werror -I. -isystem $(CUDNN_FRONTEND)/include \
-	    $(CUDA_INCLUDES) -DCUDNN_FRONTEND_SKIP_JSON_LIB -MMD -MP -c -o $@ $<
+	$(CXX) -x c++ $(FRONTEND_FLAGS) -MMD -MP -c -o $@ $<
 
 $(CUDNN_FRONTEND)/include/cudnn_frontend.h:
 	@echo "no cudnn-frontend headers in $(CUDNN_FRONTEND): run scripts/fetch_cudnn_frontend.sh" >&2; exit 1
 
 # The GPU against float64 on the CPU, and timings; needs a GPU to run.
-$(BUILD)/gpu_sdpa: $(BUILD)/dev/test/gpu_sdpa.o $(BUILD)/dev/test/support/sdpa_reference.o $(BUILD)/cuda/sdpa.o \
-		$(BUILD)/core/error.o
-	$(CXX) -fopenmp -o $@ $^ $(CUDA_LDLIBS)
+$(BUILD)/gpu_sdpa: $(BUILD)/dev/test/cuda/gpu_sdpa.o $(BUILD)/dev/test/support/sdpa_reference.o $(BUILD)/cuda/libraries/sdpa.o \
+		$(BUILD)/core/base/error.o
+	$(CXX) -fopenmp -o $@ $(filter %.o,$^) $(CUDA_LDLIBS)
 
 # What cuDNN offers for attention, timed; needs a GPU to run.
-$(BUILD)/sdpa_plans: $(BUILD)/dev/bench/sdpa_plans.o $(BUILD)/core/error.o
-	$(CXX) -o $@ $^ $(CUDA_LDLIBS)
+$(BUILD)/sdpa_plans: $(BUILD)/dev/bench/sdpa_plans.o $(BUILD)/core/base/error.o
+	$(CXX) -o $@ $(filter %.o,$^) $(CUDA_LDLIBS)
 
-CUDA_OBJECTS := $(patsubst %.cu,$(BUILD)/%.o,$(wildcard cuda/*.cu))
+CUDA_OBJECTS := $(patsubst %.cu,$(BUILD)/%.o,$(wildcard cuda/*/*.cu))
 
 # Kernels and the whole engine against the CPU's; need a GPU to run.
-$(BUILD)/test_gpu_kernels: $(patsubst %.cu,$(BUILD)/%.o,dev/test/gpu_kernels.cu $(wildcard dev/test/gpu_kernels/*.cu)) \
-		$(BUILD)/cuda/matmul.o $(OBJECTS)
-	$(CXX) -fopenmp -o $@ $^ $(LDLIBS) $(CUDA_LDLIBS)
-$(BUILD)/test_gpu_engine: $(BUILD)/dev/test/gpu_engine.o $(BUILD)/dev/test/support/golden.o \
+$(BUILD)/test_gpu_kernels: $(patsubst %.cu,$(BUILD)/%.o,dev/test/cuda/gpu_kernels.cu $(wildcard dev/test/cuda/gpu_kernels/*.cu)) \
+		$(BUILD)/cuda/libraries/matmul.o $(OBJECTS)
+	$(CXX) -fopenmp -o $@ $(filter %.o,$^) $(LDLIBS) $(CUDA_LDLIBS)
+$(BUILD)/test_gpu_engine: $(BUILD)/dev/test/cuda/gpu_engine.o $(BUILD)/dev/test/support/golden.o \
 		$(BUILD)/dev/test/support/golden_model.o $(CUDA_OBJECTS) $(OBJECTS)
-	$(CXX) -fopenmp -o $@ $^ $(LDLIBS) $(CUDA_LDLIBS)
+	$(CXX) -fopenmp -o $@ $(filter %.o,$^) $(LDLIBS) $(CUDA_LDLIBS)
 
 # One rank of dev/test/gpu_ranks.sh, which starts several under mpirun; each needs a GPU to run.
-$(BUILD)/test_gpu_ranks: $(BUILD)/dev/test/gpu_ranks.o $(BUILD)/dev/test/support/numbers.o \
-		$(patsubst %.c,$(BUILD)/%.o,$(filter-out dev/test/ranks/cpu.c,$(wildcard dev/test/ranks/*.c))) $(CUDA_OBJECTS) $(OBJECTS)
-	$(CXX) -fopenmp -o $@ $^ $(LDLIBS) $(CUDA_LDLIBS)
+$(BUILD)/test_gpu_ranks: $(BUILD)/dev/test/cuda/gpu_ranks.o $(BUILD)/dev/test/support/numbers.o \
+		$(patsubst %.c,$(BUILD)/%.o,$(filter-out dev/test/rank_worker/cpu.c,$(wildcard dev/test/rank_worker/*.c))) $(CUDA_OBJECTS) $(OBJECTS)
+	$(CXX) -fopenmp -o $@ $(filter %.o,$^) $(LDLIBS) $(CUDA_LDLIBS)
 
 # The Lighthouse layer against the CPU engine in float64, and timings; needs a GPU to run.
-$(BUILD)/double/%.o: %.cu
+$(BUILD)/double/%.o: %.cu $(FLAGS)/cuda
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCCFLAGS) -DLIGHTHOUSE_DOUBLE -MMD -MP -c -o $@ $<
-$(BUILD)/test_lighthouse: $(BUILD)/double/test_lighthouse.o $(BUILD)/dev/test/support/golden.o $(BUILD)/cuda/sdpa.o $(DOUBLE)
-	$(CXX) -fopenmp -o $@ $^ $(LDLIBS) $(CUDA_LDLIBS)
+$(BUILD)/test_lighthouse: $(BUILD)/double/test_lighthouse.o $(BUILD)/dev/test/support/golden.o $(BUILD)/cuda/libraries/sdpa.o $(DOUBLE)
+	$(CXX) -fopenmp -o $@ $(filter %.o,$^) $(LDLIBS) $(CUDA_LDLIBS)

@@ -38,6 +38,7 @@ experiment_begin() {
     steps=${steps:-$(preset_setting steps)}
     [[ $steps =~ ^[1-9][0-9]*$ && $steps -ge 16 ]] || fail "--steps $steps: must be a whole number, at least 16"
     common+=(--preset "$preset" --steps "$steps")
+    leave_out_lighthouse
     check_options
     hold_folder
 }
@@ -58,6 +59,19 @@ preset_setting() {
         END { print value }'
 }
 
+# The common options without those that mean nothing to a dense run.
+leave_out_lighthouse() {
+    local i
+    dense_common=()
+    for ((i = 0; i < ${#common[@]}; i++)); do
+        case ${common[i]} in
+        --scorer | --levels | --pool | --topk | --dilation | --dense-layers) i=$((i + 1)) ;;
+        --scorer=* | --levels=* | --pool=* | --topk=* | --dilation=* | --dense-layers=*) ;;
+        *) dense_common+=("${common[i]}") ;;
+        esac
+    done
+}
+
 # Whether train takes the options at all: what it refuses now it would refuse at every run.
 check_options() {
     local complaint word
@@ -68,25 +82,40 @@ check_options() {
     done
     case " ${common[*]} " in *" --data "* | *" --data="*) ;; *) fail "--data is missing: the training shards, as --data 'data/train_*.bin'" ;; esac
     case " ${common[*]} " in *" --val "* | *" --val="*) ;; *) fail "--val is missing: the table needs a validation loss" ;; esac
-    complaint=$("$program" train --dry-run "${common[@]}" --attention dense 2>&1 >/dev/null) || fail "$complaint"
+    complaint=$("$program" train --dry-run "${dense_common[@]}" --attention dense 2>&1 >/dev/null) || fail "$complaint"
+}
+
+# What the scripts write at their end, by what is in theirs: somebody else's is told before the first run.
+refuse_foreign() {
+    local path theirs
+    for path in "$out"/{experiment.txt,table.md,report.html,report.svg,by_{topk,pool,levels,scorer}.svg}; do
+        [ -s "$path" ] || continue
+        case $path in
+        *.txt) theirs='^(ablations|reproduce_split)\.sh$' ;;
+        *.md) theirs='^\| run \|' ;;
+        *) theirs='<title>Training (runs|loss)' ;;
+        esac
+        grep -qE "$theirs" "$path" || fail "$path is there, and no script of these wrote it: move it away, or name another folder"
+    done
 }
 
 # The folder is this script's alone until it ends, and belongs to the settings it was begun with. A run that outlived a killed
 # script holds the folder too.
 hold_folder() {
     local settings
+    refuse_foreign
     mkdir -p "$out"
     exec 9>"$out/.lock"
     flock -n 9 || { echo "$experiment: a run is still at work in $out; waiting for its end" >&2; flock 9; }
     settings=$(printf '%s\n' "$experiment" "${common[@]}" | grep -vxE -e '--device|auto|cpu|cuda')
-    if compgen -G "$out/*/run.json" >/dev/null && [ -f "$out/experiment.txt" ]; then # a run has begun
+    if holds "$out" "*/run.json" && [ -f "$out/experiment.txt" ]; then # a run has begun
         [ "$settings" = "$(cat "$out/experiment.txt")" ] ||
             fail "$out was begun with other settings ($out/experiment.txt); give those, or another folder"
     else
-        echo "$settings" >"$out/experiment.tmp"
-        mv "$out/experiment.tmp" "$out/experiment.txt"
+        echo "$settings" >"$out/.experiment.tmp"
+        mv "$out/.experiment.tmp" "$out/experiment.txt"
     fi
-    trap stop_child HUP INT TERM USR1
+    stop_on "${stop_signals[@]}"
 }
 
 # ---- runs
@@ -96,17 +125,16 @@ run_program() {
     local status=0
     [ -z "$stopped" ] || exit 75
     run_child "$program" "$@" || status=$?
-    [ -z "$stopped" ] || exit 75
     [ "$status" -eq 0 ] || exit "$status"
+    [ -z "$stopped" ] || exit 75
 }
 
 checkpoint() { printf '%s/%s/step_%08d' "$out" "$1" "$2"; }
-has_checkpoint() { compgen -G "$out/$1/step_*" >/dev/null; }
+has_checkpoint() { holds "$out/$1" "step_*"; }
 
-# Run $1 begins as a branch of the checkpoint $2, under dense attention.
+# Run $1 begins as a branch of the checkpoint $2, under dense attention; once more where it has no checkpoint yet.
 branch() {
     local i options=()
-    rm -rf "${out:?}/$1" # begun, and killed before its first checkpoint
     for ((i = 0; i < ${#common[@]}; i++)); do # the weights are those of the checkpoint
         case ${common[i]} in
         --init) i=$((i + 1)) ;;
@@ -124,5 +152,8 @@ reach() {
     shift 2
     [ ! -d "$(checkpoint "$run" "$step")" ] || return 0
     printf '\n== %s, up to step %d\n' "$run" "$step"
-    run_program train "${common[@]}" --out "$out/$run" --resume auto --stop-at "$step" "$@"
+    case " $* " in
+    *" --attention dense "*) run_program train "${dense_common[@]}" --out "$out/$run" --resume auto --stop-at "$step" "$@" ;;
+    *) run_program train "${common[@]}" --out "$out/$run" --resume auto --stop-at "$step" "$@" ;;
+    esac
 }

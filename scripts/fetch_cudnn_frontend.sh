@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetches the headers of cudnn-frontend, which cuda/sdpa.cu is built with, into third_party/cudnn_frontend/include.
+# Fetches the headers of cudnn-frontend, which cuda/libraries/sdpa.cu is built with, into third_party/cudnn_frontend/include.
 #
 # They come from its Python wheel on PyPI (the same headers for every platform and Python) and are checked against a
 # pinned hash. Does nothing when they are there already. Needs python3 with pip; PYTHON names another interpreter.

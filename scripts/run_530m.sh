@@ -6,44 +6,39 @@
 #
 # Started again with the same words it goes on from the last checkpoint in OUT, after whatever ended it; when all is done it
 # says so and ends with status 0. SIGTERM, SIGINT and SIGUSR1 save first (status 75: start it again). Else the status is the
-# program's. Variables: STEPS=16000, SWITCH (10/16 of STEPS; 12000 for the paper's longest first stage), RANKS (the GPUs
-# there are), CHECKPOINT_EVERY=250 (a checkpoint has 6.4 GB), KEEP=4, PRESET=530m, DEVICE=cuda, PROGRAM, MPIRUN=mpirun.
+# program's. Variables: STEPS=16000, SWITCH (10/16 of STEPS; 12000 for the paper's longest first stage), CHECKPOINT_EVERY=250
+# (a checkpoint has 6.4 GB), KEEP=4, PRESET=530m, DEVICE=cuda, PROGRAM, RANKS (the GPUs there are), MPIRUN=mpirun with options.
 set -euo pipefail
+repository=$(dirname "$0")/.. launcher=run_530m
 # shellcheck source=scripts/child.sh
-source "$(dirname "$0")/child.sh"
+source "$repository/scripts/child.sh"
+# shellcheck source=scripts/recipe.sh
+source "$repository/scripts/recipe.sh"
 
-fail() { echo "run_530m: $*" >&2; exit 2; }
-[ $# -ge 2 ] || fail "usage: run_530m.sh DATA OUT [OPTIONS OF train]; see the head of the script"
-data=$1 out=$2
-shift 2
-steps=${STEPS:-16000} device=${DEVICE:-cuda}
-switch=${SWITCH:-$((steps * 10 / 16))}
-program=${PROGRAM:-$(dirname "$0")/../build/train_gpt_lighthouse}
+[ $# -ge 2 ] || refuse "usage: run_530m.sh DATA OUT [OPTIONS OF train]; see the head of the script"
+recipe 16000 250 "" "$@"
 ranks=${RANKS:-$({ nvidia-smi -L 2>/dev/null || true; } | wc -l)}
-[ -x "$program" ] || fail "$program is not there: make it, or name it with PROGRAM="
-compgen -G "$data/train_*.bin" >/dev/null || fail "$data has no train_*.bin: make them with pack (README, Data)"
-[ "$ranks" -ge 1 ] || fail "no GPU is to be seen (nvidia-smi -L); RANKS= says how many ranks there should be"
+[ "$ranks" -ge 1 ] || refuse "no GPU is to be seen (nvidia-smi -L); RANKS= says how many ranks there should be"
 
-words=(train --preset "${PRESET:-530m}" --device "$device" --data "$data/train_*.bin" --out "$out" --resume auto --steps "$steps"
-    --switch-at "$switch" --checkpoint-every "${CHECKPOINT_EVERY:-250}" --keep "${KEEP:-4}" "$@")
-if compgen -G "$data/val_*.bin" >/dev/null; then words+=(--val "$data/val_*.bin"); fi
-
-# Every rank may use its share of the cores; mpirun as root is usual in containers.
-launch=()
+command=("$program" train "${words[@]}")
 if [ "$ranks" -gt 1 ]; then
-    launch=("${MPIRUN:-mpirun}" -np "$ranks" --bind-to none)
-    if [ "$(id -u)" -eq 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
+    # shellcheck source=scripts/launcher.sh
+    source "$repository/scripts/launcher.sh"
+    read -ra mpirun <<<"${MPIRUN:-mpirun}"
+    command=("${mpirun[@]}" -np "$ranks" "${command[@]}")
 fi
 cores=$(($(nproc) / ranks))
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > 1 ? cores : 1))}
 
-trap stop_child HUP INT TERM USR1
+stop_on "${stop_signals[@]}"
 status=0
-run_child "${launch[@]}" "$program" "${words[@]}" || status=$?
-if [ "$status" -eq 0 ]; then
-    echo "run_530m: all $steps updates are done; the model is $out/$(printf 'step_%08d' "$steps")"
-elif [ -n "$stopped" ]; then
+run_child "${command[@]}" || status=$?
+model=$out/$(printf 'step_%08d' "$steps")
+if [ "$status" -eq 0 ] && [ -d "$model" ]; then
+    echo "run_530m: all $steps updates are done; the model is $model"
+elif [ "$status" -eq 0 ]; then
+    echo "run_530m: ended as its options say, before all $steps updates are done"
+elif [ "$status" -eq 75 ]; then
     echo "run_530m: stopped; the same command goes on" >&2
-    status=75
 fi
 exit "$status"

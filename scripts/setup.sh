@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
 # Installs what is missing to build and test on Debian and Ubuntu. Elsewhere it says what is needed and goes on if it is there.
+# `setup.sh --hosts`: also what the tests in dev/test/hosts make two hosts and a Slurm cluster of.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(gcc make pkg-config libopenblas-dev libjansson-dev libxxhash-dev zlib1g-dev libcmocka-dev libopenmpi-dev openmpi-bin curl python3)
+packages=(gcc make pkg-config libopenblas-dev libjansson-dev libxxhash-dev zlib1g-dev libzstd-dev libcmocka-dev libopenmpi-dev openmpi-bin curl python3)
+if [ "${1:-}" = --hosts ]; then
+    packages+=(iproute2 openssh-server openssh-client procps munge slurmctld slurmd slurm-client slurm-wlm-basic-plugins libpmix2)
+fi
 # The CUDA engine: where nvcc is, a C++ compiler and pip, which fetches the headers of cudnn-frontend.
 nvcc=$(command -v nvcc || command -v /usr/local/cuda/bin/nvcc || true)
 if [ -n "$nvcc" ]; then

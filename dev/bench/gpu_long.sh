@@ -10,8 +10,8 @@ mkdir -p "$out"
 words() { # of a run
     case $1 in
     dense) echo --attention dense --steps 1006 ;;
-    split) echo --switch-at 1000 --steps 1600 ;;
-    later) echo --switch-at 1600 --steps 1950 ;;
+    split) echo --topk 1024 --switch-at 1000 --steps 1600 ;;
+    later) echo --topk 1024 --switch-at 1600 --steps 1950 ;;
     dense_long) echo --attention dense --steps 1600 ;;
     *) echo "$1 is none of dense, split, later, dense_long" >&2 && exit 2 ;;
     esac
@@ -19,7 +19,7 @@ words() { # of a run
 for run in ${RUNS:=dense split later dense_long}; do
     what=$(words "$run")
     # shellcheck disable=SC2086
-    "$program" train --preset small --device cuda --seq-len 65536 --topk 1024 --batch 1 --global-batch 1 --embedding-std 0.02 \
+    "$program" train --preset small --device cuda --seq-len 65536 --batch 1 --global-batch 1 --embedding-std 0.02 \
         --data "$out/data/train/train_*.bin" --val "$out/data/val/train_*.bin" --val-every 100 --val-batches 32 \
         --checkpoint-every 0 --log-every 100 --seed "$seed" --out "$out/$run" $what
 done

@@ -7,7 +7,8 @@ out=$1 W=${2:-2} program=${3:-build/train_gpt_lighthouse}
 tokens=98304 topk=1536
 mkdir -p "$out"
 export NCCL_NVLS_ENABLE=${NCCL_NVLS_ENABLE:-0} # without NVLink's multicast
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_hwloc_base_binding_policy=none
+# shellcheck source=scripts/launcher.sh
+source "$(dirname "$0")/../../scripts/launcher.sh"
 ranks=(mpirun -np "$W" "$program")
 often=(--warmup 2 --repeats 5)
 bench() { # NAME COMMAND...

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The small two-stage experiment: dense from scratch for 1,600 steps against Lighthouse for 1,000 and dense for 600, on this
 # machine's Python sources (dev/data/python_corpus.sh) in the same order; 4 x 16,384 tokens a step, lr 1e-3, warm-up 200,
-# first embedding of std 0.02 (dev/results/README.md says why).
-# Ends with the validation loss of both and of a plain PyTorch Llama trained like the dense run (dev/compare_pytorch.py; on
+# first embedding of std 0.02 (dev/results/small.md says why).
+# Ends with the validation loss of both and of a plain PyTorch Llama trained like the dense run (dev/compare/pytorch_run.py; on
 # a second GPU at the same time where there is one).   gpu_small.sh FOLDER [PROGRAM]
 set -euo pipefail
 out=$1 program=${2:-build/train_gpt_lighthouse}
@@ -14,7 +14,7 @@ train=(train --device cuda --log-every 100 --val-every 200 --val-batches 32 --ch
 small=(--preset small --batch 4 --embedding-std 0.02 --data "$out/data/train/train_*.bin" --val "$out/data/val/train_*.bin")
 pytorch() {
     while [ ! -f "$out/dense/run.json" ]; do sleep 0.1; done
-    CUDA_VISIBLE_DEVICES=$((gpus - 1)) python3 "$here/../compare_pytorch.py" "$out/dense" --wait \
+    CUDA_VISIBLE_DEVICES=$((gpus - 1)) python3 "$here/../compare/pytorch_run.py" "$out/dense" --wait \
         --init "$out/init/step_00000001" --binary "$program" --log "$out/pytorch.jsonl"
 }
 compared() { # by the status of the comparison

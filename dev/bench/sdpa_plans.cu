@@ -1,10 +1,10 @@
 // Every plan that cuDNN offers for causal attention, timed: forward with log-sum-exp and backward, rows of
 // all heads side by side as the engine has them, and head by head.   sdpa_plans ROWS HEADS [REPEATS]
 //
-// Each plan runs in a process of its own, because some that cuDNN offers fail and take their process's card
+// Each plan runs in a process of its own, because some that cuDNN offers fail and take their process's GPU
 // with them. The engine takes the first plan of heuristic A, which is number 0 here; a plan that is faster by
 // more than the times move from run to run would be a reason to choose otherwise.
-#include "cuda/common.cuh"
+#include "cuda/device/common.cuh"
 
 #include <cudnn_frontend.h>
 #include <sys/wait.h>
@@ -29,7 +29,7 @@ typedef struct {
     int64_t plan;
 } Trial;
 
-// High, as in cuda/sdpa.cu: the frontend gives its own scalars the free ids from 1 upwards.
+// High, as in cuda/libraries/sdpa.cu: the frontend gives its own scalars the free ids from 1 upwards.
 enum { ID_Q = 1000, ID_K, ID_V, ID_OUT, ID_STATS, ID_DOUT, ID_DQ, ID_DK, ID_DV };
 
 typedef std::shared_ptr<fe::graph::Graph> Graph;
@@ -103,7 +103,7 @@ static void *take(size_t bytes) {
     return memory;
 }
 
-// bf16 numbers below 2 in both directions: the card's clocks, and so its speed, depend on what it computes
+// bf16 numbers below 2 in both directions: the GPU's clocks, and so its speed, depend on what it computes
 // with.
 static char *take_random(size_t bytes) {
     std::vector<uint16_t> values(bytes / 2);

@@ -7,17 +7,9 @@
 # text, and the training ones are shuffled. OUT/train and OUT/val receive the shards.
 set -euo pipefail
 export LC_ALL=C
-[ $# -ge 2 ] && command -v "$2" >/dev/null ||
-    { echo "usage: python_corpus.sh OUT PROGRAM [MEGABYTES [SEQUENCE [ROOT...]]] [-- OPTIONS]; PROGRAM: train_gpt_lighthouse" >&2; exit 2; }
-words=()
-while [ $# -gt 0 ] && [ "$1" != -- ]; do words+=("$1") && shift; done
-pack_options=("${@:2}")
-out=${words[0]} program=${words[1]} megabytes=${words[2]:-388} sequence=${words[3]:-16384}
-roots=("${words[@]:4}")
-((${#roots[@]} > 0)) || roots=(/)
-for number in "$megabytes" "$sequence"; do
-    [[ $number =~ ^[1-9][0-9]*$ ]] || { echo "python_corpus.sh: $number: MEGABYTES and SEQUENCE are whole numbers" >&2; exit 2; }
-done
+megabytes=388 sequence=16384 roots=(/)
+# shellcheck source=dev/data/corpus_words.sh
+source "$(dirname "$0")/corpus_words.sh"
 work=$(mktemp -d "${TMPDIR:-/tmp}/python_corpus.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 

@@ -1,11 +1,12 @@
 // config.json of a model folder: read for the shape, the plan of its memory, and the marks of its tokenizer.
 #include "harness.h"
 
-#include "core/files.h"
-#include "core/flops.h"
-#include "core/hf_config.h"
-#include "core/info.h"
-#include "core/model_tokenizer.h"
+#include "core/base/files.h"
+#include "core/cost/flops.h"
+#include "core/model/hf_config.h"
+#include "core/commands/info.h"
+#include "core/model/model_origin.h"
+#include "core/model/model_tokenizer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,9 +31,8 @@ static void write_again(const char *folder, const ModelConfig *model, int64_t co
     ModelConfig found;
     Error error;
     int64_t found_context;
-    bool tied;
-    fuzz_must(hf_config_read(again, &found, &found_context, &tied, &error) &&
-                  hf_config_same(&found, model, again, &error) && found_context == context && !tied,
+    fuzz_must(hf_config_read(again, &found, &found_context, &error) &&
+                  hf_config_same(&found, model, again, &error) && found_context == context,
               "a configuration that is not read as it was written");
     free(again);
     free(text);
@@ -42,19 +42,18 @@ static void write_again(const char *folder, const ModelConfig *model, int64_t co
 void fuzz_config(const char *folder, const uint8_t *data, size_t size) {
     fuzz_write(folder, "config.json", data, size);
     ModelConfig model;
-    ModelTokenizer tokenizer;
+    ModelOrigin origin;
     int64_t context;
-    bool tied;
     Error error;
     memset(&error, 0, sizeof error);
-    if (hf_config_read(folder, &model, &context, &tied, &error)) {
+    if (hf_config_read(folder, &model, &context, &error)) {
         plan_model(&model, context);
         write_again(folder, &model, context);
     } else {
         fuzz_refused(&error);
     }
-    if (!model_tokenizer_read(folder, &tokenizer, &error)) fuzz_refused(&error);
-    model_tokenizer_free(&tokenizer);
+    if (!model_origin_read(folder, true, &origin, &error)) fuzz_refused(&error);
+    model_origin_free(&origin);
     if (!model_tokenizer_check_bytes(folder, &error)) fuzz_refused(&error);
     FILE *null = fopen("/dev/null", "w");
     if (!info_path(null, folder, true, &error)) fuzz_refused(&error);

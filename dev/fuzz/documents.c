@@ -1,8 +1,9 @@
-// Texts for `pack`: JSON lines, plain text, gzip of both, and a folder of them.
+// Texts for `pack`: JSON lines, plain text of any encoding, gzip and zstd of both, and a folder of them.
 #include "harness.h"
 
-#include "core/files.h"
-#include "core/info.h"
+#include "core/base/file_kind.h"
+#include "core/base/files.h"
+#include "core/commands/info.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,10 +41,11 @@ static void pack_input(const char *folder, const char *name, bool shuffle, doubl
 }
 
 void fuzz_documents(const char *folder, const uint8_t *data, size_t size) {
-    if (size >= 2 && data[0] == 0x1f && data[1] == 0x8b) {
-        fuzz_write(folder, "lines.jsonl.gz", data, size);
-        fuzz_write(folder, "folder/text.gz", data, size);
-        pack_input(folder, "lines.jsonl.gz", false, 1);
+    const FileKind *kind = file_kind_of((const char *)data, size);
+    if (kind && (kind->reader == FILE_GZIP || kind->reader == FILE_ZSTD)) {
+        fuzz_write(folder, "lines.jsonl", data, size);
+        fuzz_write(folder, "folder/text", data, size);
+        pack_input(folder, "lines.jsonl", false, 1);
     } else {
         fuzz_write(folder, "lines.jsonl", data, size);
         fuzz_write(folder, "folder/lines.json", data, size);

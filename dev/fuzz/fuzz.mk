@@ -1,7 +1,7 @@
 # make fuzz [SECONDS=60] [FUZZ="shard words"]   libFuzzer on the readers of strangers' files, one after the other
 FUZZ_BUILD := build-fuzz
 FUZZ_CC ?= clang
-FUZZ_FLAGS := -D_GNU_SOURCE -DTEXT_BLOCK=200 -DTEXT_READ=70 -std=c11 -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all $(WARNINGS) \
+FUZZ_FLAGS := -D_GNU_SOURCE -DTEXT_BLOCK=200 -DTEXT_READ=70 -DTEXT_ZSTD_WINDOW=20 -std=c11 -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all $(WARNINGS) \
               -Wno-unknown-pragmas -Wno-missing-field-initializers
 SECONDS ?= 60
 
@@ -28,10 +28,10 @@ fuzz-corpus: $(BUILD)/make_corpus
 	$< dev/fuzz/corpus
 
 $(BUILD)/make_corpus: $(BUILD)/dev/fuzz/make_corpus.o $(HARNESS_OBJECTS) $(BUILD)/dev/test/support/fake_engine.o $(OBJECTS)
-	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+	$(CC) $(CFLAGS) -o $@ $(filter %.o,$^) $(LDLIBS)
 
 # Seeds and past crashes are fed to the harnesses by the tests too.
-$(BUILD)/test_fuzz $(BUILD)/test_paths: $(HARNESS_OBJECTS)
+$(BUILD)/test_fuzz $(BUILD)/test_paths $(BUILD)/test_run_data: $(HARNESS_OBJECTS)
 
 .PHONY: fuzz fuzz-compiler fuzz-corpus
 -include $(shell find $(FUZZ_BUILD) -name '*.d' 2>/dev/null)

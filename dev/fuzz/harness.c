@@ -1,8 +1,9 @@
 // What all harnesses share; see harness.h.
 #include "harness.h"
 
-#include "core/files.h"
-#include "core/fit.h"
+#include "core/pack/json_lines.h"
+#include "core/base/files.h"
+#include "core/engine/fit.h"
 
 #include <ctype.h>
 #include <fcntl.h>
@@ -100,6 +101,7 @@ PackConfig fuzz_pack_config(const char **input, const char *out) {
     config.out = out;
     config.shard_tokens = 1024;
     config.threads = 1;
+    config.field = JSON_LINES_FIELD;
     return config;
 }
 

@@ -2,12 +2,14 @@
 //
 // A harness gives bytes to a reader as a user would, in an empty folder of its own, and asks it to take them
 // or to refuse them with one clean line; the sanitizers watch for all else. libFuzzer (fuzzer.c) makes the
-// bytes up; dev/test/test_fuzz.c gives every harness its seeds and past crashes again, without clang.
+// bytes up; dev/test/base/test_fuzz.c gives every harness its seeds and past crashes again, without clang.
 #ifndef FUZZ_HARNESS_H
 #define FUZZ_HARNESS_H
 
-#include "core/engine.h"
-#include "core/pack.h"
+#include "core/engine/engine.h"
+#include "core/pack/pack.h"
+
+#include <jansson.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -67,6 +69,8 @@ void fuzz_config(const char *folder, const uint8_t *data, size_t size);
 void fuzz_model(const char *folder, const uint8_t *data, size_t size);
 void fuzz_state(const char *folder, const uint8_t *data, size_t size);
 size_t fuzz_state_mend(uint8_t *data, size_t size, size_t room, unsigned choice);
+// A checkpoint's state as its file has it, under a hash that is right; release with free().
+char *fuzz_state_text(json_t *state, size_t *size);
 void fuzz_settings(const char *folder, const uint8_t *data, size_t size);
 void fuzz_log(const char *folder, const uint8_t *data, size_t size);
 void fuzz_report(const char *folder, const uint8_t *data, size_t size);

@@ -1,8 +1,8 @@
-// Files of ready token ids for `pack --tokens`, two and four bytes wide, plain and gzip.
+// Files of token ids for `pack --tokens`, two and four bytes wide, plain and gzip.
 #include "harness.h"
 
-#include "core/files.h"
-#include "core/shard.h"
+#include "core/base/files.h"
+#include "core/data/shard.h"
 
 #include <stdlib.h>
 #include <string.h>

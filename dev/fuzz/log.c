@@ -1,8 +1,8 @@
 // log.jsonl of a run that is resumed: cut at the checkpoint's step.
 #include "harness.h"
 
-#include "core/files.h"
-#include "core/log.h"
+#include "core/base/files.h"
+#include "core/train/log.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,22 +2,23 @@
 // dev/fuzz/make_corpus FOLDER; `make fuzz-corpus` calls it.
 #include "harness.h"
 
-#include "core/bytes.h"
-#include "core/files.h"
-#include "core/hf_config.h"
-#include "core/log.h"
-#include "core/niah.h"
-#include "core/options.h"
-#include "core/safetensors.h"
-#include "core/shard.h"
-#include "core/tokenizer.h"
-#include "core/trainer_state.h"
+#include "core/base/bytes.h"
+#include "core/base/files.h"
+#include "core/model/hf_config.h"
+#include "core/train/log.h"
+#include "core/commands/niah.h"
+#include "core/options/options.h"
+#include "core/model/safetensors.h"
+#include "core/data/shard.h"
+#include "core/model/tokenizer.h"
+#include "core/checkpoint/trainer_state.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
+#include <zstd.h>
 
 static void must(bool ok, const Error *error) {
     if (!ok) error_exit(error);
@@ -77,6 +78,14 @@ static void seed_gzip(const char *folder, const char *harness, const char *name,
     seed_file(folder, harness, name, path);
     must(tree_remove(path, &error), &error);
     free(path);
+}
+
+static void seed_zstd(const char *folder, const char *harness, const char *name, const void *data,
+                      size_t size) {
+    size_t room = ZSTD_compressBound(size);
+    char *frame = (char *)alloc_or_exit(room, 1);
+    seed_bytes(folder, harness, name, frame, ZSTD_compress(frame, room, data, size, 3));
+    free(frame);
 }
 
 // ---- Shards
@@ -247,7 +256,21 @@ static void make_configs(const char *folder) {
               LLAMA "\"num_hidden_layers\": 1, \"hidden_size\": 64, \"num_attention_heads\": 1, "
                     "\"intermediate_size\": 8, \"vocab_size\": 8, \"architectures\": [\"LlamaForCausalLM\"], "
                     "\"hidden_act\": \"silu\", \"rope_scaling\": {\"rope_type\": \"llama3\", \"rope_theta\": "
-                    "5e5}}");
+                    "5e5, \"factor\": 8.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0}}");
+    seed_text(folder, "config", "yarn",
+              LLAMA "\"num_hidden_layers\": 1, \"hidden_size\": 64, \"num_attention_heads\": 1, "
+                    "\"intermediate_size\": 8, \"vocab_size\": 8, \"rope_parameters\": {\"type\": \"yarn\", "
+                    "\"factor\": 4, \"original_max_position_embeddings\": 64, \"truncate\": false, "
+                    "\"mscale\": 1, \"mscale_all_dim\": 0.5, \"beta_fast\": 8, \"beta_slow\": 2}}");
+    seed_text(folder, "config", "no_rope",
+              "{\"model_type\": \"smollm3\", \"num_hidden_layers\": 2, \"hidden_size\": 64, "
+              "\"num_attention_heads\": 1, \"intermediate_size\": 8, \"vocab_size\": 8, \"no_rope_layers\": "
+              "[1, 0], \"no_rope_layer_interval\": 2, \"tie_word_embeddings\": false}");
+    seed_text(folder, "config", "dynamic",
+              "{\"model_type\": \"mistral\", \"num_hidden_layers\": 1, \"hidden_size\": 64, "
+              "\"num_attention_heads\": 1, \"intermediate_size\": 8, \"vocab_size\": 8, \"sliding_window\": "
+              "4096, \"max_position_embeddings\": 64, \"rope_scaling\": {\"type\": \"dynamic\", \"factor\": "
+              "4}}");
     seed_text(folder, "config", "other", "{\"model_type\": \"mistral\\u001b[31m\\n\"}");
     seed_text(folder, "config", "array", "[1, 2, 3]");
     seed_text(folder, "config", "torn", LLAMA "\"num_hidden_layers\": ");
@@ -271,7 +294,7 @@ static void make_state(const char *folder) {
     state.attention = ATTENTION_DENSE;
     state.settings = options_settings(&options);
     Manifest manifest;
-    memset(&manifest, 0, sizeof manifest);
+    manifest_begin(&manifest);
     manifest.present[FILE_CONFIG] = manifest.present[FILE_MODEL] = manifest.present[FILE_OPTIMIZER] = true;
     manifest.digest[FILE_MODEL].size = INT64_MAX;
     char *work = path_join(folder, "work"), *trainer = path_join(work, "trainer");
@@ -282,6 +305,13 @@ static void make_state(const char *folder) {
     state.spikes.skipped = 2;
     must(trainer_state_write(work, &state, &manifest, &error), &error);
     seed_file(folder, "state", "spikes", path);
+    for (state.n_sources = 0; state.n_sources < 2; state.n_sources++) {
+        SourceState source = {3 - state.n_sources, {700, 1}, 1400, {1, 1, 5000}};
+        state.sources[state.n_sources] = source;
+    }
+    must(trainer_state_write(work, &state, &manifest, &error), &error);
+    seed_file(folder, "state", "mixture", path);
+    state.n_sources = 0;
     state.tokens = state.epoch = state.cursor = INT64_MAX;
     must(trainer_state_write(work, &state, &manifest, &error), &error);
     seed_file(folder, "state", "at_the_end", path);
@@ -341,8 +371,8 @@ static void make_log(const char *folder) {
     Log *log = log_open(run, &error);
     must(log != NULL, &error);
     for (int64_t step = 1; step <= 8; step++) {
-        LogStep line = {step, step * 100, 5.0 / (double)step, 1, 1e-3, ATTENTION_LIGHTHOUSE, 1e4, NAN,
-                        0.5,  0.1};
+        LogStep line = {
+            step, step * 100, 5.0 / (double)step, 1, 1e-3, ATTENTION_LIGHTHOUSE, 1e4, NAN, 0.5, 0.1, 0, NULL};
         must(log_step(log, &line, &error), &error);
         if (step == 5)
             must(log_event(log, "switch", step, json_pack("{s:s}", "to", "dense"), &error), &error);
@@ -395,6 +425,13 @@ static void make_documents(const char *folder) {
     seed_text(folder, "documents", "byte_order_mark", "\xef\xbb\xbf{\"text\": \"x\"}\n");
     seed_text(folder, "documents", "bad_utf8", "{\"text\": \"\xc3\x28 \xff\"}\n{\"text\": \"\\ud800\"}\n");
     seed_gzip(folder, "documents", "gzip", lines, strlen(lines));
+    seed_bytes(folder, "documents", "utf16", "\xff\xfe{\0\"\0t\0e\0x\0t\0\"\0:\0\"\0\x3d\xd8\"\0}\0", 26);
+    seed_bytes(folder, "documents", "utf32", "\0\0\xfe\xff\0\0\0x\0\1\xf6\0\0\0\xd8\0\0", 17);
+    seed_text(folder, "documents", "array", "[\n{\"text\": \"x\"}\n]\n");
+    seed_text(
+        folder, "documents", "other_fields",
+        "{\"n\": [NaN, -Infinity, 1e999], \"a\": {\"b\": \"\\ud800\"}, \"text\": \"\\u00e9\\ud83d\"}\n");
+    seed_zstd(folder, "documents", "zstd", lines, strlen(lines));
     ByteBuffer seed = {NULL, 0, 0};
     char *path = path_join(folder, "documents/gzip");
     append_file(&seed, NULL, path);

@@ -2,10 +2,10 @@
 // exported. Weights that the input does not bring are those of fuzz_small_model, so that inputs stay small.
 #include "harness.h"
 
-#include "core/export.h"
-#include "core/files.h"
-#include "core/model_folder.h"
-#include "core/tensor_set.h"
+#include "core/commands/export.h"
+#include "core/base/files.h"
+#include "core/checkpoint/model_folder.h"
+#include "core/checkpoint/tensor_set.h"
 #include "dev/test/support/fake_engine.h"
 
 #include <stdio.h>

@@ -1,8 +1,8 @@
 // log.jsonl and run.json as `report` reads them: drawn as a picture and as a page.
 #include "harness.h"
 
-#include "core/files.h"
-#include "core/report.h"
+#include "core/base/files.h"
+#include "core/report/report.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +19,8 @@ void fuzz_report(const char *folder, const uint8_t *data, size_t size) {
     fuzz_unpack(run, names, data, size);
     const char *runs[] = {run, run};
     FILE *null = fopen("/dev/null", "w");
-    if (!report_write(runs, 1, picture, false, null, &error)) fuzz_refused(&error);
-    if (!report_write(runs, 2, page, true, null, &error)) fuzz_refused(&error);
+    if (!report_write(runs, 1, NULL, picture, false, null, &error)) fuzz_refused(&error);
+    if (!report_write(runs, 2, NULL, page, true, null, &error)) fuzz_refused(&error);
     fclose(null);
     free(run);
     free(picture);

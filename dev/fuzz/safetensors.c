@@ -1,8 +1,8 @@
 // One safetensors file: opened, every tensor read.
 #include "harness.h"
 
-#include "core/files.h"
-#include "core/safetensors.h"
+#include "core/base/files.h"
+#include "core/model/safetensors.h"
 
 #include <stdlib.h>
 #include <string.h>

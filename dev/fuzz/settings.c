@@ -1,10 +1,10 @@
 // run.json, as --config takes it: the settings, whether they fit each other, and the plan they lead to.
 #include "harness.h"
 
-#include "core/files.h"
-#include "core/flops.h"
-#include "core/run.h"
-#include "core/schedule.h"
+#include "core/base/files.h"
+#include "core/cost/flops.h"
+#include "core/train/run.h"
+#include "core/train/schedule.h"
 
 #include <stdlib.h>
 #include <string.h>

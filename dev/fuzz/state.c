@@ -1,10 +1,11 @@
 // trainer/state.json of a checkpoint: read as every command does that comes upon one, and its settings taken.
 #include "harness.h"
 
-#include "core/checkpoint.h"
-#include "core/files.h"
-#include "core/info.h"
-#include "core/options.h"
+#include "core/checkpoint/checkpoint.h"
+#include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/commands/info.h"
+#include "core/options/options.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -76,4 +77,15 @@ size_t fuzz_state_mend(uint8_t *data, size_t size, size_t room, unsigned choice)
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)XXH3_64bits(data, size - tail));
     memcpy(data + size - tail, hash, digits);
     return size;
+}
+
+char *fuzz_state_text(json_t *state, size_t *size) {
+    json_object_del(state, "xxh3");
+    char *plain = json_dumps(state, JSON_INDENT(2));
+    size_t length = strlen(plain), room = length + 64;
+    char *text = (char *)alloc_or_exit(room, 1);
+    memcpy(text, plain, length);
+    *size = fuzz_state_mend((uint8_t *)text, length, room, 0);
+    free(plain);
+    return text;
 }

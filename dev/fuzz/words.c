@@ -1,8 +1,8 @@
 // Command lines, a word a line: parsed, and what each command computes from its words alone.
 #include "harness.h"
 
-#include "core/niah.h"
-#include "core/run.h"
+#include "core/commands/niah.h"
+#include "core/train/run.h"
 
 #include <fcntl.h>
 #include <stdio.h>

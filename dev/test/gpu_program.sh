@@ -245,11 +245,22 @@ evaluated() { # SCORER ATTENTION
         exit !(here > 0 && d <= 2e-3 && earlier - here > 4e-3) }'
 }
 
+# What Lighthouse alone has trained: no output before a changed token changes, by a bit, under dense attention; under
+# Lighthouse some do, within the chunk, or the status would not be 0.
+probed() { # SCORER
+    local from dense ahead words=(eval --device "$device" --data 'data/val_*.bin' --val-batches 2 --probe-causality)
+    from=$(step_folder "straight.$1" 4)
+    dense=$(output "${words[@]}" --model "$from") && ahead=$(output "${words[@]}" --model "$from" --attention lighthouse) || return 1
+    sed 's/.*\("changed_before".*"farthest": [0-9]*\).*/under Lighthouse \1/' <<<"$ahead"
+    grep -q '"probes": 16, .*"changed_before": 0, .*"causal": true' <<<"$dense" &&
+        grep -q '"changed_before": [1-9].*"causal": false' <<<"$ahead"
+}
+
 # Greedy: the same bytes from both; one that a rounding tips may end the agreement, but not soon.
 sampled() {
     local here there common=0
     local words=(generate --model fluent --prompt 'the quick' --temperature 0 --max-bytes 96)
-    train "$device" norm fluent --switch-at 60 --steps 80 --lr 1e-2 --checkpoint-every 0 || return 1
+    train "$device" norm fluent --switch-at 90 --steps 140 --lr 1e-2 --schedule wsd --decay-steps 40 --checkpoint-every 0 || return 1
     here=$(output "${words[@]}" --device "$device") && there=$(output "${words[@]}" --device "$reference") || return 1
     while [ $common -lt ${#here} ] && [ "${here:common:1}" = "${there:common:1}" ]; do common=$((common + 1)); done
     echo "$common of ${#here} bytes the same: $(head -c 60 <<<"$here" | tr '\n' ' ')"
@@ -310,6 +321,7 @@ else
         check "$scorer: $reference to $device to $reference, tensors" unchanged $scorer
         check "$scorer: dense evaluation" evaluated $scorer dense
         check "$scorer: Lighthouse evaluation" evaluated $scorer lighthouse
+        check "$scorer: causal under dense attention" probed $scorer
     done
     check "stopped by SIGTERM and resumed, the same bits" signalled
     check "greedy sampling" sampled

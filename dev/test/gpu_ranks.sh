@@ -20,6 +20,7 @@ while [ $# -gt 0 ]; do
     *) build=$1 && shift ;;
     esac
 done
+mpirun=$(realpath "$(dirname "$0")/support/mpirun.sh")
 program=$(realpath "$build/train_gpt_lighthouse")
 worker=$(realpath "$build/$([ "$device" = cuda ] && echo test_gpu_ranks || echo rank_worker)")
 [ -x "$program" ] && [ -x "$worker" ] || usage
@@ -32,9 +33,7 @@ else
 fi
 cd "$work" || exit 1
 
-# As root, in a container; what runs on the CPU has more ranks than cores. Without NVLink's multicast.
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_btl=self,vader
+# Without NVLink's multicast.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} NCCL_NVLS_ENABLE=${NCCL_NVLS_ENABLE:-0}
 
 # ---- Checks: functions that end with status 0, or say why not.
@@ -57,7 +56,7 @@ own_words() { grep 'train_gpt_lighthouse: error' "$1" || tail -n 3 "$1"; }
 
 # Runs the program on W ranks, its console kept in calls.log; its output alone goes to standard output.
 output() { # W WORD...
-    local launcher=(mpirun -np "$1")
+    local launcher=("$mpirun" -np "$1")
     [ "$1" -gt 1 ] || launcher=()
     echo "\$ -np $*" >>calls.log
     timeout 300 "${launcher[@]}" "$program" "${@:2}" 2>errors.log || {
@@ -68,7 +67,7 @@ output() { # W WORD...
 call() { output "$@" >>calls.log; }
 
 works() { # W SCENARIO [P]: the worker's figures in one line
-    mkdir -p "worker.$1" && (cd "worker.$1" && timeout 300 mpirun -np "$1" "$worker" "${@:2}") >worker.log 2>worker.err || {
+    mkdir -p "worker.$1" && (cd "worker.$1" && timeout 300 "$mpirun" -np "$1" "$worker" "${@:2}") >worker.log 2>worker.err || {
         echo "status $?: $(own_words worker.err) $(tr '\n' ';' <worker.log)"
         return 1
     }
@@ -180,12 +179,22 @@ evaluated() { # W ATTENTION [OPTION...]
         printf "%s and %s nats", here, there; exit !(here > 0 && d <= 1e-4 * there) }'
 }
 
+# A changed token changes no output before it, in slices too. Under Lighthouse the probe finds what one rank finds.
+found() { sed 's/.*\("changed_before".*\)"largest.*/\1/'; }
+probed() { # W [OPTION...]
+    local words=(eval --device "$device" --model one --data 'data/val_*.bin' --probe-causality) alone shared
+    output "$1" "${words[@]}" "${@:2}" | grep -q '"changed_before": 0, .*"causal": true' || { echo "not causal"; return 1; }
+    alone=$(output 1 "${words[@]}" --attention lighthouse | found) || return 1
+    shared=$(output "$1" "${words[@]}" --attention lighthouse "${@:2}" | found) || return 1
+    echo "$alone" && equal "$shared" "$alone" "what a change reaches"
+}
+
 # ---- Trouble
 
 # Ends with a status, and with one message of the program that holds a text.
 ends() { # STATUS TEXT W WORD...
     local status
-    timeout 120 mpirun -np "$3" "$program" "${@:4}" >>calls.log 2>errors.log
+    timeout 120 "$mpirun" -np "$3" "$program" "${@:4}" >>calls.log 2>errors.log
     status=$?
     equal $status "$1" "status" || { own_words errors.log; return 1; }
     equal "$(grep -c 'train_gpt_lighthouse: error' errors.log)" 1 "messages" || { own_words errors.log; return 1; }
@@ -222,7 +231,7 @@ ranks_of() { # RUN
 # A rank of a run gets a signal; the others end the job.
 signalled() { # SIGNAL TEXT W [OPTION...]
     local pid start seconds rank status
-    timeout 300 mpirun -np "$3" "$program" train --config recipe.json --device "$device" --out "signalled.$1" \
+    timeout 300 "$mpirun" -np "$3" "$program" train --config recipe.json --device "$device" --out "signalled.$1" \
         --steps 1000000 --val-every 0 "${@:4}" >>calls.log 2>errors.log &
     pid=$!
     for _ in $(seq 1200); do
@@ -246,12 +255,12 @@ too_many() {
     ends 2 "start at most $gpus ranks a host" $((gpus + 1)) train --config recipe.json --device cuda --out too_many --steps 1 \
         --global-batch $((gpus + 1))
 }
-one_card() {
+one_gpu() {
     export CUDA_VISIBLE_DEVICES=0
-    ends 2 'have the same GPU' 2 train --config recipe.json --device cuda --out one_card --steps 1
+    ends 2 'have the same GPU' 2 train --config recipe.json --device cuda --out one_gpu --steps 1
 }
 worker_ends() { # TEXT W SCENARIO
-    timeout 120 mpirun -np "$2" "$worker" "$3" >worker.log 2>worker.err
+    timeout 120 "$mpirun" -np "$2" "$worker" "$3" >worker.log 2>worker.err
     local status=$?
     own_words worker.err
     [ $status -ne 0 ] && [ $status -ne 124 ] && grep -q -e "$1" worker.err
@@ -289,6 +298,7 @@ check 2 "2 ranks a sequence: recomputation" alike 2 cp.2.block --cp 2 --recomput
 check 2 "2 ranks a sequence: stopped and resumed, the same bits" same_bits 2 slices --cp 2
 check 2 "2 ranks a sequence: dense evaluation" evaluated 2 dense --cp 2
 check 2 "2 ranks a sequence: Lighthouse evaluation" evaluated 2 lighthouse --cp 2
+check 2 "2 ranks a sequence: causal under dense attention" probed 2 --cp 2
 check 4 "4 ranks a sequence: the same run" alike 4 cp.4 --cp 4
 check 4 "4 ranks, 2 a sequence: the same run" alike 4 cp.2.2 --cp 2
 check 2 "checkpoints: 1, 2, 1 ranks" resumed passed 1 2 1
@@ -298,7 +308,7 @@ check 2 "2 ranks: one is killed" signalled KILL 'rank [0-9]* on .* died' 2
 check 2 "2 ranks: one is stopped" signalled STOP 'rank [0-9]* on .* hangs' 2 --watchdog 10
 if [ "$device" = cuda ]; then
     check 2 "more ranks than GPUs" too_many
-    check 1 "two ranks with one GPU" one_card
+    check 1 "two ranks with one GPU" one_gpu
 fi
 [ $left_out -eq 0 ] || echo "$left_out left out: they need more than $ranks GPUs"
 [ $failed -eq 0 ] || echo "$failed failed"

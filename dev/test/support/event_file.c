@@ -1,8 +1,8 @@
 // TensorBoard's event files, read back; see event_file.h.
 #include "event_file.h"
 
-#include "core/crc32c.h"
-#include "core/files.h"
+#include "core/base/crc32c.h"
+#include "core/base/files.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

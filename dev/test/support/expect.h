@@ -4,7 +4,7 @@
 #ifndef TEST_EXPECT_H
 #define TEST_EXPECT_H
 
-#include "core/error.h"
+#include "core/base/error.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 // An engine that only holds tensors in plain arrays; see fake_engine.h.
 #include "fake_engine.h"
 
-#include "core/snapshot.h"
+#include "core/engine/snapshot.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -38,8 +38,8 @@ static void fake_destroy(Engine *engine) {
 }
 
 static const EngineApi fake_api = {
-    "fake", NULL, NULL,      NULL,       NULL, NULL, fake_destroy, NULL, NULL, NULL, NULL,
-    NULL,   NULL, fake_read, fake_write, NULL, NULL, NULL,         NULL, NULL, NULL,
+    "fake", NULL, NULL, NULL,      NULL,       NULL, fake_destroy, NULL, NULL, NULL, NULL,
+    NULL,   NULL, NULL, fake_read, fake_write, NULL, NULL,         NULL, NULL, NULL, NULL,
 };
 
 Engine *fake_engine_create(const ModelConfig *model, bool gla_gates) {

@@ -2,7 +2,7 @@
 #ifndef TEST_FAKE_ENGINE_H
 #define TEST_FAKE_ENGINE_H
 
-#include "core/tensor_set.h"
+#include "core/checkpoint/tensor_set.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -17,7 +17,10 @@
 //     readonly    nothing more can be changed (EROFS)
 //     short       every write, n or not, makes one half of what it could
 //     interrupt   every other write, n or not, fails with EINTR
-//     slow        every operation of other threads than the first takes n milliseconds longer
+//     unreadable  every pread fails with EIO; it is not numbered and leaves no line
+//     unresolved  the real path of what is there cannot be found (ENOENT), as below a mount that is gone
+//     memory      n MB of the host's memory are available
+//     slow        every operation of FAULT_THREAD takes n milliseconds longer
 //
 // Counted are write, pwrite, ftruncate, fsync, rename, and of mkdir, open and the removals those that would
 // change something. Other calls that a program may write with (stdio, mmap) are not seen. One operation is
@@ -129,11 +132,17 @@ static Verdict judge(const char *what, const char *path, const char *to) {
     return verdict;
 }
 
+static bool is_kind(const char *wanted) {
+    const char *kind = getenv("FAULT_KIND");
+    return kind && strcmp(kind, wanted) == 0;
+}
+
 // Before the lock, that others need not wait.
 static void delay(void) {
-    const char *kind = getenv("FAULT_KIND"), *at = getenv("FAULT_AT");
-    if (!kind || strcmp(kind, "slow") != 0 || !at || is_main()) return;
-    struct timespec pause = {0, atoi(at) * 1000000L};
+    const char *at = getenv("FAULT_AT"), *thread = getenv("FAULT_THREAD");
+    if (!is_kind("slow") || !at || !thread || strcmp(thread, is_main() ? "main" : "other") != 0) return;
+    int milliseconds = atoi(at);
+    struct timespec pause = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
     nanosleep(&pause, NULL);
 }
 
@@ -191,6 +200,34 @@ ssize_t pwrite(int file, const void *data, size_t size, off_t at) {
     ssize_t done = next(file, data, extent_bytes(verdict, size), at);
     if (verdict.dies) die();
     return end(done);
+}
+
+ssize_t pread(int file, void *data, size_t size, off_t at) {
+    typedef ssize_t (*Function)(int, void *, size_t, off_t);
+    NEXT(Function, "pread");
+    char path[PATH_MAX];
+    bool fails = is_kind("unreadable") && below(file_path(file, path));
+    if (!fails) return next(file, data, size, at);
+    errno = EIO;
+    return -1;
+}
+
+char *realpath(const char *path, char *resolved) {
+    typedef char *(*Function)(const char *, char *);
+    NEXT(Function, "realpath");
+    if (!is_kind("unresolved") || !below(path)) return next(path, resolved);
+    errno = ENOENT;
+    return NULL;
+}
+
+FILE *fopen(const char *path, const char *mode) {
+    typedef FILE *(*Function)(const char *, const char *);
+    NEXT(Function, "fopen");
+    static char text[64]; // the stream is read from it
+    if (!is_kind("memory") || strcmp(path, "/proc/meminfo") != 0) return next(path, mode);
+    const char *at = getenv("FAULT_AT");
+    int size = snprintf(text, sizeof text, "MemAvailable: %d kB\n", at ? atoi(at) * 1024 : 0);
+    return fmemopen(text, (size_t)size, "r");
 }
 
 int ftruncate(int file, off_t size) {

@@ -3,7 +3,7 @@
 #ifndef TEST_GOLDEN_H
 #define TEST_GOLDEN_H
 
-#include "core/hierarchy.h"
+#include "core/model/hierarchy.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -2,7 +2,7 @@
 #ifndef TEST_GOLDEN_MODEL_H
 #define TEST_GOLDEN_MODEL_H
 
-#include "core/engine.h"
+#include "core/engine/engine.h"
 
 #include <jansson.h>
 

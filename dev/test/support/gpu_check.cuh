@@ -4,7 +4,7 @@
 #ifndef TEST_GPU_CHECK_CUH
 #define TEST_GPU_CHECK_CUH
 
-#include "cuda/common.cuh"
+#include "cuda/device/common.cuh"
 
 #include <math.h>
 #include <stdarg.h>

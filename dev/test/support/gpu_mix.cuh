@@ -1,5 +1,5 @@
 // What the GPU tests draw random numbers with: element i of a tensor is a function of a seed and i, the same
-// on the host and on the card.
+// on the host and on the GPU.
 #ifndef TEST_GPU_MIX_CUH
 #define TEST_GPU_MIX_CUH
 

@@ -1,4 +1,4 @@
-// Random tensors for the checks of kernels, and their way to the card and back.
+// Random tensors for the checks of kernels, and their way to the GPU and back.
 #ifndef TEST_GPU_NUMBERS_CUH
 #define TEST_GPU_NUMBERS_CUH
 
@@ -11,7 +11,7 @@
 typedef std::vector<float> Floats;
 
 // ---------------------------------------------------------------------------------------------------------------
-// Random numbers: element i of a stream is a function of the seed and i, on the host and on the card.
+// Random numbers: element i of a stream is a function of the seed and i, on the host and on the GPU.
 
 // Of mean 0 and variance 1, uniform in +-sqrt(3), rounded to bf16.
 static inline __host__ __device__ bf16 number(uint64_t seed, int64_t i) {
@@ -60,7 +60,7 @@ static inline void release(std::initializer_list<void *> all) {
     for (void *memory : all) CUDA_CHECK(cudaFree(memory));
 }
 
-// Elements of a bf16 or float32 tensor on the card.
+// Elements of a bf16 or float32 tensor on the GPU.
 static inline Floats down(const bf16 *device, int64_t count) {
     float *host = gpu_download_bf16(device, count);
     Floats x(host, host + count);

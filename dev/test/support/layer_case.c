@@ -98,10 +98,10 @@ Rows layer_case_keys(const LayerCase *c, float *x) {
     return rows_token_major(x, c->N, c->shape.H / c->shape.share, c->shape.D, c->shape.share);
 }
 
-void layer_case_forward(LayerCase *c, float *out, bool imposed) {
+void layer_case_forward(LayerCase *c, float *out, bool forced) {
     lighthouse_forward(layer_case_queries(c, out), &c->rows, &c->scratch, layer_case_queries(c, c->q),
                        layer_case_keys(c, c->k), layer_case_keys(c, c->v), c->gate,
-                       imposed ? c->entries : NULL, &c->shape);
+                       forced ? c->entries : NULL, &c->shape);
 }
 
 void layer_case_create(LayerCase *c, int index) {

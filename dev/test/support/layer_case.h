@@ -21,7 +21,7 @@ typedef struct {
     float *out;              // (B, N, H, D)
     LighthouseRows rows;
     LighthouseScratch scratch;
-    int32_t *entries; // (B, H, S) what the pass selected, to impose later
+    int32_t *entries; // (B, H, S) what the pass selected, to force later
     void *arena;
 } LayerCase;
 
@@ -37,8 +37,8 @@ void layer_case_free(LayerCase *c);
 Rows layer_case_queries(const LayerCase *c, float *x);
 Rows layer_case_keys(const LayerCase *c, float *x);
 
-// The layer's forward pass into `out`; with `imposed` on the entries of the first pass.
-void layer_case_forward(LayerCase *c, float *out, bool imposed);
+// The layer's forward pass into `out`; with `forced` on the entries of the first pass.
+void layer_case_forward(LayerCase *c, float *out, bool forced);
 
 // Row of head `head` (of B H) and token t in a tensor laid out as q.
 static inline int64_t layer_case_row(const LayerCase *c, int64_t head, int64_t t) {

@@ -191,7 +191,7 @@ static inline void case_free(LighthouseCase *c) {
 }
 
 // The whole layer, its results and all it keeps poisoned first.
-static inline void case_forward_backward(LighthouseCase *c, const int32_t *imposed) {
+static inline void case_forward_backward(LighthouseCase *c, const int32_t *forced) {
     const Hierarchy *h = &c->shape.hierarchy;
     int64_t heads = c->shape.B * c->shape.H;
     Error error;
@@ -204,7 +204,7 @@ static inline void case_forward_backward(LighthouseCase *c, const int32_t *impos
     gpu_poison(c->out.data, (size_t)c->token_count * sizeof(bf16));
     gpu_poison(c->dq.data, (size_t)c->packed_count * sizeof(bf16));
     if (!cuda_lighthouse_forward(&c->context, c->sdpa, c->out, &c->rows, &c->scratch, c->q, c->k, c->v,
-                                 c->gate, false, imposed, &c->shape, &error) ||
+                                 c->gate, false, forced, &c->shape, &error) ||
         !cuda_lighthouse_backward(&c->context, c->sdpa, c->dq, c->dk, c->dv, c->dout, &c->rows, &c->scratch,
                                   &c->shape, &error))
         error_exit(&error);

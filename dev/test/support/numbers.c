@@ -1,8 +1,8 @@
 // Numbers for tests; see numbers.h.
 #include "dev/test/support/numbers.h"
 
-#include "core/error.h"
-#include "core/random.h"
+#include "core/base/error.h"
+#include "core/base/random.h"
 
 #include <math.h>
 

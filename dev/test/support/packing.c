@@ -1,8 +1,9 @@
 // Runs of `pack` inside a test; see packing.h.
 #include "packing.h"
 
-#include "core/files.h"
-#include "core/tokenizer.h"
+#include "core/base/files.h"
+#include "core/pack/json_lines.h"
+#include "core/model/tokenizer.h"
 #include "expect.h"
 #include "scratch.h"
 #include "shards.h"
@@ -30,12 +31,16 @@ static void make_parent(const char *path) {
     free(folder);
 }
 
-void gzip_append(const char *path, const char *text) {
+void gzip_append_bytes(const char *path, const void *bytes, size_t size) {
     make_parent(path);
     gzFile file = gzopen(path, "ab1");
     assert_non_null(file);
-    assert_int_equal(gzwrite(file, text, (unsigned)strlen(text)), strlen(text));
+    assert_int_equal(gzwrite(file, bytes, (unsigned)size), size);
     assert_int_equal(gzclose(file), Z_OK);
+}
+
+void gzip_append(const char *path, const char *text) {
+    gzip_append_bytes(path, text, strlen(text));
 }
 
 void put_lines(const char *path, int n) {
@@ -62,6 +67,7 @@ PackConfig packing_config(const char **inputs, int n_inputs, const char *out, in
     config.threads = threads;
     config.max_bad_fraction = PACK_MAX_BAD_FRACTION;
     config.document_end = -1;
+    config.field = JSON_LINES_FIELD;
     return config;
 }
 

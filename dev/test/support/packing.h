@@ -2,7 +2,7 @@
 #ifndef TEST_PACKING_H
 #define TEST_PACKING_H
 
-#include "core/pack.h"
+#include "core/pack/pack.h"
 
 #include <stddef.h>
 
@@ -13,6 +13,7 @@ extern "C" {
 // Each makes folders on the way. gzip_append adds a member to a file.
 void put_text(const char *path, const char *text);
 void gzip_append(const char *path, const char *text);
+void gzip_append_bytes(const char *path, const void *bytes, size_t size);
 // n lines of JSON; the text of line i is "document i" and i % 50 times " word".
 void put_lines(const char *path, int n);
 

@@ -2,7 +2,8 @@
 #include "program.h"
 
 #include "built.h"
-#include "core/error.h"
+#include "core/base/error.h"
+#include "core/base/signals.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -26,8 +27,9 @@ extern char **environ;
 
 static char program_path[PATH_MAX];
 static char worker_path[PATH_MAX];
+static char mpirun_path[PATH_MAX], each_rank_path[PATH_MAX]; // support/*.sh
 static int ranks = 1;
-static bool starts_worker;
+static bool starts_worker, hangup_ignored;
 
 struct Program {
     pid_t process;
@@ -38,6 +40,11 @@ void program_find(void) {
     built_find("train_gpt_lighthouse", program_path);
     snprintf(worker_path, sizeof worker_path, "%.*s/rank_worker",
              (int)(strlen(program_path) - strlen("/train_gpt_lighthouse")), program_path);
+    if (!realpath("dev/test/support/mpirun.sh", mpirun_path) ||
+        !realpath("dev/test/support/each_rank.sh", each_rank_path)) {
+        fprintf(stderr, "dev/test/support is not there: start tests in the repository's root\n");
+        exit(1);
+    }
     program_threads(1);
     setenv("CUDA_VISIBLE_DEVICES", "", 1);
 }
@@ -51,39 +58,36 @@ void program_threads(int count) {
 void program_ranks(int count, bool worker) {
     ranks = count;
     starts_worker = worker;
-    // As root, in a container, on fewer cores than ranks; and Open MPI gives back less memory than it took.
-    setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
-    setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
-    setenv("OMPI_MCA_rmaps_base_oversubscribe", "1", 1);
-    setenv("OMPI_MCA_hwloc_base_binding_policy", "none", 1);
-    setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 1);
-    setenv("OMPI_MCA_btl", "self,vader", 1);
+    // Open MPI gives back less memory than it took.
     setenv("ASAN_OPTIONS", "detect_leaks=0", 0);
+}
+
+void program_hangup(bool ignored) {
+    hangup_ignored = ignored;
+    signal_set(SIGHUP, ignored ? SIG_IGN : SIG_DFL);
 }
 
 // ---- Starting and waiting
 
 static Program *start_words(const char *const *words) {
-    char *arguments[2 * MAX_WORDS] = {NULL}, number[16];
-    char mpirun[] = "mpirun", np[] = "-np", one[] = "1";
-    char *path = starts_worker ? worker_path : program_path;
-    int count = 0;
-    snprintf(number, sizeof number, "%d", ranks);
-    bool launched = ranks > 1;
-    for (int i = 0; words[i]; i++) launched = launched || strcmp(words[i], ":") == 0;
-    if (launched) {
-        arguments[count++] = mpirun;
+    char *arguments[MAX_WORDS + 8] = {NULL}, all[16], first[16], np[] = "-np", next[] = "::";
+    int count = 0, kinds = 1;
+    for (int i = 0; words[i]; i++) kinds += strcmp(words[i], ":") == 0;
+    snprintf(all, sizeof all, "%d", ranks + kinds - 1);
+    snprintf(first, sizeof first, "%d", ranks);
+    if (ranks > 1 || kinds > 1) {
+        arguments[count++] = mpirun_path;
         arguments[count++] = np;
-        arguments[count++] = number;
+        arguments[count++] = all;
     }
-    arguments[count++] = path;
+    if (kinds > 1) {
+        arguments[count++] = each_rank_path;
+        arguments[count++] = first;
+    }
+    arguments[count++] = starts_worker ? worker_path : program_path;
     for (int i = 0; words[i]; i++) {
-        assert_true(count < 2 * MAX_WORDS - 5);
-        arguments[count++] = (char *)words[i];
-        if (strcmp(words[i], ":") != 0) continue;
-        arguments[count++] = np;
-        arguments[count++] = one;
-        arguments[count++] = path;
+        assert_true(i < MAX_WORDS);
+        arguments[count++] = strcmp(words[i], ":") == 0 ? next : (char *)words[i];
     }
     Program *program = (Program *)alloc_or_exit(1, sizeof *program);
     program->out = tmpfile();
@@ -95,7 +99,18 @@ static Program *start_words(const char *const *words) {
     posix_spawn_file_actions_addopen(&files, 0, "/dev/null", 0, 0);
     posix_spawn_file_actions_adddup2(&files, fileno(program->out), 1);
     posix_spawn_file_actions_adddup2(&files, fileno(program->err), 2);
-    int failed = posix_spawnp(&program->process, arguments[0], &files, NULL, arguments, environ);
+    // A shell that starts tests beside itself has them ignore SIGINT, and nohup SIGHUP.
+    posix_spawnattr_t attributes;
+    sigset_t heeded;
+    sigemptyset(&heeded);
+    sigaddset(&heeded, SIGINT);
+    sigaddset(&heeded, SIGQUIT);
+    if (!hangup_ignored) sigaddset(&heeded, SIGHUP);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigdefault(&attributes, &heeded);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+    int failed = posix_spawnp(&program->process, arguments[0], &files, &attributes, arguments, environ);
+    posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&files);
     if (failed) fail_msg("%s cannot be started: %s", program_path, strerror(failed));
     return program;
@@ -208,17 +223,35 @@ void program_expect(int status, const char *part, const char *format, ...) {
     outcome_free(&outcome);
 }
 
+// What a line prints, which is to end well.
+static char *output_of(const char *format, va_list values) {
+    va_list shown;
+    va_copy(shown, values);
+    Outcome outcome = program_wait(start_line(format, values));
+    if (outcome.status != 0) {
+        show_line(format, shown);
+        fail_msg("it ended with status %d and said: %s", outcome.status, outcome.err);
+    }
+    va_end(shown);
+    free(outcome.err);
+    return outcome.out;
+}
+
 char *program_output(const char *format, ...) {
     va_list values;
     va_start(values, format);
-    Outcome outcome = program_wait(start_line(format, values));
+    char *out = output_of(format, values);
     va_end(values);
-    if (outcome.status != 0) {
-        va_start(values, format);
-        show_line(format, values);
-        va_end(values);
-        fail_msg("it ended with status %d and said: %s", outcome.status, outcome.err);
-    }
-    free(outcome.err);
-    return outcome.out;
+    return out;
+}
+
+json_t *program_json(const char *format, ...) {
+    va_list values;
+    va_start(values, format);
+    char *out = output_of(format, values);
+    va_end(values);
+    json_t *json = json_loads(out, 0, NULL);
+    if (!json_is_object(json)) fail_msg("no JSON object: %s", out);
+    free(out);
+    return json;
 }

@@ -5,6 +5,7 @@
 #ifndef TEST_PROGRAM_H
 #define TEST_PROGRAM_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -42,10 +43,15 @@ void program_expect(int status, const char *part, const char *format, ...)
 #define DONE(...) program_expect(0, NULL, __VA_ARGS__)
 // Runs it, expects status 0, and gives its standard output; release with free().
 char *program_output(const char *format, ...) __attribute__((format(printf, 1, 2)));
+// The same where it prints one JSON object; release with json_decref.
+json_t *program_json(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 // A program that runs beside the test.
 typedef struct Program Program;
 Program *program_start(const char *format, ...) __attribute__((format(printf, 1, 2)));
+// Programs started from here on ignore SIGHUP, as under nohup, or not, as is the rule.
+void program_hangup(bool ignored);
+
 void program_signal(const Program *program, int signal);
 // Sends a signal to one rank of a program under mpirun.
 void program_signal_rank(const Program *program, int rank, int signal);

@@ -1,7 +1,7 @@
 // A run with one checkpoint; see saved_run.h.
 #include "saved_run.h"
 
-#include "core/files.h"
+#include "core/base/files.h"
 #include "expect.h"
 #include "fake_engine.h"
 #include "scratch.h"

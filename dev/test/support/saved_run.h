@@ -2,7 +2,7 @@
 #ifndef TEST_SAVED_RUN_H
 #define TEST_SAVED_RUN_H
 
-#include "core/checkpoint.h"
+#include "core/checkpoint/checkpoint.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,6 +1,6 @@
 // A temporary folder for a test; see scratch.h.
 #include "scratch.h"
-#include "core/files.h"
+#include "core/base/files.h"
 
 #include <dirent.h>
 #include <stdio.h>

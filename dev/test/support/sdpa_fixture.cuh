@@ -3,7 +3,7 @@
 #ifndef TEST_SUPPORT_SDPA_FIXTURE_CUH
 #define TEST_SUPPORT_SDPA_FIXTURE_CUH
 
-#include "cuda/common.cuh"
+#include "cuda/device/common.cuh"
 #include "dev/test/support/gpu_mix.cuh"
 #include "sdpa.cuh"
 
@@ -160,16 +160,16 @@ static bool runner_guard_intact(const Runner *r) {
 
 static void forward(Runner *r, const Placement *place, const Buffers *b, float *stats) {
     Error error;
-    if (!sdpa_forward(r->sdpa, &place->problem, b->qkv + place->q, b->qkv + place->k, b->qkv + place->v,
-                      b->out, stats, r->workspace, r->used, &error))
+    if (!cuda_sdpa_forward(r->sdpa, &place->problem, b->qkv + place->q, b->qkv + place->k, b->qkv + place->v,
+                           b->out, stats, r->workspace, r->used, &error))
         error_exit(&error);
 }
 
 static void backward(Runner *r, const Placement *place, const Buffers *b) {
     Error error;
-    if (!sdpa_backward(r->sdpa, &place->problem, b->qkv + place->q, b->qkv + place->k, b->qkv + place->v,
-                       b->out, b->dout, b->stats, b->dqkv + place->q, b->dqkv + place->k, b->dqkv + place->v,
-                       r->workspace, r->used, &error))
+    if (!cuda_sdpa_backward(r->sdpa, &place->problem, b->qkv + place->q, b->qkv + place->k, b->qkv + place->v,
+                            b->out, b->dout, b->stats, b->dqkv + place->q, b->dqkv + place->k,
+                            b->dqkv + place->v, r->workspace, r->used, &error))
         error_exit(&error);
 }
 

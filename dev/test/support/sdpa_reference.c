@@ -1,7 +1,7 @@
 // Causal attention in float64; see sdpa_reference.h.
 #include "sdpa_reference.h"
 
-#include "core/error.h"
+#include "core/base/error.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 // Shards for tests; see shards.h.
 #include "shards.h"
 
-#include "core/bytes.h"
-#include "core/files.h"
-#include "core/shard.h"
+#include "core/base/bytes.h"
+#include "core/base/files.h"
+#include "core/data/shard.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +40,9 @@ int32_t *shards_load(const char *pattern, int64_t *count) {
         bool bytes = shard.header.content == SHARD_BYTES;
         check(shard_verify(&shard, bytes ? 258 : INT64_MAX, &error), &error);
         size_t size = (size_t)shard.header.n_tokens * sizeof(int32_t);
-        shard_copy(&shard, 0, shard.header.n_tokens, (int32_t *)(void *)bytes_reserve(&tokens, size));
+        check(shard_read(&shard, 0, shard.header.n_tokens, INT64_MAX,
+                         (int32_t *)(void *)bytes_reserve(&tokens, size), &error),
+              &error);
         tokens.size += size;
         *count += shard.header.n_tokens;
         shard_close(&shard);

@@ -2,7 +2,7 @@
 #ifndef TEST_SMALL_ENGINE_H
 #define TEST_SMALL_ENGINE_H
 
-#include "core/engine.h"
+#include "core/engine/engine.h"
 
 #ifdef __cplusplus
 extern "C" {

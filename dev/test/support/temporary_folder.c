@@ -1,7 +1,7 @@
 // A fresh folder that a test runs in; see temporary_folder.h.
 #include "temporary_folder.h"
 
-#include "core/error.h"
+#include "core/base/error.h"
 #include "scratch.h"
 
 #include <limits.h>

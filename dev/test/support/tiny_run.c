@@ -1,8 +1,8 @@
 // A training run small enough for tests; see tiny_run.h.
 #include "tiny_run.h"
 
-#include "core/files.h"
-#include "core/tokenizer.h"
+#include "core/base/files.h"
+#include "core/model/tokenizer.h"
 #include "dev/test/support/scratch.h"
 #include "dev/test/support/shards.h"
 
@@ -170,19 +170,40 @@ void expect_same_steps(const char *run, const char *other, int64_t steps) {
     json_decref(theirs);
 }
 
-bool tiny_wait_for(const char *run, const char *wanted) {
-    char path[512];
-    snprintf(path, sizeof path, "%s/log.jsonl", run);
+static bool log_holds(const char *run, const char *wanted) {
+    Error error;
+    char *path = path_join(run, "log.jsonl"),
+         *text = file_exists(path) ? file_read(path, SIZE_MAX, NULL, &error) : NULL;
+    bool found = text && strstr(text, wanted);
+    free(text);
+    free(path);
+    return found;
+}
+
+static bool has_folder(const char *run, const char *name) {
+    char *path = path_join(run, name);
+    bool found = folder_exists(path);
+    free(path);
+    return found;
+}
+
+static bool wait_until(bool (*has)(const char *run, const char *what), const char *run, const char *what) {
     struct timespec pause = {0, 1000000};
     for (int64_t waited = 0; waited < LIMIT_SECONDS * INT64_C(1000); waited++) {
-        Error error;
-        char *text = file_exists(path) ? file_read(path, SIZE_MAX, NULL, &error) : NULL;
-        bool found = text && strstr(text, wanted);
-        free(text);
-        if (found) return true;
+        if (has(run, what)) return true;
         nanosleep(&pause, NULL);
     }
     return false;
+}
+
+bool tiny_wait_for(const char *run, const char *wanted) {
+    return wait_until(log_holds, run, wanted);
+}
+
+bool tiny_wait_saved(const char *run, int64_t step) {
+    char name[32];
+    snprintf(name, sizeof name, "step_%08lld", (long long)step);
+    return wait_until(has_folder, run, name);
 }
 
 bool tiny_wait(const char *run, int64_t step) {

@@ -48,6 +48,8 @@ double line_number(const json_t *line, const char *key);
 bool tiny_wait(const char *run, int64_t step);
 // Likewise, until its log holds a text; an empty one: until there is a log, and the first update begins.
 bool tiny_wait_for(const char *run, const char *wanted);
+// Likewise, until its checkpoint of a step is there: saving goes on beside the updates that follow.
+bool tiny_wait_saved(const char *run, int64_t step);
 
 // Makes the model folder `scaled` from another (or of itself), every weight of one tensor times `factor`.
 void tiny_scale(const char *model, const char *scaled, const char *tensor, float factor);

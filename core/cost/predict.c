@@ -1,0 +1,218 @@
+// The step time on paper; see predict.h.
+#include "core/cost/predict.h"
+
+#include "core/cost/floors.h"
+#include "core/cost/traffic.h"
+#include "core/checkpoint/trainer_state.h"
+
+#include <math.h>
+#include <string.h>
+
+// ---- Rates of one H200, with their sources
+//
+// attention.jsonl, growth.jsonl and tables.txt, with the steps, lie in dev/results/bench. A rate is what a
+// part's floor (its bytes moved once, its operations without recomputation) makes of the measured time.
+
+typedef struct {
+    double size, rate;
+} RatePoint;
+
+// Operations a second of a layer's matrix products, by the width of the residual stream. 1024: tables.txt,
+// 530m and 270m, 212 to 219 ms. 512: what the steps of `small` leave (dev/results/small), dense and
+// Lighthouse, when their attention and what moves is taken away.
+static const RatePoint PRODUCTS[] = {{512, 525e12}, {1024, 727e12}};
+
+// Of causal attention forward and backward, by its rows. 18,432 to 98,304: attention.jsonl, "sdpa of S rows"
+// on a GPU that has worked (scorer dilated; 1,048,576 tokens; 524,288 tokens); 30 dense layers of a step
+// come to 129 ms each, as these do. The others: growth.jsonl, dense.
+static const RatePoint SDPA_FORWARD[] = {{8192, 495e12},  {18432, 531e12},  {65536, 590e12},
+                                         {98304, 553e12}, {262144, 537e12}, {1048576, 519e12}};
+static const RatePoint SDPA_BACKWARD[] = {{8192, 455e12},  {18432, 496e12},  {65536, 521e12},
+                                          {98304, 534e12}, {262144, 538e12}, {1048576, 545e12}};
+
+#define HEAD_RATE 592e12 // operations a second of head and loss, the logits' moves included: tables.txt, 530m
+
+// Bytes a second.
+#define MOVES_RATE       3.7e12  // score, gather, scatter and their backwards: attention.jsonl, "all moves"
+#define SELECT_RATE      0.35e12 // attention.jsonl, 524,288 tokens; 20 to 50 us either way in other rows
+#define ELEMENTWISE_RATE 3.6e12  // tables.txt
+#define EMBEDDING_RATE   2.6e12  // tables.txt
+#define OPTIMIZER_RATE   4.18e12 // tables.txt
+
+// ---- Rates between GPUs
+//
+// Within a host NCCL's all-to-all and all-reduce between two H200s over NVLink run at 190 to 310 GB/s from
+// 64 MiB up; the least of that is taken. All else is assumed: a network adapter of 400 Gb/s for each GPU, 80
+// % of which is reached, and the latencies.
+#define NVLINK_RATE       190e9
+#define NETWORK_RATE      (0.8 * 50e9)
+#define EXCHANGE_LATENCY  20e-6 // of an operation among the ranks of a sequence
+#define RING_STEP_LATENCY 5e-6  // of each of the W - 1 steps of a sum or gathering over all ranks
+
+// On a straight line between neighbours over the logarithm of the size; the ends' rates beyond the ends.
+static double rate_at(const RatePoint *points, int count, double size) {
+    if (size <= points[0].size) return points[0].rate;
+    for (int i = 1; i < count; i++) {
+        const RatePoint *low = &points[i - 1], *high = &points[i];
+        if (size > high->size) continue;
+        return low->rate + (high->rate - low->rate) * log(size / low->size) / log(high->size / low->size);
+    }
+    return points[count - 1].rate;
+}
+
+#define RATE_AT(table, size) rate_at(table, (int)(sizeof(table) / sizeof *(table)), (double)(size))
+
+// ---- One rank that does everything
+
+// Bytes and operations alone are asked of floors.
+static const Rates NO_RATES = {1, 1};
+
+static double score_seconds(const LighthouseShape *shape) {
+    Floor floor = floor_call(BENCH_SCORE, shape, 2, true, &NO_RATES);
+    double rate = lighthouse_scorer(&shape->config)->rate;
+    if (rate == 0) {
+        int64_t rows = shape->hierarchy.n / shape->config.dilation; // of a subsequence
+        rate = RATE_AT(SDPA_FORWARD, rows);
+    }
+    return floor.bytes / MOVES_RATE + floor.flops / rate;
+}
+
+static double call_seconds(BenchCall call, const LighthouseShape *shape) {
+    Floor floor = floor_call(call, shape, 2, true, &NO_RATES);
+    switch (call) {
+    case BENCH_SCORE: return score_seconds(shape);
+    case BENCH_SELECT: return floor.bytes / SELECT_RATE;
+    case BENCH_ATTEND: return floor.flops / RATE_AT(SDPA_FORWARD, shape->hierarchy.n_selected);
+    case BENCH_ATTEND_BACKWARD: return floor.flops / RATE_AT(SDPA_BACKWARD, shape->hierarchy.n_selected);
+    default: return floor.bytes / MOVES_RATE;
+    }
+}
+
+typedef struct {
+    double forward, backward;
+} PassSeconds;
+
+static PassSeconds attention_seconds(const EngineConfig *config, bool lighthouse) {
+    LighthouseShape shape;
+    PassSeconds pass = {0, 0};
+    if (!floor_shape(config, lighthouse, &shape)) return pass;
+    if (!lighthouse) {
+        double forward = floor_call(BENCH_DENSE_FORWARD, &shape, 2, true, &NO_RATES).flops;
+        double both = floor_call(BENCH_DENSE_BOTH, &shape, 2, true, &NO_RATES).flops;
+        pass.forward = forward / RATE_AT(SDPA_FORWARD, config->context);
+        pass.backward = (both - forward) / RATE_AT(SDPA_BACKWARD, config->context);
+        return pass;
+    }
+    for (int call = BENCH_SCORE; call <= BENCH_GATHER_BACKWARD; call++) {
+        double seconds = call_seconds((BenchCall)call, &shape);
+        *(call <= BENCH_SCATTER ? &pass.forward : &pass.backward) += seconds;
+    }
+    return pass;
+}
+
+double predict_attention(const EngineConfig *config, bool lighthouse) {
+    PassSeconds pass = attention_seconds(config, lighthouse);
+    return pass.forward + pass.backward;
+}
+
+// Adds the attention of all layers. A recomputed block runs its forward twice, the last one excepted.
+static void add_attention(const EngineConfig *config, Attention attention, double *parts) {
+    PassSeconds pass[2] = {attention_seconds(config, false), {0, 0}};
+    if (attention == ATTENTION_LIGHTHOUSE) pass[1] = attention_seconds(config, true);
+    for (int64_t layer = 0; layer < config->model.n_layers; layer++) {
+        bool lighthouse = attention == ATTENTION_LIGHTHOUSE && !config->dense_layer[layer];
+        bool again = config->recompute && layer < config->model.n_layers - 1;
+        parts[lighthouse ? PART_LIGHTHOUSE : PART_DENSE_ATTENTION] +=
+            pass[lighthouse].backward + (again ? 2 : 1) * pass[lighthouse].forward;
+    }
+}
+
+// Forward and backward of a micro-step, with nothing shared.
+static void micro_step(const EngineConfig *config, Attention attention, double *parts) {
+    Floor floors[PART_COUNT];
+    for (int part = 0; part < PART_COUNT; part++) {
+        floors[part] = floor_part((Part)part, config, attention, 2, &NO_RATES);
+    }
+    // Of a block's products a third is its forward, and so it is, roughly, with what is elementwise.
+    double layers = (double)config->model.n_layers;
+    double again = config->recompute ? 1 + (layers - 1) / layers / 3 : 1;
+    memset(parts, 0, PART_COUNT * sizeof *parts);
+    parts[PART_PRODUCTS] = again * floors[PART_PRODUCTS].flops / RATE_AT(PRODUCTS, config->model.dim);
+    parts[PART_ELEMENTWISE] = again * floors[PART_ELEMENTWISE].bytes / ELEMENTWISE_RATE;
+    parts[PART_HEAD] = floors[PART_HEAD].flops / HEAD_RATE;
+    parts[PART_EMBEDDING] = floors[PART_EMBEDDING].bytes / EMBEDDING_RATE;
+    add_attention(config, attention, parts);
+}
+
+// ---- Between ranks
+
+// Bytes a second of the rings through all ranks: NCCL lays as many as there are network adapters, so that
+// those of a host carry them together.
+static double ring_rate(int ranks, int ranks_per_host) {
+    double network = NETWORK_RATE * ranks_per_host;
+    return ranks <= ranks_per_host || network > NVLINK_RATE ? NVLINK_RATE : network;
+}
+
+// Seconds in which the ranks of a sequence exchange `bytes` a rank in so many operations. What goes to other
+// hosts takes each rank's own network adapter.
+static double exchange_seconds(double bytes, double operations, int ranks, int ranks_per_host) {
+    if (ranks == 1) return 0;
+    int beyond = ranks > ranks_per_host ? ranks - ranks_per_host : 0;
+    double outside = bytes * beyond / (ranks - 1), inside = bytes - outside;
+    double moving = fmax(inside / NVLINK_RATE, outside / NETWORK_RATE);
+    return moving + operations * EXCHANGE_LATENCY;
+}
+
+// Seconds of an update in which a rank waits for others: for all-to-alls around attention, for weights, and
+// for those sums of gradients that its last backward, of `hiding` seconds, does not outlast. The embedding's
+// sum begins when that is over.
+static double waiting_seconds(const EngineConfig *config, Attention attention, int ranks_per_host,
+                              double hiding) {
+    int W = ranks_count(config->ranks), P = ranks_context(config->ranks);
+    if (W == 1) return 0;
+    double sequences = (double)(config->micro_steps * config->batch);
+    Traffic moved = traffic_update(config, attention, config->micro_steps * config->batch, &TRANSPORT_CUDA);
+    ParamTable table = param_table_create(&config->model, false);
+    param_table_shard(&table, W);
+    double rate = ring_rate(W, ranks_per_host), ring = (W - 1) * RING_STEP_LATENCY;
+    double last = (double)table.buckets[0].share * (W - 1) * TRANSPORT_CUDA.gradient / rate + ring;
+    double buckets = (double)table.n_buckets;
+    param_table_free(&table);
+
+    double sums = moved.gradients / rate + buckets * ring, weights = moved.weights / rate + buckets * ring;
+    double late = fmax(last, sums - hiding);
+    // Two all-to-alls forward and two backward a layer, with the rows of halos in between.
+    double operations = 6 * sequences * (double)config->model.n_layers;
+    return weights + late + exchange_seconds(moved.attention + moved.halos, operations, P, ranks_per_host);
+}
+
+// ---- The whole
+
+Prediction predict_update(const EngineConfig *config, Attention attention, int ranks_per_host) {
+    Prediction p;
+    double W = ranks_count(config->ranks), P = ranks_context(config->ranks), pass = 0;
+    micro_step(config, attention, p.parts);
+    for (int part = 0; part < PART_COUNT; part++) {
+        p.parts[part] /= P; // a slice's rows, or all rows of H / P heads
+        pass += p.parts[part];
+        p.parts[part] *= (double)config->micro_steps;
+    }
+    p.parts[PART_OPTIMIZER] =
+        floor_part(PART_OPTIMIZER, config, attention, 2, &NO_RATES).bytes / OPTIMIZER_RATE / W;
+    p.communication = waiting_seconds(config, attention, ranks_per_host, pass * 2 / 3);
+    p.total = p.communication;
+    for (int part = 0; part < PART_COUNT; part++) p.total += p.parts[part];
+    return p;
+}
+
+void predict_print(const EngineConfig *config, Attention attention, int ranks_per_host, FILE *out) {
+    Prediction p = predict_update(config, attention, ranks_per_host);
+    double groups = (double)ranks_count(config->ranks) / ranks_context(config->ranks);
+    double tokens = groups * (double)(config->micro_steps * config->batch * config->context);
+    fprintf(out, "  %-10s  %.3f s an update, %.1f K tokens/s; in ms:\n  ", attention_name(attention), p.total,
+            tokens / p.total / 1e3);
+    for (int part = 0; part < PART_COUNT; part++) {
+        if (p.parts[part] > 0) fprintf(out, "  %s %.1f,", part_name((Part)part), p.parts[part] * 1e3);
+    }
+    fprintf(out, "  waiting for other ranks %.1f\n", p.communication * 1e3);
+}

@@ -1,0 +1,122 @@
+// What a training run will take; see train_plan.h.
+#include "core/train/train_plan.h"
+
+#include "core/engine/fit.h"
+#include "core/cost/flops.h"
+#include "core/cost/predict.h"
+#include "core/engine/snapshot.h"
+#include "core/cost/traffic.h"
+#include "core/checkpoint/trainer_state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static void print_model(const Options *o, const EngineConfig *config) {
+    ParamTable table = param_table_create(&config->model, false);
+    printf("model       %lld parameters: %lld layers, dim %lld, %lld/%lld heads of %lld, ffn %lld, "
+           "vocabulary %lld\n",
+           (long long)table.n_trained, (long long)o->layers, (long long)o->dim, (long long)o->heads,
+           (long long)o->kv_heads, (long long)o->head_dim, (long long)o->ffn, (long long)o->vocab);
+    printf("update      %lld sequences of %lld tokens in %lld micro-steps of %lld: %.0f tokens\n",
+           (long long)o->global_batch, (long long)o->seq_len, (long long)config->micro_steps,
+           (long long)(o->batch * config->ranks->data_size), (double)(o->global_batch * o->seq_len));
+    param_table_free(&table);
+}
+
+static void print_flops(const Options *o, const EngineConfig *config) {
+    double sequences = (double)o->global_batch;
+    Hierarchy hierarchy;
+    Error error;
+    if (config->use_lighthouse && hierarchy_create(&config->lighthouse, o->seq_len, &hierarchy, &error)) {
+        printf("lighthouse  %.3e FLOPs an update; S = %lld of %lld rows in %lld chunks\n",
+               flops_sequence(config, o->seq_len, ATTENTION_LIGHTHOUSE) * sequences,
+               (long long)hierarchy.n_selected, (long long)hierarchy.n, (long long)hierarchy.n_chunks);
+    }
+    printf("dense       %.3e FLOPs an update\n",
+           flops_sequence(config, o->seq_len, ATTENTION_DENSE) * sequences);
+}
+
+// What moves between the ranks in an update of one stage.
+static void print_traffic(const Options *o, const EngineConfig *config, const EngineApi *api,
+                          Attention attention) {
+    Traffic moved = traffic_update(config, attention, o->global_batch / config->ranks->data_size,
+                                   api == engine_cpu() ? &TRANSPORT_CPU : &TRANSPORT_CUDA);
+    printf("  %-10s  %s sent a rank: gradients %s, weights %s, attention %s, halos %s\n",
+           attention_name(attention), plan_size_text(traffic_total(&moved)).text,
+           plan_size_text(moved.gradients).text, plan_size_text(moved.weights).text,
+           plan_size_text(moved.attention).text, plan_size_text(moved.halos).text);
+}
+
+static void print_ranks(const Options *o, const EngineConfig *config, const EngineApi *api) {
+    const Ranks *ranks = config->ranks;
+    if (!ranks_many(ranks)) {
+        printf("ranks       1: nothing moves between ranks\n");
+        return;
+    }
+    printf("ranks       %d: %d a sequence, %d with sequences of their own; an update moves\n", ranks->size,
+           ranks->context_size, ranks->data_size);
+    if (config->use_lighthouse) print_traffic(o, config, api, ATTENTION_LIGHTHOUSE);
+    print_traffic(o, config, api, ATTENTION_DENSE);
+}
+
+// On GPUs, whatever is planned here.
+static void print_prediction(const EngineConfig *config) {
+    int per_host = config->ranks->local_size;
+    printf("predicted   for NVIDIA H200 GPUs, %d a host, from rates measured on one; links between hosts are "
+           "assumed\n",
+           per_host);
+    if (config->use_lighthouse) predict_print(config, ATTENTION_LIGHTHOUSE, per_host, stdout);
+    predict_print(config, ATTENTION_DENSE, per_host, stdout);
+}
+
+static double print_device(const EngineApi *api, const Ranks *ranks) {
+    char device[128];
+    if (!api->present()) {
+        printf("device      none here\nmemory\n");
+        return 0;
+    }
+    double peak_flops = api->describe_device(device, sizeof device);
+    printf("device      %s\nmemory      %.2f GB free\n", device, (double)api->memory_available(ranks) / 1e9);
+    return peak_flops;
+}
+
+// Whether host memory suffices to save beside training.
+static bool print_saves(const Options *o, const EngineConfig *config, const EngineApi *api,
+                        const MemoryPlan *plan) {
+    ParamTable table = param_table_create(&config->model, false);
+    param_table_shard(&table, config->ranks->size);
+    size_t bytes = snapshot_bytes(&table, config->ranks), left = fit_host_left(api, config, plan);
+    param_table_free(&table);
+    bool elsewhere = !api->present() || o->ranks > 0; // a plan for another machine
+    bool beside = bytes <= left || elsewhere;
+    if (beside) {
+        printf("  %-12s%11s  copy of weights and moments, which is saved while training goes on\n", "host",
+               plan_size_text((double)bytes).text);
+    } else {
+        printf("  %-12s%11s  wanted for a copy of weights and moments, %s free: training waits while "
+               "checkpoints are saved\n",
+               "host", plan_size_text((double)bytes).text, plan_size_text((double)left).text);
+    }
+    return beside;
+}
+
+bool train_plan_print(const Options *o, const EngineConfig *config, const EngineApi *api, TrainPlan *plan,
+                      Error *error) {
+    MemoryPlan *memory = (MemoryPlan *)alloc_or_exit(1, sizeof *memory);
+    bool ok = api->plan(config, memory, error);
+    if (ok) {
+        print_model(o, config);
+        print_flops(o, config);
+        print_ranks(o, config, api);
+        if (o->dry_run && o->device != DEVICE_CPU) print_prediction(config);
+        plan->peak_flops = print_device(api, config->ranks);
+        if (ranks_many(config->ranks)) printf("  of each rank\n");
+        plan_print(memory, stdout, "  ");
+        plan->saves_beside = print_saves(o, config, api, memory);
+        // A plan for GPUs that are not here is not held against this machine.
+        bool elsewhere = o->ranks > 0 && o->device != DEVICE_CPU && api == engine_cpu();
+        ok = elsewhere || !api->present() || fit_check(api, config, memory, error);
+    }
+    free(memory);
+    return ok;
+}

@@ -1,7 +1,0 @@
-// The program's version, as --version prints and checkpoints record it.
-#ifndef CORE_VERSION_H
-#define CORE_VERSION_H
-
-#define LIGHTHOUSE_VERSION "0.1.0"
-
-#endif

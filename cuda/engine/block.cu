@@ -1,0 +1,291 @@
+// One pre-norm decoder block: x + attention(norm x), then that + SwiGLU(norm of that); see block.cuh.
+#include "cuda/engine/block.cuh"
+#include "cuda/kernels/bias.cuh"
+#include "cuda/kernels/cached_attention.cuh"
+#include "cuda/kernels/head_norm.cuh"
+#include "cuda/kernels/rmsnorm.cuh"
+#include "cuda/kernels/rope.cuh"
+#include "cuda/kernels/swiglu.cuh"
+
+#include <string.h>
+
+typedef struct {
+    int64_t rows, C, H, KV, D, F;
+    int64_t HD, QKV; // widths of the attention's output and of packed queries, keys and values
+} Sizes;
+
+static Sizes sizes_of(const CudaBlockPass *pass) {
+    const ModelConfig *m = pass->model;
+    Sizes s = {pass->B * pass->N, m->dim, m->n_heads, m->n_kv_heads, m->head_dim, m->ffn_dim, 0, 0};
+    s.HD = s.H * s.D;
+    s.QKV = s.HD + 2 * s.KV * s.D;
+    return s;
+}
+
+SdpaProblem block_sdpa_problem(const ModelConfig *m, int64_t batch, int64_t rows, int64_t ranks) {
+    SdpaProblem problem;
+    int64_t H = m->n_heads / ranks, KV = m->n_kv_heads / ranks;
+    memset(&problem, 0, sizeof problem);
+    problem.batch = batch;
+    problem.n_heads = H;
+    problem.n_kv_heads = KV;
+    problem.rows = rows;
+    problem.head_dim = m->head_dim;
+    problem.q = problem.k = problem.v = sdpa_rows_first(H + 2 * KV, rows, m->head_dim);
+    problem.out = sdpa_rows_first(H, rows, m->head_dim);
+    return problem;
+}
+
+// ---- attention
+
+// Queries, keys, values within a packed buffer (B, N, H + 2 KV, D).
+static CudaRows query_rows(bf16 *qkv, const CudaBlockPass *pass, const Sizes *s) {
+    return cuda_rows_packed(qkv, pass->N, s->H + 2 * s->KV, 0, s->D, 1);
+}
+static CudaRows key_rows(bf16 *qkv, const CudaBlockPass *pass, const Sizes *s) {
+    return cuda_rows_packed(qkv, pass->N, s->H + 2 * s->KV, s->H, s->D, s->H / s->KV);
+}
+static CudaRows value_rows(bf16 *qkv, const CudaBlockPass *pass, const Sizes *s) {
+    return cuda_rows_packed(qkv, pass->N, s->H + 2 * s->KV, s->H + s->KV, s->D, s->H / s->KV);
+}
+
+// The workspace is planned for the configured batch and context; another shape of evaluation may want more.
+static bool workspace_check(const CudaBlockScratch *scratch, const SdpaProblem *problem, SdpaPass pass,
+                            const BlockTools *tools, Error *error) {
+    size_t bytes;
+    TRY(sdpa_workspace_bytes(tools->sdpa, problem, pass, &bytes, error));
+    if (bytes <= scratch->sdpa_bytes) return true;
+    return error_set(
+        error, STATUS_MEMORY,
+        "attention over %lld sequences of %lld tokens needs %.2f GB of workspace, %.2f GB are planned: "
+        "use the shape that the engine was made for",
+        (long long)problem->batch, (long long)problem->rows, bytes / 1e9, scratch->sdpa_bytes / 1e9);
+}
+
+static int64_t ranks_of(const CudaBlockPass *pass) {
+    return pass->split ? pass->split->size : 1;
+}
+
+// Exchanges the tokens here of a tensor (B, N, heads + 2 kv_heads, D) for all tokens of this rank's heads.
+static void exchange(bf16 *tensor, const CudaBlockPass *pass, int64_t heads, int64_t kv_heads,
+                     const BlockTools *tools) {
+    const CudaSplit *split = pass->split;
+    int64_t D = pass->model->head_dim;
+    context_pack(tools->context, split, tensor, pass->B, pass->N, heads, kv_heads, D);
+    cuda_context_all_to_all(split, tensor, pass->B, pass->N, (heads + 2 * kv_heads) / split->size * D);
+}
+// The way back, from `exchanged` to `tensor`, which may be the same.
+static void exchange_back(bf16 *tensor, const bf16 *exchanged, const CudaBlockPass *pass, int64_t heads,
+                          int64_t kv_heads, const BlockTools *tools) {
+    const CudaSplit *split = pass->split;
+    int64_t D = pass->model->head_dim;
+    cuda_context_return(split, exchanged, pass->B, pass->N, (heads + 2 * kv_heads) / split->size * D);
+    context_unpack(tools->context, split, tensor, pass->B, pass->N, heads, kv_heads, D);
+}
+
+static bool dense_forward(CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
+                          const Sizes *s, const BlockTools *tools, Error *error) {
+    int64_t ranks = ranks_of(pass), k = s->HD / ranks, v = k + s->KV * s->D / ranks;
+    SdpaProblem problem = block_sdpa_problem(pass->model, pass->B, pass->N * ranks, ranks);
+    TRY(workspace_check(scratch, &problem, pass->keep ? SDPA_FORWARD_STATS : SDPA_FORWARD, tools, error));
+    if (pass->split) exchange(acts->qkv, pass, s->H, s->KV, tools);
+    TRY(cuda_sdpa_forward(tools->sdpa, &problem, acts->qkv, acts->qkv + k, acts->qkv + v,
+                          pass->split ? acts->exchanged_out : acts->attention, pass->keep ? acts->lse : NULL,
+                          scratch->sdpa, scratch->sdpa_bytes, error));
+    if (pass->split) exchange_back(acts->attention, acts->exchanged_out, pass, s->H, 0, tools);
+    return true;
+}
+
+static bool dense_backward(CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
+                           const Sizes *s, const BlockTools *tools, Error *error) {
+    int64_t ranks = ranks_of(pass), k = s->HD / ranks, v = k + s->KV * s->D / ranks;
+    SdpaProblem problem = block_sdpa_problem(pass->model, pass->B, pass->N * ranks, ranks);
+    if (pass->split) exchange(scratch->dattention, pass, s->H, 0, tools);
+    TRY(cuda_sdpa_backward(tools->sdpa, &problem, acts->qkv, acts->qkv + k, acts->qkv + v,
+                           pass->split ? acts->exchanged_out : acts->attention, scratch->dattention,
+                           acts->lse, scratch->dqkv, scratch->dqkv + k, scratch->dqkv + v, scratch->sdpa,
+                           scratch->sdpa_bytes, error));
+    if (pass->split) exchange_back(scratch->dqkv, scratch->dqkv, pass, s->H, s->KV, tools);
+    return true;
+}
+
+// Attention of new tokens over the cached ones and themselves. A prompt that starts the sequence is plain
+// dense attention; so many tokens behind others are rare enough for the kernel that is meant for a few.
+static bool cached_forward(CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
+                           const Sizes *s, const BlockTools *tools, Error *error) {
+    const int64_t few = 32;
+    cache_append(pass->cache_k, pass->cache_v, acts->qkv, pass->N, pass->position, s->H, s->KV, s->D,
+                 tools->context->stream);
+    if (pass->position == 0 && pass->N > few) return dense_forward(acts, scratch, pass, s, tools, error);
+    cached_attention_forward(acts->attention, acts->qkv, pass->cache_k, pass->cache_v, pass->N,
+                             pass->position, s->H, s->KV, s->D, tools->context->stream);
+    return true;
+}
+
+// Whether cuda_rope_forward writes the scores.
+static bool scored_by_rope(const CudaBlockPass *pass) {
+    return lighthouse_scorer(&pass->lighthouse->config)->with_rope && !pass->no_rope;
+}
+
+static bool attention_forward(CudaBlockActivations *acts, CudaBlockScratch *scratch,
+                              const CudaBlockWeights *weights, const CudaBlockPass *pass, const Sizes *s,
+                              const BlockTools *tools, Error *error) {
+    if (pass->cache_k) return cached_forward(acts, scratch, pass, s, tools, error);
+    if (!pass->lighthouse) return dense_forward(acts, scratch, pass, s, tools, error);
+    const float *gate = NULL;
+    if (lighthouse_scorer(&pass->lighthouse->config)->gates) {
+        // scratch->normed still is the input of the query, key and value projections.
+        cuda_gla_gate(tools->context, scratch->gla_gate, scratch->normed, weights->gla_weight,
+                      weights->gla_bias, s->rows, s->C, s->H);
+        gate = scratch->gla_gate;
+    }
+    bool scored = scored_by_rope(pass);
+    return cuda_lighthouse_forward(
+        tools->context, tools->sdpa, cuda_rows_packed(acts->attention, pass->N, s->H, 0, s->D, 1),
+        &acts->lighthouse, &scratch->lighthouse, query_rows(acts->qkv, pass, s), key_rows(acts->qkv, pass, s),
+        value_rows(acts->qkv, pass, s), gate, scored, pass->forced, pass->lighthouse, error);
+}
+
+static Part attention_part(const CudaBlockPass *pass) {
+    return pass->lighthouse ? PART_LIGHTHOUSE : PART_DENSE_ATTENTION;
+}
+
+static bool attention_backward(CudaBlockActivations *acts, CudaBlockScratch *scratch,
+                               const CudaBlockPass *pass, const Sizes *s, const BlockTools *tools,
+                               Error *error) {
+    if (!pass->lighthouse) return dense_backward(acts, scratch, pass, s, tools, error);
+    return cuda_lighthouse_backward(tools->context, tools->sdpa, query_rows(scratch->dqkv, pass, s),
+                                    key_rows(scratch->dqkv, pass, s), value_rows(scratch->dqkv, pass, s),
+                                    cuda_rows_packed(scratch->dattention, pass->N, s->H, 0, s->D, 1),
+                                    &acts->lighthouse, &scratch->lighthouse, pass->lighthouse, error);
+}
+
+// ---- the block
+
+// Queries, keys and values of the normed input, turned to their positions, and their attention.
+static bool attention_half(const bf16 *x, const CudaBlockWeights *weights, CudaBlockActivations *acts,
+                           CudaBlockScratch *scratch, const CudaBlockPass *pass, const Sizes *s,
+                           const BlockTools *tools, Error *error) {
+    LighthouseScores scores = {NULL, NULL};
+    int64_t entries = 0;
+    if (pass->lighthouse && scored_by_rope(pass) && !pass->forced) {
+        scores = scratch->lighthouse.scores;
+        entries = pass->lighthouse->hierarchy.n_entries;
+    }
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
+    cuda_rmsnorm_forward(scratch->normed, x, weights->attention_norm, s->rows, s->C, pass->model->norm_eps,
+                         tools->context->stream);
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
+    TRY(cuda_matmul_forward(tools->matmul, acts->qkv, scratch->normed, weights->qkv, NULL, s->rows, s->C,
+                            s->QKV, error));
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
+    if (weights->qkv_bias) {
+        cuda_bias_forward(acts->qkv, weights->qkv_bias, s->rows, s->QKV, tools->context->stream);
+    }
+    if (weights->qk_norm) {
+        cuda_head_norm_forward(acts->qkv, acts->qk, weights->qk_norm, s->rows, s->H, s->KV, s->D,
+                               pass->model->norm_eps, tools->context->stream);
+    }
+    if (!pass->no_rope)
+        cuda_rope_forward(acts->qkv, scratch->cosines, scratch->sines, scores, entries, pass->B, pass->N,
+                          s->H, s->KV, s->D, pass->position, tools->context->stream);
+    cuda_part_begin(tools->clock, attention_part(pass));
+    return attention_forward(acts, scratch, weights, pass, s, tools, error);
+}
+
+bool cuda_block_forward(bf16 *x_out, const bf16 *x, const CudaBlockWeights *weights,
+                        CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
+                        const BlockTools *tools, Error *error) {
+    Sizes s = sizes_of(pass);
+    TRY(attention_half(x, weights, acts, scratch, pass, &s, tools, error));
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
+    TRY(cuda_matmul_forward(tools->matmul, acts->mid, acts->attention, weights->o, x, s.rows, s.HD, s.C,
+                            error));
+
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
+    cuda_rmsnorm_forward(scratch->normed, acts->mid, weights->ffn_norm, s.rows, s.C, pass->model->norm_eps,
+                         tools->context->stream);
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
+    TRY(cuda_matmul_forward(tools->matmul, acts->gate_up, scratch->normed, weights->gate_up, NULL, s.rows,
+                            s.C, 2 * s.F, error));
+    if (!x_out) return true;
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
+    cuda_swiglu_forward(scratch->act, acts->gate_up, s.rows, s.F, tools->context->stream);
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
+    return cuda_matmul_forward(tools->matmul, x_out, scratch->act, weights->down, acts->mid, s.rows, s.F, s.C,
+                               error);
+}
+
+// The feed-forward half. Kernels that read what the forward read also give again what the forward made, in
+// place of the gradient that they take: so the gradient of a product's input comes first, that of its weight
+// after.
+static bool ffn_backward(bf16 *dx, const CudaBlockWeights *weights, const BlockGradients *gradients,
+                         CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
+                         const Sizes *s, const BlockTools *tools, Error *error) {
+    Matmul *matmul = tools->matmul;
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
+    TRY(cuda_matmul_backward_input(matmul, scratch->act, dx, weights->down, s->rows, s->F, s->C, error));
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
+    cuda_swiglu_backward(scratch->act, acts->gate_up, s->rows, s->F, tools->context->stream);
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
+    TRY(cuda_matmul_backward_weight(matmul, gradients->down, dx, scratch->act, s->rows, s->F, s->C, error));
+    TRY(cuda_matmul_backward_input(matmul, scratch->normed, acts->gate_up, weights->gate_up, s->rows, s->C,
+                                   2 * s->F, error));
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
+    cuda_rmsnorm_backward(dx, gradients->ffn_norm, scratch->normed, scratch->partial_sums, scratch->normed,
+                          acts->mid, weights->ffn_norm, s->rows, s->C, pass->model->norm_eps,
+                          tools->context->stream);
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
+    return cuda_matmul_backward_weight(matmul, gradients->gate_up, acts->gate_up, scratch->normed, s->rows,
+                                       s->C, 2 * s->F, error);
+}
+
+// From the gradients of q, k and v as attention read them to those of the product.
+static void heads_backward(const CudaBlockWeights *weights, const BlockGradients *gradients,
+                           CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
+                           const Sizes *s, const BlockTools *tools) {
+    if (!pass->no_rope)
+        cuda_rope_backward(scratch->dqkv, scratch->cosines, scratch->sines, pass->B, pass->N, s->H, s->KV,
+                           s->D, pass->position, tools->context->stream);
+    if (weights->qk_norm) {
+        cuda_head_norm_backward(scratch->dqkv, gradients->qk_norm, scratch->partial_sums, acts->qk,
+                                weights->qk_norm, s->rows, s->H, s->KV, s->D, pass->model->norm_eps,
+                                tools->context->stream);
+    }
+    if (weights->qkv_bias) {
+        cuda_bias_backward(gradients->qkv_bias, scratch->partial_sums, scratch->dqkv, s->rows, s->QKV,
+                           tools->context->stream);
+    }
+}
+
+bool cuda_block_backward(bf16 *dx, const bf16 *x, const CudaBlockWeights *weights,
+                         const BlockGradients *gradients, CudaBlockActivations *acts,
+                         CudaBlockScratch *scratch, const CudaBlockPass *pass, const BlockTools *tools,
+                         Error *error) {
+    Sizes s = sizes_of(pass);
+    Matmul *matmul = tools->matmul;
+    TRY(ffn_backward(dx, weights, gradients, acts, scratch, pass, &s, tools, error));
+
+    if (pass->scatter_again) {
+        cuda_part_begin(tools->clock, PART_LIGHTHOUSE);
+        cuda_lighthouse_scatter(tools->context, cuda_rows_packed(acts->attention, pass->N, s.H, 0, s.D, 1),
+                                &acts->lighthouse, &scratch->lighthouse, pass->lighthouse);
+    }
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
+    TRY(cuda_matmul_backward_input(matmul, scratch->dattention, dx, weights->o, s.rows, s.HD, s.C, error));
+    TRY(cuda_matmul_backward_weight(matmul, gradients->o, dx, acts->attention, s.rows, s.HD, s.C, error));
+    cuda_part_begin(tools->clock, attention_part(pass));
+    TRY(attention_backward(acts, scratch, pass, &s, tools, error));
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
+    heads_backward(weights, gradients, acts, scratch, pass, &s, tools);
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
+    TRY(cuda_matmul_backward_input(matmul, scratch->normed, scratch->dqkv, weights->qkv, s.rows, s.C, s.QKV,
+                                   error));
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
+    cuda_rmsnorm_backward(dx, gradients->attention_norm, scratch->normed, scratch->partial_sums,
+                          scratch->normed, x, weights->attention_norm, s.rows, s.C, pass->model->norm_eps,
+                          tools->context->stream);
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
+    return cuda_matmul_backward_weight(matmul, gradients->qkv, scratch->dqkv, scratch->normed, s.rows, s.C,
+                                       s.QKV, error);
+}

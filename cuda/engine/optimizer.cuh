@@ -1,0 +1,55 @@
+// The flat arrays of the CUDA engine, and what the ranks do with them at an update (ZeRO stage 1): gradients
+// are summed bucket by bucket beside the backward, each rank updates its share of every bucket's master
+// weights, and all gather the bf16 copies. Norms and biases, which kernels read in float32, all ranks hold
+// whole. The twin is cpu/optimizer.h.
+#ifndef CUDA_OPTIMIZER_CUH
+#define CUDA_OPTIMIZER_CUH
+
+#include "core/ranks/collectives.h"
+#include "core/engine/engine.h"
+#include "cuda/kernels/adamw.cuh"
+#include "cuda/device/parts.cuh"
+
+// Weights that several ranks are given go through a buffer of as many elements at a time.
+#define OPTIMIZER_PIECE (1 << 20)
+
+typedef struct {
+    const ParamTable *table;
+    Ranks *ranks;       // NULL or one: all of it is this rank's
+    Collectives *queue; // NULL when alone
+    cudaStream_t stream;
+    CudaPartClock *clock;
+    float *weights;            // (trained_size / ranks) master weights, bucket by bucket; alone that is flat
+    float *moment1, *moment2;  // likewise
+    float *gradients;          // (trained_size) flat
+    bf16 *copies;              // (trained_size) flat, of all weights
+    float *vectors;            // (vectors_size) of several ranks
+    float *piece;              // (OPTIMIZER_PIECE) likewise
+    GradientNorm *norm;        // (1)
+    double *partial, *squares; // (SQUARES_SLICES), (1)
+    int sums_begun;            // buckets whose sum over the ranks has begun, from the last bucket on
+} CudaOptimizer;
+
+// Lists the arrays of this table; masters and copies come first.
+void cuda_optimizer_plan(CudaOptimizer *o, MemoryPlan *plan, bool training);
+
+// Begins to sum a bucket's gradients over the ranks; each bucket once before an update, from the last to the
+// first. Its gradients must not be touched until then.
+void cuda_optimizer_begin_sum(CudaOptimizer *o, int bucket);
+
+// Clips, updates, zeroes the gradients; o->norm holds the norm on the GPU when the stream is done. Nothing
+// else has changed where that is not finite, or where the update is skipped.
+void cuda_optimizer_update(CudaOptimizer *o, const AdamW *adamw);
+
+// The float32 weights of a norm or a bias, as kernels read them; NULL where the model has none.   (cols)
+const float *cuda_optimizer_vector(const CudaOptimizer *o, ParamRole role, int layer);
+
+// Where this rank keeps element `start`, of its share, of a trained parameter.
+float *cuda_optimizer_tensor(CudaOptimizer *o, TensorKind kind, const Param *param, int64_t start);
+
+// Sets elements of a trained parameter's weights, on every rank alike.   in: (count) in host memory, until
+// the stream is done
+void cuda_optimizer_write(CudaOptimizer *o, const Param *param, int64_t start, int64_t count,
+                          const float *in);
+
+#endif

@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# The jobs of scripts/slurm under a real Slurm (cluster.sh): told that the time is nearly up, requeued, cancelled, preempted by
+# requeue and by PreemptMode=CANCEL, and going on with fewer hosts. What was not cancelled ends by itself with the bits of a job
+# that was left alone. In three minutes; skipped with one line where there is no Slurm.
+set -uo pipefail
+# shellcheck disable=SC2015,SC2046,SC2086 # conditions of tests; several processes in one word
+# shellcheck source=dev/test/support/shell_tests.sh
+source "$(dirname "$0")/../support/shell_tests.sh"
+enter_work
+# shellcheck source=dev/test/hosts/cluster.sh
+source "$root/dev/test/hosts/cluster.sh"
+missing=$(cluster_missing)
+[ -z "$missing" ] || { echo "slurm.sh: skipped, for want of $missing (as root: scripts/setup.sh --hosts)"; exit 0; }
+trap 'cluster_stop; rm -rf "$work"' EXIT
+cluster_start || { echo "slurm.sh: the cluster does not come up" >&2; exit 1; }
+[[ $(srun --mpi=list 2>&1) == *pmix* ]] || { echo "slurm.sh: skipped, this Slurm has no PMIx"; exit 0; }
+
+steps=120
+export PROGRAM=$program PRESET=tiny DEVICE=cpu STEPS=$steps CHECKPOINT_EVERY=20 OMP_WAIT_POLICY=passive
+export OMPI_MCA_btl=self,tcp OMPI_MCA_btl_tcp_if_include=lo # all hosts have one name: no shared memory between them
+last=$(printf 'step_%08d/model.safetensors' $steps)
+
+fault() { fail "$*"; [ ! -f "$job_log" ] || tail -n 25 "$job_log" >&2; }
+# A job of two hosts with a rank each: submit NAME [OPTION OF sbatch...]; its number in jobs[NAME].
+declare -A jobs=()
+submit() {
+    jobs[$1]=$(cd "$root" && sbatch --parsable --nodes=2 --ntasks-per-node=1 --gpus-per-node=0 --cpus-per-task=1 --mem=100 \
+        --output="$work/$1.log" "${@:2}" scripts/slurm/run_530m.sbatch "$work/data" "$work/$1" --layers 2 --seq-len 256 \
+        --levels 2 --topk 128 --dense-layers 0 --global-batch "${batch:-2}" --val-every 0 --watchdog 10)
+}
+state() { scontrol show job "${jobs[$1]}" | grep -o 'JobState=[A-Z]*' | cut -d= -f2; }
+steps_of() { grep -c tok_per_s "$1/log.jsonl" 2>/dev/null || true; }
+until_steps() { # JOB STEPS
+    local i
+    for ((i = 0; i < 600; i++)); do [ "$(steps_of "$1")" -ge "$2" ] 2>/dev/null && return; sleep 0.1; done
+}
+until_state() { # JOB STATES TENTHS
+    local i
+    for ((i = 0; i < $3; i++)); do [[ " $2 " == *" $(state "$1") "* ]] && return; sleep 0.1; done
+    return 1
+}
+same_as_whole() { # JOB
+    job_log=$1.log
+    until_state "$1" "COMPLETED FAILED CANCELLED TIMEOUT PREEMPTED" 1200
+    [ "$(state "$1")" = COMPLETED ] || fault "$1 ended $(state "$1")"
+    cmp -s "$1/$last" "whole/$last" || fault "$1 has other bits"
+    [ "$1" = whole ] || grep -q resumed "$1.log" || fault "$1 did not go on"
+}
+
+# What people and the clock do; all at once.
+test_ended_by_slurm() {
+    submit usr1; submit requeue; submit cancel
+    job_log=cancel.log
+    until_steps usr1 10; scancel --signal=USR1 --batch "${jobs[usr1]}"
+    until_steps requeue 10; scontrol requeue "${jobs[requeue]}"
+    until_steps cancel 10; scancel "${jobs[cancel]}"
+    until_state cancel CANCELLED 200 || fault "it is $(state cancel)"
+    compgen -G 'cancel/step_*' >/dev/null || fault "it was not saved"
+    same_as_whole usr1
+    same_as_whole requeue
+    [ "$(state cancel)" = CANCELLED ] || fault "cancelled, it went on"
+}
+test_preempted() {
+    submit low; submit cancelled --partition=cancel
+    until_steps low 10; until_steps cancelled 10
+    jobs[high]=$(sbatch --parsable -p high -N $cluster_nodes --exclusive --output=/dev/null --wrap 'sleep 1')
+    until_state high COMPLETED 600
+    same_as_whole low
+    same_as_whole cancelled
+}
+# Of three hosts one is lost, and two go on. One rank alone gives the same losses.
+test_elastic() {
+    local batch=6 host process
+    RANKS_MIN=2 submit elastic --nodes=3 --no-kill
+    "$program" train --data 'data/train_*.bin' --out six --steps $steps --switch-at $((steps * 10 / 16)) --preset tiny --device cpu \
+        --layers 2 --seq-len 256 --levels 2 --topk 128 --dense-layers 0 --global-batch 6 --val-every 0 >console 2>&1 || fault "alone: $?"
+    job_log=elastic.log
+    until_steps elastic 25
+    host=$(scontrol show job "${jobs[elastic]}" | sed -n 's/^ *NodeList=//p' | xargs scontrol show hostnames | tail -n 1)
+    kill -KILL "${slurmd[$host]}"
+    for process in $(pgrep -f "^$program train .*--out $work/elastic "); do
+        ! grep -qz "^SLURMD_NODENAME=$host$" "/proc/$process/environ" || kill -KILL "$process"
+    done
+    until_state elastic "COMPLETED FAILED CANCELLED" 1200
+    node_start "$host"
+    [ "$(state elastic)" = COMPLETED ] || fault "it ended $(state elastic)"
+    [ "$(grep -c '"event":"resume".*"ranks":2' elastic/log.jsonl)" -eq 1 ] || fault "it did not go on with two ranks"
+    grep -q 'restarted 0 times' elastic.log || fault "it was queued again"
+    python3 - <<'COMPARE' || fault "other losses"
+import json, sys
+one, other = ([json.loads(l)["loss"] for l in open(r + "/log.jsonl") if "tok_per_s" in l] for r in ("six", "elastic"))
+sys.exit(not (len(one) == len(other) and all(abs(a / b - 1) < 1e-3 for a, b in zip(one, other))))
+COMPARE
+    RANKS_MIN=9 submit most
+    job_log=most.log
+    until_state most "COMPLETED FAILED CANCELLED" 300
+    grep -q 'RANKS_MIN=9 is more than the 2 tasks' most.log || fault "RANKS_MIN above the tasks is not refused"
+}
+
+head -c 60000 /dev/urandom | base64 >text.txt
+"$program" pack text.txt --out data --val-fraction 0 >/dev/null || exit 1
+test=whole job_log=whole.log wrong=0
+submit whole
+same_as_whole whole
+[ $wrong -eq 0 ] || exit 1
+
+run_tests test_ended_by_slurm test_preempted test_elastic

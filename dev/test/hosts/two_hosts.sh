@@ -1,0 +1,94 @@
+# shellcheck shell=bash
+# Two hosts, alpha and beta, on one machine: network namespaces on one cable, with hostname, process table, /dev/shm and sshd of
+# their own, in the folder that the caller is in. Needs root with CAP_SYS_ADMIN and CAP_NET_ADMIN. Sourced.
+hosts_tag=$$
+declare -A host_init=() host_outer=() # the first process of each host, and what started it
+
+host_of() { echo "$1$hosts_tag"; }
+# A command on a host: on HOST WORDS...
+on() { nsenter -t "${host_init[$1]}" --net --uts --pid --ipc --mount -- env -C "$PWD" "${@:2}"; }
+
+# A word of what is missing here.
+hosts_missing() {
+    local word
+    [ "$(id -u)" -eq 0 ] || { echo "root"; return; }
+    for word in ip nsenter unshare ssh ssh-keygen /usr/sbin/sshd mpirun; do
+        command -v $word >/dev/null || { echo "$word"; return; }
+    done
+    unshare --net --uts --pid --ipc --mount --fork --mount-proc true 2>/dev/null || echo "namespaces (CAP_SYS_ADMIN)"
+}
+
+hosts_cable() {
+    local host n=0
+    for host in alpha beta; do ip netns add "$(host_of $host)" || return 1; done
+    ip link add eth0 netns "$(host_of alpha)" type veth peer name eth0 netns "$(host_of beta)" || return 1
+    for host in alpha beta; do
+        n=$((n + 1))
+        ip -n "$(host_of $host)" addr add 10.77.0.$n/24 dev eth0
+        ip -n "$(host_of $host)" link set eth0 up
+        ip -n "$(host_of $host)" link set lo up
+    done
+}
+
+hosts_configure() {
+    mkdir -p /run/sshd
+    ssh-keygen -q -t ed25519 -N '' -f key
+    ssh-keygen -q -t ed25519 -N '' -f host_key
+    printf '%s\n' "HostKey $PWD/host_key" "AuthorizedKeysFile $PWD/key.pub" "StrictModes no" "UsePAM no" "PidFile none" >sshd_config
+    printf '%s\n' "IdentityFile $PWD/key" "UserKnownHostsFile /dev/null" "StrictHostKeyChecking no" "LogLevel ERROR" \
+        "BatchMode yes" >ssh_config
+    printf '%s\n' "127.0.0.1 localhost" "10.77.0.1 alpha" "10.77.0.2 beta" >etc_hosts
+    printf '%s\n' "alpha slots=2" "beta slots=2" >hosts
+}
+
+host_start() { # HOST
+    local outer i
+    cat >"$1.sh" <<INIT
+hostname $1
+mount --make-rprivate /
+mount -t tmpfs tmpfs /dev/shm
+mount --bind $PWD/etc_hosts /etc/hosts
+exec /usr/sbin/sshd -D -f $PWD/sshd_config
+INIT
+    nsenter --net="/run/netns/$(host_of "$1")" unshare --uts --pid --ipc --mount --fork --mount-proc --kill-child bash "$1.sh" 2>/dev/null &
+    outer=$!
+    host_outer[$1]=$outer
+    for ((i = 0; i < 400; i++)); do
+        host_init[$1]=$(pgrep -P "$outer" -f 'sshd -D') # all before it is done
+        [ -z "${host_init[$1]}" ] || return 0
+        sleep 0.05
+    done
+    return 1
+}
+
+hosts_start() {
+    local i
+    hosts_configure && hosts_cable || return 1
+    host_start alpha && host_start beta || return 1
+    for ((i = 0; i < 200; i++)); do
+        on alpha ssh -F ssh_config beta true 2>/dev/null && return
+        sleep 0.1
+    done
+    return 1
+}
+
+hosts_stop() {
+    kill -KILL "${host_outer[@]}" # and with it the host's processes
+    wait "${host_outer[@]}"
+    ip netns del "$(host_of alpha)"
+    ip netns del "$(host_of beta)"
+} 2>/dev/null
+
+# Every host has a bridge of one address, as Docker makes it.
+hosts_bridge() { # up or down
+    local host
+    for host in alpha beta; do
+        if [ "$1" = up ]; then
+            ip -n "$(host_of $host)" link add docker0 type bridge
+            ip -n "$(host_of $host)" addr add 172.17.0.1/16 dev docker0
+            ip -n "$(host_of $host)" link set docker0 up
+        else
+            ip -n "$(host_of $host)" link del docker0
+        fi
+    done
+}

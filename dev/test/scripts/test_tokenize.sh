@@ -1,0 +1,175 @@
+#!/usr/bin/env bash
+# scripts/tokenize.py: the ids of the tokenizers library on awkward texts in every format, marks, parts that go on, and
+# what is refused. Where PyPI cannot be reached the one test is skipped.
+set -uo pipefail
+# shellcheck source=dev/test/support/shell_tests.sh
+source "$(dirname "$0")/../support/shell_tests.sh"
+enter_work
+venv=$root/build/tokenize-env
+case=$root/dev/test/support/tokenize_case.py
+
+tokenize() { # INPUT... OPTION...
+    "$root/scripts/tokenize.py" case/model "$@" --venv "$venv" --binary "${binary:-$program}" --workers 2 \
+        >out.log 2>err.log
+}
+# It ends with this status, and standard error says this.
+expect() { # STATUS PART INPUT... OPTION...
+    local status=0 wanted=$1 part=$2
+    shift 2
+    tokenize "$@" || status=$?
+    [ $status -eq "$wanted" ] && grep -qF -- "$part" err.log && return
+    fail "status $status, not $wanted with \"$part\": tokenize.py $*"
+    cat err.log >&2
+}
+hold() { "$venv/bin/python" "$case" hold case "$@" || fail "other ids in $*"; }
+
+# Without the packages nothing here can be run: an empty model is refused behind them.
+installed() {
+    mkdir -p build case/model
+    tokenize nothing --out none
+    ! grep -qE 'PyPI|python3-venv' err.log
+}
+
+test_ids() {
+    "$venv/bin/python" "$case" make case || fail "no case"
+    expect 0 "documents begin with 0 (<|begin|>)" case/texts --out whole
+    hold whole
+    grep -q "left out: 2 empty" out.log || fail "nothing is said of empty texts"
+    "$program" info 'whole/*.bin' --verify >/dev/null || fail "damaged shards"
+}
+
+test_ranges() { "$venv/bin/python" "$case" ranges case "$root/scripts/tokenize.py" || fail "other lines"; }
+
+test_marks() {
+    sed -i 's/{/{"add_bos_token": false, /' case/model/tokenizer_config.json
+    expect 0 "documents end with 1 (<|end|>)" case/texts --out bare
+    hold bare no
+    expect 0 "documents begin with 0" case/texts --out begun --bos yes
+    hold begun
+    expect 0 "documents end with 2 (<|turn|>)" case/texts/g.txt --out turned --eos 2
+    expect 2 "no id below" case/texts/g.txt --out none --eos 640
+    sed -i 's/"add_bos_token": false, //' case/model/tokenizer_config.json
+}
+
+# A pack that fails, or waits, at its second part: the parts before it are kept, and the result is the same.
+test_goes_on() {
+    local parts=(--part-bytes 200000 --val-fraction 0)
+    local status=0 pid
+    cat >shim <<'SHIM'
+#!/usr/bin/env bash
+[ "$1" = pack ] && [ ! -e "$SHIM_COUNT" ] && { touch "$SHIM_COUNT"; exec "$SHIM_PROGRAM" "$@"; }
+if [ "$SHIM_WAITS" = 1 ]; then touch waits; exec sleep 60; fi
+echo "shim: no room" >&2
+exit 3
+SHIM
+    chmod +x shim
+    export SHIM_PROGRAM=$program SHIM_COUNT=$PWD/count SHIM_WAITS=0
+    tokenize case/texts --out parts "${parts[@]}" || fail "no parts"
+    hold parts
+    binary=./shim expect 3 "pack: shim: no room" case/texts --out again "${parts[@]}"
+    [ -e again/.tokenizing/part_00000.done ] || fail "the first part is not kept"
+    expect 2 "was begun with other settings (seed)" case/texts --out again "${parts[@]}" --seed 2
+    rm count
+    SHIM_WAITS=1 binary=./shim tokenize case/texts --out again "${parts[@]}" &
+    pid=$!
+    for _ in {1..300}; do [ -e waits ] && break; sleep 0.1; done
+    pkill -TERM -P $pid
+    wait $pid || status=$?
+    [ $status -eq 75 ] || { fail "status $status at a signal"; cat err.log >&2; }
+    echo mine >again/train_00000.bin # by somebody else, meanwhile
+    expect 2 "again holds shards already" case/texts --out again "${parts[@]}"
+    [ "$(cat again/train_00000.bin)" = mine ] || fail "shards of others are overwritten"
+    rm again/train_00000.bin
+    exec 8>again/.tokenizing/lock
+    flock 8
+    expect 2 "another tokenize.py is at work there" case/texts --out again "${parts[@]}"
+    exec 8>&-
+    expect 0 "going on in" case/texts --out again "${parts[@]}"
+    diff -r parts again || fail "another result than that of a run that was not stopped"
+    [ ! -e again/.tokenizing ] || fail "the plan is left"
+}
+
+# Files that are the same are one, also by links; a linked folder is read; backups and partial downloads are left out.
+test_same_files() {
+    local name
+    mkdir -p same/in elsewhere
+    cp case/texts/a.jsonl same/in/a.jsonl
+    cp case/texts/a.jsonl same/in/copy.jsonl
+    ln -s a.jsonl same/in/link.jsonl
+    for name in old.jsonl.bak new.jsonl.part; do cp case/texts/g.txt "same/in/$name"; done
+    cp case/texts/g.txt elsewhere/g.txt
+    ln -s ../../elsewhere same/in/linked
+    ln -s . elsewhere/loop
+    printf 'alike' >same/in/one.txt
+    printf 'alike' >same/in/two.txt
+    expect 0 "left out as copy: same/in/copy.jsonl, same/in/link.jsonl" same/in --out once
+    expect 0 "left out as backup: same/in/old.jsonl.bak" same/in --out once_more
+    grep -qF "left out as partial download: same/in/new.jsonl.part" err.log || fail "a partial download is not named"
+    expect 0 "documents end" case/texts/a.jsonl elsewhere/g.txt same/in/one.txt --out apart
+    documents() { grep -o '[0-9]* documents' "$1"; }
+    [ "$(documents out.log)" = "156 documents" ] || fail "$(documents out.log) apart"
+    tokenize same/in --out again_once
+    [ "$(documents out.log)" = "157 documents" ] || fail "$(documents out.log), not 157: two texts may be alike"
+}
+
+# Neither text nor what the name says: nothing of it becomes a document.
+test_no_text() {
+    local i
+    mkdir -p no
+    printf '[{"text": "one"}, {"text": "two"}]' >no/array.json
+    printf '"one"\n"two"\n' >no/strings.jsonl
+    printf 'id,text\n1,one\n' >no/table.csv
+    printf '<!DOCTYPE html><html>404</html>' >no/page.parquet
+    for i in array.json strings.jsonl table.csv page.parquet; do
+        expect 3 "no/$i holds no JSON object a line, Parquet or Arrow" "no/$i" --out none
+    done
+    printf 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n' >no/pointer.txt
+    expect 3 "no/pointer.txt is a Git LFS pointer: git lfs pull" no/pointer.txt --out none
+    printf '%%PDF-1.4\nwords\n' >no/book.txt
+    expect 3 "no/book.txt is a PDF document" no/book.txt --out none
+    printf '\036{"text": "one"}\n' >no/marks.json
+    expect 3 "JSON with RFC 7464's marks" no/marks.json --out none
+    printf 'caf\351 au lait\n' >no/latin.txt
+    expect 3 "no/latin.txt: is not UTF-8 at byte 3: iconv" no/latin.txt --out none
+    { head -c 5000 /dev/zero | tr '\0' a; printf 'b\0c'; } >no/zero.txt
+    expect 3 "no/zero.txt: has zero bytes" no/zero.txt --out none
+    [ ! -e none ] || fail "what was refused leaves a folder"
+}
+
+test_refused() {
+    expect 2 "holds shards already" case/texts --out whole
+    expect 3 "no text in the field body" case/texts/a.jsonl --out none --field body
+    expect 3 "has no column body, but" case/texts/d.parquet --out none --field body
+    [ ! -e none ] || fail "what was refused leaves a folder"
+    head -c 100000 /dev/urandom >noise
+    printf '\0\0\0' >>noise
+    expect 3 "neither Parquet, Arrow, JSON lines nor text" noise --out none
+    expect 3 "there is no file" nothing --out none
+    head -c 3000 case/texts/b.json.gz >cut.gz
+    expect 3 "input cut.gz" cut.gz --out none
+    head -c 3000 case/texts/c.jsonl.zst >cut.zst
+    expect 3 "input cut.zst" cut.zst --out none
+    binary=nowhere expect 2 "nowhere is not there" case/texts --out none
+    sed -i 's/"vocab_size": 640/"vocab_size": 300/' case/model/config.json
+    expect 3 "and the model's vocab_size is 300" case/texts/a.jsonl --out none
+    echo '{}' >case/model/config.json
+    expect 3 "has no vocab_size" case/texts --out none
+    rm case/model/tokenizer.json
+    expect 3 "is not there: MODEL is a Hugging Face folder" case/texts --out none
+}
+
+# Where PyPI cannot be reached, one line says so, and what to do.
+test_offline() {
+    python3 -c 'import tokenizers, pyarrow' 2>/dev/null && return
+    venv=$PWD/venv PIP_NO_INDEX=1 expect 3 "without a network install them elsewhere" nothing --out none
+    mkdir other
+    venv=$PWD/other expect 2 "is there, and no virtual environment" nothing --out none
+}
+
+if installed; then
+    run_tests test_ids test_ranges test_marks test_goes_on test_same_files test_no_text test_refused test_offline
+else
+    echo "[==========] Running 1 test(s)."
+    echo "[  SKIPPED ] test_tokenize"
+    echo "skipped: $(tail -1 err.log)"
+fi
