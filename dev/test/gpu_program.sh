@@ -24,7 +24,7 @@ while [ $# -gt 0 ]; do
 done
 [ -x "$program" ] || usage
 sources=$(realpath "$(dirname "$0")/../..")
-our_kernels=$(grep -ohE '\b[a-z0-9_]+_kernel\b' "$sources"/*.cuh "$sources"/cuda/*.cuh "$sources"/cuda/*.cu | sort -u)
+our_kernels=$(grep -rohE --include='*.cu' --include='*.cuh' '\b[a-z0-9_]+_kernel\b' "$sources"/*.cuh "$sources"/cuda | sort -u)
 if [ -n "$work" ]; then
     mkdir "$work" || exit 2
 else
