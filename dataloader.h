@@ -239,11 +239,12 @@ static inline bool dataloader_open_source(DataLoader *loader, int source, Error 
     stream->first = loader->n_tokens;
     PathList paths;
     if (!paths_glob(glob_pattern, &paths, error)) return false;
-    bool list = strpbrk(glob_pattern, ", {") != NULL;
+    bool list = strpbrk(glob_pattern, ", {") != NULL, weight = mixture_word_weighted(glob_pattern);
     bool ok = paths.count > 0 ||
               error_set(error, STATUS_DATA, "no file matches %s; %s", glob_pattern,
-                        list ? "lists and braces are not taken: give one pattern, as 'data/train_*.bin'"
-                             : "make shards with `pack`");
+                        weight ? "weights are for --data of train: leave out the number behind the colon"
+                        : list ? "lists and braces are not taken: give one pattern, as 'data/train_*.bin'"
+                               : "make shards with `pack`");
     ok = ok && dataloader_open_shards(loader, &paths, error);
     if (ok) shard_gaps_warn(glob_pattern, &paths);
     paths_free(&paths);

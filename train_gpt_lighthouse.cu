@@ -175,14 +175,14 @@ static void warn_val_batches(const Trainer *t) {
 static bool open_data(Trainer *t, Error *error) {
     const Options *o = t->options;
     Mixture mixture;
-    if (!mixture_parse(o->data, &mixture, error) ||
-        !dataloader_open_mixture(&t->data, &mixture, o->seq_len, o->vocab, error))
-        return false;
+    if (!mixture_parse(o->data, &mixture, error)) return false;
+    if (!dataloader_open_mixture(&t->data, &mixture, o->seq_len, o->vocab, error))
+        return error_prefix(error, "--data");
     warn_validation_shard(o->data, &t->data);
     dataloader_set_ranks(&t->data, t->ranks->data_rank, t->ranks->data_size);
     t->has_val = o->val && o->val_every > 0;
     if (!t->has_val) return true;
-    if (!dataloader_open(&t->val, o->val, o->seq_len, o->vocab, error)) return false;
+    if (!dataloader_open(&t->val, o->val, o->seq_len, o->vocab, error)) return error_prefix(error, "--val");
     dataloader_set_ranks(&t->val, t->ranks->data_rank, t->ranks->data_size);
     warn_shared_shard(&t->data, &t->val);
     warn_val_batches(t);

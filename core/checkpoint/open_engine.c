@@ -43,8 +43,7 @@ static bool holds_run(const char *folder) {
 
 char *model_find(const Options *options, Error *error) {
     if (!options->model) {
-        error_set(error, STATUS_USAGE,
-                  "--model is missing: a checkpoint, a run or a Hugging Face Llama folder");
+        error_set(error, STATUS_USAGE, "--model is missing: a checkpoint, a run or a Hugging Face folder");
         return NULL;
     }
     char *config = path_join(options->model, CONFIG_FILE);

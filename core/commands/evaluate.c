@@ -201,7 +201,8 @@ static bool evaluate_folder(const EngineApi *api, Options *options, Ranks *ranks
     memset(&sum, 0, sizeof sum);
     memset(&data, 0, sizeof data);
     bool ok = configure(options, ranks, folder, &config, error);
-    ok = ok && dataloader_open(&data, options->eval_data, config.context, config.model.vocab_size, error);
+    ok = ok && (dataloader_open(&data, options->eval_data, config.context, config.model.vocab_size, error) ||
+                error_prefix(error, "--data"));
     ok = ok && model_tokenizer_check_data(folder, options->eval_data, data.bytes, false, error);
     if (!ranks_agree(ranks, ok, error) || !rank_match_start(ranks, options, folder, error)) {
         dataloader_close(&data);

@@ -55,6 +55,25 @@ static bool matches_files(const char *pattern) {
 #define LEAST_WEIGHT 1e-9
 #define MOST_WEIGHT  1e6
 
+// Where what is meant as a weight begins, and strtod reads none: 0,6, 60%, 1/2; NULL where nothing is.
+static const char *meant_weight(const char *word) {
+    const char *colon = strrchr(word, ':');
+    if (!colon || mixture_word_weighted(word) || !strpbrk(colon, "0123456789")) return NULL;
+    return strspn(colon + 1, "0123456789.,%/+-_ eE") == strlen(colon + 1) ? colon + 1 : NULL;
+}
+
+bool mixture_refuse_word(const char *word, Error *error) {
+    const char *meant = meant_weight(word);
+    if (meant)
+        return error_set(error, STATUS_USAGE,
+                         "--data %s: '%s' is no weight; write a plain number with a point, as 0.6", word,
+                         meant);
+    return error_set(error, STATUS_USAGE,
+                     "--data %s: has no weight, and each of several sources needs one, as "
+                     "'long/*.bin:0.6' 'short/*.bin:0.4'",
+                     word);
+}
+
 static bool refuse_twofold(const char *word, Error *error) {
     return error_set(
         error, STATUS_USAGE,
@@ -66,12 +85,7 @@ static bool refuse_twofold(const char *word, Error *error) {
 // Adds a source with its weight. The word is "PATTERN:WEIGHT".
 static bool add_source(Mixture *mixture, const char *word, Error *error) {
     const char *number = weight_of(word, strlen(word));
-    if (!number)
-        return error_set(
-            error, STATUS_USAGE,
-            "--data %s: has no weight, and each of several sources needs one, as 'long/*.bin:0.6' "
-            "'short/*.bin:0.4'",
-            word);
+    if (!number) return mixture_refuse_word(word, error);
     double weight = strtod(number, NULL);
     if (!(weight >= LEAST_WEIGHT && weight <= MOST_WEIGHT))
         return error_set(error, STATUS_USAGE, "--data %s: the weight %s must be from %g to %g", word, number,
@@ -120,8 +134,10 @@ static bool is_whole_name(const char *text) {
 bool mixture_parse(const char *text, Mixture *mixture, Error *error) {
     size_t first = source_length(text);
     mixture_single(mixture, text);
-    if ((!text[first] && !mixture_word_weighted(text)) || is_whole_name(text)) return true;
+    bool whole = is_whole_name(text), single = !text[first] && !mixture_word_weighted(text);
+    if (whole || (single && !meant_weight(text))) return true;
     mixture_free(mixture);
+    if (single) return mixture_refuse_word(text, error);
     bool ok = true;
     while (ok && *text) {
         size_t length = source_length(text);

@@ -38,6 +38,9 @@ typedef struct {
 // Whether a word ends in ":" and a number.
 bool mixture_word_weighted(const char *word);
 
+// Refuses a word of several that has no weight, or ends in what was meant as one: 0,6, 60%, 1/2.
+bool mixture_refuse_word(const char *word, Error *error);
+
 // Reads a text. One source without weight is its pattern as it is, and so is a text that is itself a pattern
 // of files. Status 2 for weights that are none, or missing on some sources, and for names that could be read
 // both ways. Release with mixture_free.

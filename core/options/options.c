@@ -213,11 +213,7 @@ static bool add_sources(const OptionRow *row, int argc, char **argv, int *i, cha
         if (!append_source(row, word, text, error)) return false;
         ++*i;
     }
-    return !missing || !weighted ||
-           error_set(error, STATUS_USAGE,
-                     "--%s: %s has no weight, and each of several sources needs one, as 'long/*.bin:0.6' "
-                     "'short/*.bin:0.4'",
-                     row->name, missing);
+    return !missing || !weighted || mixture_refuse_word(missing, error);
 }
 
 // Takes argv[*i], and its value from the next word where it needs one and has no "=value".

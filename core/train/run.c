@@ -7,6 +7,7 @@
 #include "core/checkpoint/gates.h"
 #include "core/checkpoint/init_model.h"
 #include "core/base/json_file.h"
+#include "core/data/mixture.h"
 #include "core/train/log.h"
 #include "core/checkpoint/run_folder.h"
 #include "core/train/run_place.h"
@@ -84,6 +85,15 @@ static bool gather_settings(Run *run, Options *options, Error *error) {
 
 // ---- whether they fit each other
 
+// The words of --data, whose shards need not be on the machine that plans.
+static bool check_sources(const Options *options, Error *error) {
+    Mixture mixture;
+    if (!options->data) return true;
+    if (!mixture_parse(options->data, &mixture, error)) return false;
+    mixture_free(&mixture);
+    return true;
+}
+
 static bool check_needs(const Run *run, const Options *options, Error *error) {
     bool shaped = run->checkpoint || options->preset || options->init || options->config ||
                   options->source[OPTION_layers] == SOURCE_COMMAND_LINE;
@@ -95,7 +105,7 @@ static bool check_needs(const Run *run, const Options *options, Error *error) {
     }
     if (options->dry_run && options->vocab < TOKEN_COUNT)
         warn("--vocab %lld is for token ids: bytes need %d", (long long)options->vocab, TOKEN_COUNT);
-    if (options->dry_run) return true;
+    if (options->dry_run) return check_sources(options, error);
     if (!options->data) {
         return error_set(error, STATUS_USAGE,
                          "--data is missing: the training shards, as --data 'data/train_*.bin'");
@@ -186,6 +196,12 @@ static bool check_recipe(const Options *options, Error *error) {
         return error_set(error, STATUS_USAGE,
                          "--val-every and --val-batches need --val, the shards to validate on");
     }
+    if (options->source[OPTION_decay] == SOURCE_COMMAND_LINE && options->weight_decay == 0)
+        return error_set(error, STATUS_USAGE, "--decay has no meaning with --weight-decay 0; leave it out");
+    if (options->source[OPTION_val_batches] == SOURCE_COMMAND_LINE && options->val_every == 0)
+        return error_set(error, STATUS_USAGE,
+                         "--val-batches has no meaning with --val-every 0, which never validates; leave it "
+                         "out");
     if (options->schedule == SCHEDULE_WSD &&
         (options->decay_steps < 1 || options->decay_steps > options->steps)) {
         return error_set(error, STATUS_USAGE, "--schedule wsd needs --decay-steps from 1 to --steps %lld",

@@ -362,13 +362,15 @@ static void test_bad_data(void **state) {
     static const struct {
         const char *line, *part;
     } refusals[] = {
-        {TINY_TRAIN "--out bad --data none_*.bin", "no file matches none_*.bin"},
-        {TINY_TRAIN "--out bad --val none_*.bin --val-every 1", "no file matches none_*.bin"},
+        {TINY_TRAIN "--out bad --data none_*.bin", "error: --data: no file matches none_*.bin"},
+        {TINY_TRAIN "--out bad --data gone/*.bin", "error: --data: cannot list the files of gone/*.bin"},
+        {TINY_TRAIN "--out bad --val none_*.bin --val-every 1", "error: --val: no file matches none_*.bin"},
+        {TINY_TRAIN "--out bad --val val_0.bin:1 --val-every 1", "leave out the number behind the colon"},
         {TINY_TRAIN "--out bad --data tiny.json", "tiny.json is JSON; make shards of it with `pack`"},
         {TINY_TRAIN "--out bad --seq-len 4096", "too few for one sequence of 4096 + 1"},
         {TINY_TRAIN "--out bad --data cut_*.bin", "shard cut_0.bin is cut short"},
         {TINY_TRAIN "--out tiny.json/run", "tiny.json"},
-        {"eval --model run --data none.bin", "no file matches none.bin"},
+        {"eval --model run --data none.bin", "error: --data: no file matches none.bin"},
         {"eval --model run --data val_*.bin --seq-len 100000", "use --seq-len 1536 or less"},
         {"eval --model none --data val_*.bin", "none: no such run or checkpoint"},
         {"train --resume none --steps 9", "none: no such run or checkpoint"},

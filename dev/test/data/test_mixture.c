@@ -90,6 +90,8 @@ static void test_bad_weights(void **state) {
         expect_refused(text, "must be from 1e-09 to 1e+06");
     }
     expect_refused("a:0.5 b", "--data b: has no weight");
+    expect_refused("a:0.5 b:40%", "--data b:40%: '40%' is no weight");
+    expect_refused("a/*.bin:1/2", "--data a/*.bin:1/2: '1/2' is no weight");
     expect_refused("a:1 b:1 c:1 d:1 e:1 f:1 g:1 h:1 i:1 j:1 k:1 l:1 m:1 n:1 o:1 p:1 q:1", "more than 16");
 }
 

@@ -168,7 +168,7 @@ END
 # An error that ends training is told, through the queue too.
 test_error_is_told() {
     status_of "$program" "${train[@]}" --out error --val 'none_*.bin' --val-batches 1 2>errors >/dev/null
-    [ $status -eq 3 ] && grep -q '^train_gpt_lighthouse: error: no file matches' errors || fail "$status: $(cat errors)"
+    [ $status -eq 3 ] && grep -q '^train_gpt_lighthouse: error: --val: no file matches' errors || fail "$status: $(cat errors)"
 }
 
 seq 1 20000 >text

@@ -84,11 +84,15 @@ static void test_refused(void **state) {
                    "train --resume run --steps 3 --data train_*.bin:0.5 other.bin:0.5");
     program_expect(2, "is not what the run to resume was trained on",
                    "train --resume run --steps 3 --data other.bin:0.25 train_*.bin:0.75");
-    program_expect(2, "b has no weight", TINY_TRAIN "--out x --steps 1 --data a:1 b");
-    program_expect(2, "a has no weight", TINY_TRAIN "--out x --steps 1 --data a b:1");
+    program_expect(2, "--data a:0,6: '0,6' is no weight; write", TINY_TRAIN "--out x --data a:0,6 b:0.4");
+    program_expect(2, "--data a:nan: the weight nan must be", TINY_TRAIN "--data a:nan b:0.4 --dry-run");
+    DONE(TINY_TRAIN "--data elsewhere:1 b:0.4 --dry-run"); // a plan needs no shards
+    program_expect(2, "--data b: has no weight", TINY_TRAIN "--out x --steps 1 --data a:1 b");
+    program_expect(2, "--data a: has no weight", TINY_TRAIN "--out x --steps 1 --data a b:1");
     program_expect(2, "the shell has expanded", TINY_TRAIN "--out x --steps 1 --data a b");
     program_expect(2, "the weight 0 must be from", TINY_TRAIN "--out x --steps 1 --data a:0 b:1");
-    program_expect(3, "no file matches a;", TINY_TRAIN "--out x --steps 1 --data a:1 other.bin:1");
+    program_expect(3, "error: --data: no file matches a;",
+                   TINY_TRAIN "--out x --steps 1 --data a:1 other.bin:1");
     assert_false(folder_exists("x"));
     // The same, written otherwise, is the same.
     DONE("train --resume run --steps 3 --data train_*.bin:3 other.bin:1");
