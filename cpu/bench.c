@@ -222,5 +222,5 @@ static bool cpu_bench_time(Bench *bench, BenchCall which, int64_t warmup, int64_
     return true;
 }
 
-const BenchApi cpu_bench = {sizeof(real),     COPY_BYTES,     PRODUCT_EDGE,     cpu_cache_bytes,
-                            cpu_bench_create, cpu_bench_time, cpu_bench_destroy};
+const BenchApi cpu_bench = {&cpu_bench_link, sizeof(real),     COPY_BYTES,     PRODUCT_EDGE,
+                            cpu_cache_bytes, cpu_bench_create, cpu_bench_time, cpu_bench_destroy};

@@ -14,6 +14,11 @@ extern "C" {
 // layer is timed on one.
 bool bench_run(Options *options, const EngineApi *api, Ranks *ranks, Error *error);
 
+// `info --links`: sums and exchanges of tensors of several sizes among the ranks of each host, between hosts
+// and among all, beside the rates that core/cost/links.h assumes; a warning where a link is much slower. Rows
+// as above, which links_read takes.
+bool bench_links(const Options *options, const EngineApi *api, Ranks *ranks, Error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -86,8 +86,17 @@ static bool info_blas(void) {
     return true;
 }
 
+static bool info_links(Options *options, Ranks *ranks, Error *error) {
+    const EngineApi *api = commands_engine(options->device, false, ranks, error);
+    return api && bench_links(options, api, ranks, error);
+}
+
 static bool command_info(Options *options, Ranks *ranks, Error *error) {
-    (void)ranks;
+    if (options->links) return info_links(options, ranks, error);
+    bool device = options->source[OPTION_device] == SOURCE_COMMAND_LINE;
+    if (device || options->source[OPTION_watchdog] == SOURCE_COMMAND_LINE)
+        return error_set(error, STATUS_USAGE, "--%s goes with info --links; leave it out",
+                         device ? "device" : "watchdog");
     const EngineApi *api = choose_engine(DEVICE_AUTO, false, NULL, error);
     if (options->n_inputs == 0) {
         if (options->verify)
@@ -125,12 +134,12 @@ static bool check_output(const Options *options, const Ranks *ranks, Error *erro
 static bool run_command(Options *options, Ranks *ranks, Error *error) {
     const CommandRow *row = command_row(options->command);
     console_ends_with_reader((row->flags & COMMAND_WRITES) == 0);
-    if (ranks_many(ranks) && !(row->flags & COMMAND_RANKS)) {
+    if (ranks_many(ranks) && !(row->flags & COMMAND_RANKS) && !options->links) {
         ranks->agreed = true;
         return error_set(
             error, STATUS_USAGE,
-            "only train, eval, niah and bench step work on several ranks; start this command without "
-            "mpirun or srun");
+            "only train, eval, niah, bench step and info --links work on several ranks; start this command "
+            "without mpirun or srun");
     }
     return ranks_compare(ranks, "the command", (uint64_t)options->command, error) &&
            RUN[row - COMMANDS](options, ranks, error);
@@ -139,7 +148,10 @@ static bool run_command(Options *options, Ranks *ranks, Error *error) {
 // Several of the other commands may follow each other in one task of a launcher, where MPI begins only once.
 static bool uses_ranks(int argc, char **argv) {
     const CommandRow *row = argc > 1 ? command_find(argv[1]) : NULL;
-    return !row || (row->flags & COMMAND_RANKS);
+    bool links = false; // the one way of `info` that does
+    for (int i = 2; i < argc && row && row->command == COMMAND_INFO; i++)
+        links = links || strcmp(argv[i], "--links") == 0;
+    return !row || links || (row->flags & COMMAND_RANKS);
 }
 
 // The ranks connect before options are read: --watchdog, where it is given, counts for that too.

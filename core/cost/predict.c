@@ -39,16 +39,6 @@ static const RatePoint SDPA_BACKWARD[] = {{8192, 455e12},  {18432, 496e12},  {65
 #define EMBEDDING_RATE   2.6e12  // tables.txt
 #define OPTIMIZER_RATE   4.18e12 // tables.txt
 
-// ---- Rates between GPUs
-//
-// Within a host NCCL's all-to-all and all-reduce between two H200s over NVLink run at 190 to 310 GB/s from
-// 64 MiB up; the least of that is taken. All else is assumed: a network adapter of 400 Gb/s for each GPU, 80
-// % of which is reached, and the latencies.
-#define NVLINK_RATE       190e9
-#define NETWORK_RATE      (0.8 * 50e9)
-#define EXCHANGE_LATENCY  20e-6 // of an operation among the ranks of a sequence
-#define RING_STEP_LATENCY 5e-6  // of each of the W - 1 steps of a sum or gathering over all ranks
-
 // On a straight line between neighbours over the logarithm of the size; the ends' rates beyond the ends.
 static double rate_at(const RatePoint *points, int count, double size) {
     if (size <= points[0].size) return points[0].rate;
@@ -146,35 +136,19 @@ static void micro_step(const EngineConfig *config, Attention attention, double *
 
 // ---- Between ranks
 
-// Bytes a second of the rings through all ranks: NCCL lays as many as there are network adapters, so that
-// those of a host carry them together.
-static double ring_rate(int ranks, int ranks_per_host) {
-    double network = NETWORK_RATE * ranks_per_host;
-    return ranks <= ranks_per_host || network > NVLINK_RATE ? NVLINK_RATE : network;
-}
-
-// Seconds in which the ranks of a sequence exchange `bytes` a rank in so many operations. What goes to other
-// hosts takes each rank's own network adapter.
-static double exchange_seconds(double bytes, double operations, int ranks, int ranks_per_host) {
-    if (ranks == 1) return 0;
-    int beyond = ranks > ranks_per_host ? ranks - ranks_per_host : 0;
-    double outside = bytes * beyond / (ranks - 1), inside = bytes - outside;
-    double moving = fmax(inside / NVLINK_RATE, outside / NETWORK_RATE);
-    return moving + operations * EXCHANGE_LATENCY;
-}
-
 // Seconds of an update in which a rank waits for others: for all-to-alls around attention, for weights, and
 // for those sums of gradients that its last backward, of `hiding` seconds, does not outlast. The embedding's
 // sum begins when that is over.
-static double waiting_seconds(const EngineConfig *config, Attention attention, int ranks_per_host,
-                              double hiding) {
+static double waiting_seconds(const EngineConfig *config, Attention attention, const Links *links,
+                              int ranks_per_host, double hiding) {
     int W = ranks_count(config->ranks), P = ranks_context(config->ranks);
     if (W == 1) return 0;
     double sequences = (double)(config->micro_steps * config->batch);
     Traffic moved = traffic_update(config, attention, config->micro_steps * config->batch, &TRANSPORT_CUDA);
     ParamTable table = param_table_create(&config->model, false);
     param_table_shard(&table, W);
-    double rate = ring_rate(W, ranks_per_host), ring = (W - 1) * RING_STEP_LATENCY;
+    Link through = links_ring(links, W, ranks_per_host);
+    double rate = through.rate, ring = (W - 1) * through.latency;
     double last = (double)table.buckets[0].share * (W - 1) * TRANSPORT_CUDA.gradient / rate + ring;
     double buckets = (double)table.n_buckets;
     param_table_free(&table);
@@ -183,12 +157,14 @@ static double waiting_seconds(const EngineConfig *config, Attention attention, i
     double late = fmax(last, sums - hiding);
     // Two all-to-alls forward and two backward a layer, with the rows of halos in between.
     double operations = 6 * sequences * (double)config->model.n_layers;
-    return weights + late + exchange_seconds(moved.attention + moved.halos, operations, P, ranks_per_host);
+    return weights + late +
+           links_exchange_seconds(links, moved.attention + moved.halos, operations, P, ranks_per_host);
 }
 
 // ---- The whole
 
-Prediction predict_update(const EngineConfig *config, Attention attention, int ranks_per_host) {
+Prediction predict_update(const EngineConfig *config, Attention attention, const Links *links,
+                          int ranks_per_host) {
     Prediction p;
     double W = ranks_count(config->ranks), P = ranks_context(config->ranks), pass = 0;
     micro_step(config, attention, p.parts);
@@ -199,14 +175,15 @@ Prediction predict_update(const EngineConfig *config, Attention attention, int r
     }
     p.parts[PART_OPTIMIZER] =
         floor_part(PART_OPTIMIZER, config, attention, 2, &NO_RATES).bytes / OPTIMIZER_RATE / W;
-    p.communication = waiting_seconds(config, attention, ranks_per_host, pass * 2 / 3);
+    p.communication = waiting_seconds(config, attention, links, ranks_per_host, pass * 2 / 3);
     p.total = p.communication;
     for (int part = 0; part < PART_COUNT; part++) p.total += p.parts[part];
     return p;
 }
 
-void predict_print(const EngineConfig *config, Attention attention, int ranks_per_host, FILE *out) {
-    Prediction p = predict_update(config, attention, ranks_per_host);
+void predict_print(const EngineConfig *config, Attention attention, const Links *links, int ranks_per_host,
+                   FILE *out) {
+    Prediction p = predict_update(config, attention, links, ranks_per_host);
     double groups = (double)ranks_count(config->ranks) / ranks_context(config->ranks);
     double tokens = groups * (double)(config->micro_steps * config->batch * config->context);
     fprintf(out, "  %-10s  %.3f s an update, %.1f K tokens/s; in ms:\n  ", attention_name(attention), p.total,

@@ -1,10 +1,11 @@
 // What the engines time for the command `bench` (core/bench/bench.h): an attention layer by itself and its
-// parts, and the two rates that floors are made of.
+// parts, and the two rates that floors are made of. And for `info --links`: what crosses between ranks.
 #ifndef CORE_ENGINE_BENCH_API_H
 #define CORE_ENGINE_BENCH_API_H
 
 #include "core/base/error.h"
 #include "core/model/hierarchy.h"
+#include "core/ranks/collectives.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -45,7 +46,23 @@ typedef struct {
     int64_t copies; // that fit
 } Bench;
 
+// A queue of the ranks that were grouped last, and two buffers of device memory.
+typedef struct {
+    Collectives *queue;
+    void *in, *out;
+} BenchLink;
+
+typedef struct {
+    // Buffers of so many bytes. Opened and closed by all ranks of the job together; NULL on error (status 4),
+    // on all.
+    BenchLink *(*open)(Ranks *ranks, size_t bytes, Error *error);
+    // Waits until all that was queued is done.
+    bool (*settle)(BenchLink *link, Error *error);
+    void (*close)(BenchLink *link);
+} BenchLinkApi;
+
 struct BenchApi {
+    const BenchLinkApi *link;
     size_t element_bytes; // of an activation
     size_t copy_bytes;
     int64_t product_edge;
@@ -58,8 +75,10 @@ struct BenchApi {
     void (*destroy)(Bench *bench);
 };
 
+extern const BenchLinkApi cpu_bench_link;
 extern const BenchApi cpu_bench;
 #ifdef WITH_CUDA
+extern const BenchLinkApi cuda_bench_link;
 extern const BenchApi cuda_bench;
 #endif
 

@@ -54,6 +54,8 @@ static void connect_ranks(Ranks *ranks) {
                     "finding the ranks of this host");
     MPI_Comm_rank(host, &ranks->local_rank);
     MPI_Comm_size(host, &ranks->local_size);
+    ranks->host = ranks->rank;
+    ranks_mpi_check(ranks, MPI_Bcast(&ranks->host, 1, MPI_INT, 0, host), "finding the ranks of this host");
     MPI_Comm_free(&host);
     c->identities = (RankIdentity *)alloc_or_exit((size_t)ranks->size, sizeof *c->identities);
     c->answers = (RankWord *)alloc_or_exit((size_t)ranks->size, sizeof *c->answers);
@@ -121,7 +123,22 @@ bool ranks_split(Ranks *ranks, int64_t context_size, Error *error) {
     ranks->context_rank = ranks->rank % ranks->context_size;
     ranks->data_size = ranks->size / ranks->context_size;
     ranks->data_rank = ranks->rank / ranks->context_size;
+    ranks->context_first = ranks->rank - ranks->context_rank;
     return true;
+}
+
+void ranks_split_by(Ranks *ranks, int mark) {
+    int *marks = (int *)alloc_or_exit((size_t)ranks->size, sizeof *marks);
+    ranks_gather(ranks, &mark, sizeof mark, marks);
+    ranks->context_rank = ranks->context_size = 0;
+    for (int r = ranks->size - 1; r >= 0; r--) {
+        if (marks[r] != mark) continue;
+        ranks->context_first = r;
+        ranks->context_size++;
+        if (r < ranks->rank) ranks->context_rank++;
+    }
+    ranks->data_rank = mark;
+    free(marks);
 }
 
 void ranks_group(Ranks *ranks) {

@@ -31,6 +31,8 @@ bool ranks_open(Ranks *ranks, bool together, double connecting, Error *error);
 // Says who works on which sequences, `context_size` ranks on each. Error (status 2) with the valid values.
 // When all ranks have done so, they connect with those of their sequences by ranks_group.
 bool ranks_split(Ranks *ranks, int64_t context_size, Error *error);
+// Groups ranks of equal marks instead, which need not be neighbours, nor as many in each group: for measures.
+void ranks_split_by(Ranks *ranks, int mark);
 void ranks_group(Ranks *ranks);
 
 // Rank 0 of `size` ranks that are not there, `per_host` on each host, for planning; ranks_split follows.

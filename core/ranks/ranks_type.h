@@ -16,7 +16,9 @@ typedef struct RankConnection RankConnection; // what MPI needs, core/ranks/rank
 typedef struct {
     int rank, size;                 // among all, W
     int local_rank, local_size;     // among those of this host
+    int host;                       // the first rank on this host
     int context_rank, context_size; // P: slice context_rank of each sequence lies here; rank % P
+    int context_first;              // among all: the first of these P
     int data_rank, data_size;       // W / P: which sequences; rank / P
     int64_t step;                   // the update that is being worked on, for messages
     double patience;                // seconds that one rank waits for the others ...

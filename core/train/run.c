@@ -238,6 +238,10 @@ static bool check_ranks(const Options *options, Ranks *ranks, Error *error) {
     if (options->ranks == 0 && options->source[OPTION_ranks_per_host] == SOURCE_COMMAND_LINE) {
         return error_set(error, STATUS_USAGE, "--ranks-per-host goes with --dry-run and --ranks");
     }
+    if (options->links_file && (!options->dry_run || options->device == DEVICE_CPU)) {
+        return error_set(error, STATUS_USAGE,
+                         "--links is for the prediction of --dry-run, which --device cpu has none of");
+    }
     if (options->ranks > 0) ranks_imagine(ranks, options->ranks, options->ranks_per_host);
     return ranks_split(ranks, options->cp, error);
 }

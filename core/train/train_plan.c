@@ -59,14 +59,23 @@ static void print_ranks(const Options *o, const EngineConfig *config, const Engi
     print_traffic(o, config, api, ATTENTION_DENSE);
 }
 
+static const char *origin_of(const Link *link) {
+    return link->measured ? "measured" : "assumed";
+}
+
 // On GPUs, whatever is planned here.
-static void print_prediction(const EngineConfig *config) {
+static bool print_prediction(const Options *o, const EngineConfig *config, Error *error) {
+    Links links = LINKS_ASSUMED;
     int per_host = config->ranks->local_size;
+    if (o->links_file && !links_read(o->links_file, &links, error)) return false;
     printf("predicted   for NVIDIA H200 GPUs, %d a host, from rates measured on one; links between hosts are "
-           "assumed\n",
-           per_host);
-    if (config->use_lighthouse) predict_print(config, ATTENTION_LIGHTHOUSE, per_host, stdout);
-    predict_print(config, ATTENTION_DENSE, per_host, stdout);
+           "%s",
+           per_host, origin_of(&links.between[LINK_SUM]));
+    if (o->links_file) printf(", those within a host %s", origin_of(&links.inside[LINK_SUM]));
+    printf("\n");
+    if (config->use_lighthouse) predict_print(config, ATTENTION_LIGHTHOUSE, &links, per_host, stdout);
+    predict_print(config, ATTENTION_DENSE, &links, per_host, stdout);
+    return true;
 }
 
 static double print_device(const EngineApi *api, const Ranks *ranks) {
@@ -108,7 +117,9 @@ bool train_plan_print(const Options *o, const EngineConfig *config, const Engine
         print_model(o, config);
         print_flops(o, config);
         print_ranks(o, config, api);
-        if (o->dry_run && o->device != DEVICE_CPU) print_prediction(config);
+        if (o->dry_run && o->device != DEVICE_CPU) ok = print_prediction(o, config, error);
+    }
+    if (ok) {
         plan->peak_flops = print_device(api, config->ranks);
         if (ranks_many(config->ranks)) printf("  of each rank\n");
         plan_print(memory, stdout, "  ");

@@ -337,5 +337,5 @@ static Bench *cuda_bench_create(const BenchLayer *layer, Error *error) {
     return NULL;
 }
 
-const BenchApi cuda_bench = {sizeof(bf16),      COPY_BYTES,      PRODUCT_EDGE,      cuda_cache_bytes,
-                             cuda_bench_create, cuda_bench_time, cuda_bench_destroy};
+const BenchApi cuda_bench = {&cuda_bench_link, sizeof(bf16),      COPY_BYTES,      PRODUCT_EDGE,
+                             cuda_cache_bytes, cuda_bench_create, cuda_bench_time, cuda_bench_destroy};

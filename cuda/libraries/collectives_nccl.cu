@@ -224,8 +224,9 @@ static void open_group(NcclQueue *q, RankGroup group) {
 
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
-    int first = group == RANKS_ALL ? 0 : ranks->rank - ranks->context_rank;
-    result = ncclCommInitRankConfig(&q->comm, q->base.size, all[first].group, q->base.rank, &config);
+    int first = group == RANKS_ALL ? 0 : ranks->context_first;
+    if (q->base.size > 1)
+        result = ncclCommInitRankConfig(&q->comm, q->base.size, all[first].group, q->base.rank, &config);
     free(all);
     settle(q, result, what);
 }
@@ -261,6 +262,6 @@ Collectives *collectives_nccl(Ranks *ranks, RankGroup group, cudaStream_t stream
     QUEUE_CHECK(q, cudaStreamCreateWithPriority(&q->stream, cudaStreamNonBlocking, greatest));
     QUEUE_CHECK(q, cudaEventCreateWithFlags(&q->begun, cudaEventDisableTiming));
     QUEUE_CHECK(q, cudaEventCreateWithFlags(&q->done, cudaEventDisableTiming));
-    if (q->base.size > 1) open_group(q, group);
+    if (ranks->size > 1) open_group(q, group); // those whose group is larger need to hear of this rank
     return &q->base;
 }

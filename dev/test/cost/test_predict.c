@@ -84,7 +84,7 @@ static void test_measured_steps(void **state) {
             EngineConfig config = configure(text_of(row, "preset"), (int64_t)number_of(row, "batch"));
             assert_int_equal(config.context, (int64_t)number_of(row, "seq_len"));
             bool dense = strcmp(attention, "dense") == 0;
-            p = predict_update(&config, dense ? ATTENTION_DENSE : ATTENTION_LIGHTHOUSE, 8);
+            p = predict_update(&config, dense ? ATTENTION_DENSE : ATTENTION_LIGHTHOUSE, &LINKS_ASSUMED, 8);
             expect_near(p.total, measured, STEP_ALLOWED, "a step");
             step = measured;
             steps++;
@@ -148,7 +148,8 @@ static void test_measured_growth(void **state) {
         }
         if (step && context >= 16384) {
             bool dense = strcmp(attention, "dense") == 0;
-            Prediction p = predict_update(&config, dense ? ATTENTION_DENSE : ATTENTION_LIGHTHOUSE, 8);
+            Prediction p =
+                predict_update(&config, dense ? ATTENTION_DENSE : ATTENTION_LIGHTHOUSE, &LINKS_ASSUMED, 8);
             expect_near(p.total, measured, STEP_ALLOWED, attention);
             steps++;
         }
@@ -174,7 +175,8 @@ static void expect_run(const char *log, const EngineConfig *config, Attention at
     }
     assert_true(count >= 2);
     qsort(seconds, count, sizeof *seconds, rising);
-    expect_near(predict_update(config, attention, 8).total, seconds[count / 2], STEP_ALLOWED, log);
+    expect_near(predict_update(config, attention, &LINKS_ASSUMED, 8).total, seconds[count / 2], STEP_ALLOWED,
+                log);
     free(seconds);
     json_decref(rows);
 }
@@ -209,7 +211,7 @@ static Prediction of_ranks_under(Attention attention, EngineConfig *config, int6
     ranks_imagine(&ranks, size, per_host);
     assert_true(ranks_split(&ranks, context_size, &error));
     config->ranks = &ranks;
-    return predict_update(config, attention, ranks.local_size);
+    return predict_update(config, attention, &LINKS_ASSUMED, ranks.local_size);
 }
 
 static Prediction of_ranks(EngineConfig *config, int64_t size, int64_t context_size, int per_host) {
@@ -270,9 +272,9 @@ static void test_more_ranks(void **state) {
 static void test_recompute(void **state) {
     (void)state;
     EngineConfig config = configure("530m", 1);
-    Prediction kept = predict_update(&config, ATTENTION_DENSE, 8);
+    Prediction kept = predict_update(&config, ATTENTION_DENSE, &LINKS_ASSUMED, 8);
     config.recompute = true;
-    Prediction again = predict_update(&config, ATTENTION_DENSE, 8);
+    Prediction again = predict_update(&config, ATTENTION_DENSE, &LINKS_ASSUMED, 8);
     double ratio = again.parts[PART_DENSE_ATTENTION] / kept.parts[PART_DENSE_ATTENTION];
     assert_true(ratio > 1.25 && ratio < 1.3 && again.parts[PART_HEAD] == kept.parts[PART_HEAD]);
 }

@@ -1,0 +1,192 @@
+// `info --links`: what crosses between ranks in a training step, timed by itself; see bench.h.
+#include "core/bench/bench.h"
+#include "core/bench/bench_rows.h"
+#include "core/base/clock.h"
+#include "core/cost/links.h"
+#include "core/options/rank_match.h"
+
+#include <stdlib.h>
+
+// Bytes of what a rank has of a tensor: a halo, a small layer's gradients, those of a layer of 530m or rows
+// of its Lighthouse layers, rows of its dense layers. The largest is last.
+static const int64_t SIZES[] = {64 << 10, 1 << 20, 32 << 20, 128 << 20};
+#define SIZE_COUNT ((int)(sizeof SIZES / sizeof *SIZES))
+
+#define SERIES         3   // of which the median counts
+#define SERIES_SECONDS 0.1 // of each, about
+#define MOST_CALLS     50
+#define LONG_CALL      0.2 // seconds: larger sizes would tell nothing more
+
+#define SLOW 0.5 // of the rate assumed: a warning
+
+typedef struct {
+    const Options *options;
+    const EngineApi *api;
+    Ranks *ranks;
+    int hosts, ranks_per_host; // of the largest host
+    char device[128];
+    BenchLink *link;
+} LinkBench;
+
+// ---- Timing
+
+// A sum as an update makes it, or an all-to-all; `count` elements for each rank of the group.
+static bool calls(LinkBench *b, LinkOperation operation, int64_t count, int64_t n, double *seconds,
+                  Error *error) {
+    Collectives *queue = b->link->queue;
+    const char *what = "an exchange of tensors";
+    bool ok = ranks_agree(b->ranks, true, error); // all begin together
+    double start = now();
+    for (int64_t i = 0; ok && i < n && queue->size > 1; i++) {
+        if (operation == LINK_EXCHANGE) {
+            collectives_all_to_all(queue, b->link->out, b->link->in, count, ELEMENT_F32);
+        } else {
+            collectives_reduce_scatter(queue, b->link->in, count, ELEMENT_F32);
+            collectives_wait(queue, what);
+            collectives_all_gather(queue, b->link->in, count, ELEMENT_F32);
+        }
+        collectives_wait(queue, what);
+    }
+    ok = ok && b->api->bench->link->settle(b->link, error);
+    *seconds = (now() - start) / (double)n;
+    return ranks_agree_worked(b->ranks, ok, error);
+}
+
+// What a rank tells the first of its times.
+typedef struct {
+    double seconds, bytes; // that it sends
+    int size;              // of its group; 1: it has nothing to tell
+} RankTime;
+
+// Gives the rank that sends slowest, and its time.
+static int slowest(const LinkBench *b, const RankTime *mine, RankTime *time) {
+    RankTime *all = (RankTime *)alloc_or_exit((size_t)b->ranks->size, sizeof *all);
+    ranks_gather(b->ranks, mine, sizeof *mine, all);
+    int found = 0;
+    for (int r = 0; r < b->ranks->size; r++) {
+        double first = all[found].bytes / all[found].seconds;
+        if (all[found].size == 1 || (all[r].size > 1 && all[r].bytes / all[r].seconds < first)) found = r;
+    }
+    *time = all[found];
+    free(all);
+    return found;
+}
+
+// The median of some series of calls, as many as take some time; first one to connect and one to count by.
+static bool time_operation(LinkBench *b, LinkOperation operation, int64_t size, RankTime *mine,
+                           Error *error) {
+    int64_t n = b->link->queue->size, count = size / 4 / n, times = operation == LINK_SUM ? 2 : 1;
+    double seconds[SERIES];
+    RankTime trial;
+    mine->size = (int)n;
+    mine->bytes = (double)(times * (n - 1) * count * 4);
+    for (int i = 0; i < 2; i++)
+        if (!calls(b, operation, count, 1, &mine->seconds, error)) return false;
+    slowest(b, mine, &trial);
+    double wanted = SERIES_SECONDS / trial.seconds;
+    int64_t repeats = wanted > MOST_CALLS ? MOST_CALLS : wanted < 1 ? 1 : (int64_t)wanted;
+    for (int i = 0; i < SERIES; i++)
+        if (!calls(b, operation, count, repeats, &seconds[i], error)) return false;
+    mine->seconds = bench_median(seconds, SERIES);
+    return true;
+}
+
+// ---- Printing
+
+static void print_row(const LinkBench *b, LinkGroup group, LinkOperation operation, const RankTime *time,
+                      double assumed) {
+    double rate = time->bytes / time->seconds;
+    json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:f, s:f, s:f}", "links",
+                            b->link->queue->api->name, "name", LINK_OPERATION_NAMES[operation], "among",
+                            LINK_GROUP_NAMES[group], "device", b->device, "hosts", b->hosts, "ranks_per_host",
+                            b->ranks_per_host, "ranks", time->size, "bytes", (json_int_t)time->bytes, "ms",
+                            time->seconds * 1e3, "gb_per_s", rate * 1e-9, "assumed_gb_per_s", assumed * 1e-9);
+    json_dumpf(row, stdout, JSON_REAL_PRECISION(7));
+    json_decref(row);
+    printf("\n");
+    fflush(stdout);
+    fprintf(stderr, "%-22s %-11s %5d %11.3f %11.3f %11.3f %11.3f\n", LINK_GROUP_NAMES[group],
+            LINK_OPERATION_NAMES[operation], time->size, time->bytes * 1e-6, time->seconds * 1e3, rate * 1e-9,
+            assumed * 1e-9);
+}
+
+// A rank of the CPU engine shares memory with the others of its host, and no rate of a GPU is its measure.
+static void warn_of_slow(const LinkBench *b, LinkGroup group, LinkOperation operation, int rank, double rate,
+                         double assumed) {
+    if (rate >= SLOW * assumed || group == LINKS_ALL || (group == LINKS_HOST && b->api == engine_cpu()))
+        return;
+    warn("the link %s is slow: %s at %.3g GB/s, %.2g %% of the %.3g GB/s that train --dry-run assumes, "
+         "slowest "
+         "on %s; docs/multi-gpu.md tells what to look for, and --dry-run --links FILE predicts with these "
+         "rows",
+         group == LINKS_HOST ? "within a host" : "between hosts", LINK_OPERATION_NAMES[operation],
+         rate * 1e-9, 100 * rate / assumed, assumed * 1e-9, ranks_host(b->ranks, rank));
+}
+
+// ---- Groups
+
+static bool measure_operation(LinkBench *b, LinkGroup group, LinkOperation operation, Error *error) {
+    RankTime mine, time;
+    double assumed = 0;
+    int rank = 0;
+    bool last = false;
+    for (int i = 0; !last; i++) {
+        if (!time_operation(b, operation, SIZES[i], &mine, error)) return false;
+        rank = slowest(b, &mine, &time);
+        int per_host = group == LINKS_HOST ? time.size : group == LINKS_HOSTS ? 1 : b->ranks_per_host;
+        assumed = time.bytes / links_seconds(&LINKS_ASSUMED, operation, time.bytes, time.size, per_host);
+        if (ranks_first(b->ranks)) print_row(b, group, operation, &time, assumed);
+        last = i == SIZE_COUNT - 1 || time.seconds > LONG_CALL;
+    }
+    warn_of_slow(b, group, operation, rank, time.bytes / time.seconds, assumed);
+    return true;
+}
+
+// In the groups of ranks of equal marks.
+static bool measure(LinkBench *b, LinkGroup group, int mark, Error *error) {
+    ranks_split_by(b->ranks, mark);
+    ranks_group(b->ranks);
+    b->link = b->api->bench->link->open(b->ranks, (size_t)SIZES[SIZE_COUNT - 1], error);
+    if (!b->link) return false;
+    bool ok =
+        measure_operation(b, group, LINK_SUM, error) && measure_operation(b, group, LINK_EXCHANGE, error);
+    b->api->bench->link->close(b->link);
+    return ok;
+}
+
+static void count_hosts(LinkBench *b) {
+    int own[2] = {b->ranks->host, b->ranks->local_size};
+    int(*all)[2] = (int(*)[2])alloc_or_exit((size_t)b->ranks->size, sizeof *all);
+    ranks_gather(b->ranks, own, sizeof own, all);
+    for (int r = 0; r < b->ranks->size; r++) {
+        b->hosts += all[r][0] == r;
+        if (all[r][1] > b->ranks_per_host) b->ranks_per_host = all[r][1];
+    }
+    free(all);
+}
+
+static bool check(const Ranks *ranks, const Options *options, Error *error) {
+    if (options->n_inputs > 0 || options->verify)
+        return error_set(error, STATUS_USAGE,
+                         "--links measures, and reads nothing: leave PATH and --verify out");
+    return ranks_many(ranks) ||
+           error_set(error, STATUS_USAGE,
+                     "--links measures what crosses between ranks, and this is one: start several, as with "
+                     "mpirun -np 2, or srun");
+}
+
+bool bench_links(const Options *options, const EngineApi *api, Ranks *ranks, Error *error) {
+    LinkBench b = {options, api, ranks, 0, 0, "", NULL};
+    if (!ranks_agree(ranks, check(ranks, options, error), error)) return false;
+    if (!rank_match_start(ranks, options, NULL, error)) return false;
+    ranks->patience = (double)options->watchdog;
+    api->describe_device(b.device, sizeof b.device);
+    count_hosts(&b);
+    if (ranks_first(ranks))
+        fprintf(stderr, "%d ranks on %d host%s, %s\n%-22s %-11s %5s %11s %11s %11s %11s\n", ranks->size,
+                b.hosts, b.hosts > 1 ? "s" : "", b.device, "", "", "ranks", "MB sent", "ms", "GB/s",
+                "assumed");
+    if (b.hosts == 1) return measure(&b, LINKS_HOST, 0, error);
+    return (b.ranks_per_host == 1 || measure(&b, LINKS_HOST, ranks->host, error)) &&
+           measure(&b, LINKS_HOSTS, ranks->local_rank, error) && measure(&b, LINKS_ALL, 0, error);
+}
