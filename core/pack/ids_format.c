@@ -4,6 +4,7 @@
 #include "core/base/file_kind.h"
 #include "core/base/files.h"
 #include "core/data/shard.h"
+#include "core/pack/ids_beside.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -33,18 +34,23 @@ static bool right_width(const PackConfig *config, const char *what, int bytes, P
     return false;
 }
 
-// The file's size must be what its header states. A compressed one is counted when it is read.
+// The file's size must be what its header states, or the file `where`. A compressed one is counted when it is
+// read.
 static void expect_count(const PackConfig *config, PackInput *file, int64_t start, uint64_t count,
-                         PackRefusal *refusal) {
+                         const char *where, PackRefusal *refusal) {
     int64_t there = (file->size - start) / config->id_bytes;
     file->start = start;
     file->stated_ids = (int64_t)count;
     if (file->packing != FILE_OTHER ||
         (count == (uint64_t)there && (file->size - start) % config->id_bytes == 0))
         return;
-    pack_refuse(refusal, "damaged file of ids",
-                "states %llu ids in its header, and %lld are there: fetch it again",
-                (unsigned long long)count, (long long)there);
+    if (where)
+        pack_refuse(refusal, "damaged file of ids", "has %lld ids, and %s counts %llu: fetch both again",
+                    (long long)there, where, (unsigned long long)count);
+    else
+        pack_refuse(refusal, "damaged file of ids",
+                    "states %llu ids in its header, and %lld are there: fetch it again",
+                    (unsigned long long)count, (long long)there);
 }
 
 // ---- NumPy
@@ -98,7 +104,7 @@ static void judge_npy(const PackConfig *config, PackInput *file, const char *fir
                  columns ? " in Fortran's order" : "");
         refuse_array(config, file, what, "numpy.load(sys.argv[1])", refusal);
     } else if (right_width(config, "a NumPy array", type[3] - '0', refusal)) {
-        expect_count(config, file, (int64_t)(begins + size), count, refusal);
+        expect_count(config, file, (int64_t)(begins + size), count, NULL, refusal);
     }
 }
 
@@ -130,7 +136,7 @@ static bool judge_llmc(const PackConfig *config, PackInput *file, const char *fi
             pack_refuse(refusal, "file of other ids", "is a shard of llm.c of version %u, and %u is known",
                         version, formats[i].version);
         } else if (right_width(config, "a shard of llm.c", formats[i].bytes, refusal)) {
-            expect_count(config, file, LLMC_HEADER, shard_get(header + 8, 4), refusal);
+            expect_count(config, file, LLMC_HEADER, shard_get(header + 8, 4), NULL, refusal);
         }
         return true;
     }
@@ -214,63 +220,37 @@ static bool judge_name(const PackInput *file, PackRefusal *refusal) {
 
 // ---- What the files beside say
 
-#define MEGATRON_HEADER 34 // magic 9, version 8, type 1, sequences 8, documents 8
-
-static char *beside(const char *path, const char *ending, const char *instead) {
-    size_t length = strlen(path) - strlen(ending);
-    char *name = (char *)alloc_or_exit(length + strlen(instead) + 1, 1);
-    memcpy(name, path, length);
-    memcpy(name + length, instead, strlen(instead));
-    return name;
+static void warn_documents(const PackConfig *config, const char *path, const IdsBeside *beside) {
+    if (config->document_end >= 0 || beside->documents < 2) return;
+    warn("%s counts %lld documents, and without --document-end %s is a single one",
+         beside->borders ? beside->borders : beside->index, (long long)beside->documents, path);
 }
 
-// Up to `size` first bytes of a file; 0 where there is none.
-static size_t read_start(const char *path, char *out, size_t size) {
-    FILE *file = fopen(path, "rbe");
-    size_t got = file ? fread(out, 1, size, file) : 0;
-    if (file) fclose(file);
-    return got;
+// As many ids as are counted beside: a download may have been cut between two of them.
+static void expect_beside(const PackConfig *config, PackInput *file, const IdsBeside *beside,
+                          PackRefusal *refusal) {
+    if (beside->ids >= 0) expect_count(config, file, 0, (uint64_t)beside->ids, beside->index, refusal);
+    if (!refusal->what) warn_documents(config, file->path, beside);
 }
 
-static void warn_documents(const PackConfig *config, const char *index, const char *path, int64_t documents) {
-    if (config->document_end >= 0 || documents < 2) return;
-    warn("%s counts %lld documents, and without --document-end %s is a single one", index,
-         (long long)documents, path);
-}
-
-// Megatron's data.idx beside data.bin.
-static void judge_megatron(const PackConfig *config, const PackInput *file, PackRefusal *refusal) {
-    static const char *const types[] = {"",      "uint8",   "int8",    "int16", "int32",
-                                        "int64", "float64", "float32", "uint16"};
-    if (!path_has_ending(file->path, ".bin")) return;
-    char header[MEGATRON_HEADER], *index = beside(file->path, ".bin", ".idx");
-    if (read_start(index, header, sizeof header) == sizeof header && memcmp(header, "MMIDIDX\0\0", 9) == 0) {
-        unsigned type = (unsigned char)header[17];
-        int bytes = type == 8 ? 2 : type == 4 ? 4 : 0;
-        if (bytes == 0) {
-            char what[64], load[64];
-            const char *name = type < 9 ? types[type] : "unknown";
-            snprintf(what, sizeof what, "Megatron's data of type %s", name);
-            snprintf(load, sizeof load, "numpy.fromfile(sys.argv[1], '%s')", name);
-            refuse_array(config, file, what, load, refusal);
-        } else if (right_width(config, "Megatron's data", bytes, refusal)) {
-            int64_t borders = (int64_t)shard_get((const unsigned char *)header + 26, 8);
-            warn_documents(config, index, file->path, borders - 1);
-        }
+static void judge_megatron(const PackConfig *config, PackInput *file, PackRefusal *refusal) {
+    IdsBeside beside = ids_beside_megatron(file->path);
+    if (beside.index && beside.bytes == 0) {
+        char what[64], load[64];
+        snprintf(what, sizeof what, "Megatron's data of type %s", beside.type);
+        snprintf(load, sizeof load, "numpy.fromfile(sys.argv[1], '%s')", beside.type);
+        refuse_array(config, file, what, load, refusal);
+    } else if (beside.index && right_width(config, "Megatron's data", beside.bytes, refusal)) {
+        expect_beside(config, file, &beside, refusal);
     }
-    free(index);
+    ids_beside_free(&beside);
 }
 
-// datatrove's data.ds.metadata beside data.ds: "TOKENIZER|BYTES" in its first line.
-static void judge_datatrove(const PackConfig *config, const PackInput *file, PackRefusal *refusal) {
-    if (!path_has_ending(file->path, ".ds")) return;
-    char text[1025], *metadata = beside(file->path, "", ".metadata");
-    text[read_start(metadata, text, sizeof text - 1)] = 0;
-    text[strcspn(text, "\n")] = 0;
-    const char *bar = strrchr(text, '|');
-    long bytes = bar ? strtol(bar + 1, NULL, 10) : 0;
-    if (bytes == 2 || bytes == 4) right_width(config, "datatrove's data", (int)bytes, refusal);
-    free(metadata);
+static void judge_datatrove(const PackConfig *config, PackInput *file, PackRefusal *refusal) {
+    IdsBeside beside = ids_beside_datatrove(file->path);
+    if (beside.bytes == 0 || right_width(config, "datatrove's data", beside.bytes, refusal))
+        expect_beside(config, file, &beside, refusal);
+    ids_beside_free(&beside);
 }
 
 // Ids of one byte, read as pairs: the upper bytes are distributed as the lower ones, which those of wider ids

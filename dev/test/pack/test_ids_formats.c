@@ -330,6 +330,31 @@ static void test_megatron(void **state) {
     expect_refused("text.ds", WIDE, "is datatrove's data of uint16: give --tokens uint16");
 }
 
+// Ids that are fewer than their index counts, as of a download that was cut.
+static void test_cut(void **state) {
+    (void)state;
+    unsigned char index[34 + 2 * 4] = "MMIDIDX\0";
+    shard_put(index + 9, 8, 1);
+    index[17] = 8;
+    shard_put(index + 18, 8, 2);
+    shard_put(index + 26, 8, 3);
+    shard_put(index + 34, 4, COUNT - 10);
+    shard_put(index + 38, 4, 10);
+    scratch_write("in", "data.idx", index, sizeof index);
+    put_plain("in/data.bin", 2);
+    expect_read("in/data.bin", IDS);
+    shard_put(index + 38, 4, 11);
+    scratch_write("in", "data.idx", index, sizeof index);
+    expect_refused("in/data.bin", IDS, "has 5000 ids, and in/data.idx counts 5001: fetch both again");
+    put_plain("text.ds", 2);
+    put_text("text.ds.metadata", "gpt2|2\n4999\n5.0 KT");
+    expect_refused("text.ds", IDS, "has 5000 ids, and text.ds.metadata counts 4999: fetch both again");
+    put_text("text.ds.metadata", "gpt2|2\n5000\n5.0 KT");
+    put_text("text.ds.index", "12345678abcdefgh");
+    program_expect(0, "text.ds.index counts 2 documents, and without --document-end text.ds is a single one",
+                   "pack text.ds" IDS);
+}
+
 static void test_no_ids(void **state) {
     (void)state;
     scratch_write("words", "README.md", "how these ids were made\n", -1);
@@ -342,7 +367,7 @@ int main(void) {
         IN_FOLDER(test_npy),          IN_FOLDER(test_llmc),     IN_FOLDER(test_compressed),
         IN_FOLDER(test_other_width),  IN_FOLDER(test_constant), IN_FOLDER(test_other_types),
         IN_FOLDER(test_document_end), IN_FOLDER(test_folder),   IN_FOLDER(test_megatron),
-        IN_FOLDER(test_no_ids),
+        IN_FOLDER(test_no_ids),       IN_FOLDER(test_cut),
     };
     return cmocka_run_group_tests_name("ids formats", tests, NULL, NULL);
 }
