@@ -198,10 +198,6 @@ static bool check_recipe(const Options *options, Error *error) {
     }
     if (options->source[OPTION_decay] == SOURCE_COMMAND_LINE && options->weight_decay == 0)
         return error_set(error, STATUS_USAGE, "--decay has no meaning with --weight-decay 0; leave it out");
-    if (options->source[OPTION_val_batches] == SOURCE_COMMAND_LINE && options->val_every == 0)
-        return error_set(error, STATUS_USAGE,
-                         "--val-batches has no meaning with --val-every 0, which never validates; leave it "
-                         "out");
     if (options->schedule == SCHEDULE_WSD &&
         (options->decay_steps < 1 || options->decay_steps > options->steps)) {
         return error_set(error, STATUS_USAGE, "--schedule wsd needs --decay-steps from 1 to --steps %lld",

@@ -194,8 +194,6 @@ static void test_settings(void **state) {
         {"train --resume run/step_00000002 --out other", "--out other is not empty and holds no run"},
         {PLAN "--min-lr 1e-3", "--min-lr has no meaning with --schedule constant; leave it out"},
         {PLAN "--decay matrices --weight-decay 0", "--decay has no meaning with --weight-decay 0"},
-        {PLAN "--val val_0.bin --val-every 0 --val-batches 2",
-         "--val-batches has no meaning with --val-every 0"},
         {TINY_TRAIN "--out run", "--out run already holds a run; continue it with --resume auto"},
         {TINY_TRAIN "--resume auto", "--resume auto needs --out"},
         {"train --resume run --steps 1", "--steps 1: the run to resume has done 2 already"},
