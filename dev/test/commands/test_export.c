@@ -1,10 +1,9 @@
 // export: the same model in a folder of its own, float32 or bf16, whole or not at all.
-#include "core/base/clock.h"
 #include "core/base/files.h"
 #include "core/base/json_file.h"
 #include "core/model/safetensors.h"
 #include "dev/test/support/expect.h"
-#include "dev/test/support/faults.h"
+#include "dev/test/support/held.h"
 #include "dev/test/support/folders.h"
 #include "dev/test/support/program.h"
 #include "dev/test/support/scratch.h"
@@ -19,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -248,30 +246,20 @@ static void test_refusals(void **state) {
 
 // ---- While one is at work
 
-// An export each of whose operations on files takes some milliseconds longer, at its hidden folder.
-static Program *start_slow_export(void) {
-    static const Fault slow = {"slow", "main", 40};
-    const struct timespec pause = {0, 5000000};
-    char folder[PATH_MAX], out[PATH_MAX + 16], hidden[PATH_MAX + 32];
-    assert_non_null(getcwd(folder, sizeof folder));
-    snprintf(out, sizeof out, "%s/busy", folder);
-    snprintf(hidden, sizeof hidden, "%s/.busy.lighthouse", folder);
-    faults_begin(slow, folder, "trace");
-    Program *program = program_start("export --model run --out %s", out);
-    faults_end();
-    double start = now();
-    while (!(folder_exists(hidden) && scratch_count(hidden) > 0)) {
-        if (now() - start > 30) fail_msg("%s never had a file", hidden);
-        nanosleep(&pause, NULL);
-    }
+// An export that stands still before it has written anything into its hidden folder.
+static Program *start_held_export(const char *name) {
+    Program *program =
+        held_before(name, 0, "/.busy.lighthouse/", HELD_TILL_TOLD, "export --model run --out busy");
+    assert_true(scratch_count(".busy.lighthouse") > 0);
     return program;
 }
 
 // The second is refused, and takes nothing from the first.
 static void test_two_at_a_time(void **state) {
     (void)state;
-    Program *program = start_slow_export();
+    Program *program = start_held_export("first");
     program_expect(2, "another `export` is writing to busy: wait for it", "export --model run --out busy");
+    held_go("first");
     Outcome outcome = program_wait(program);
     assert_int_equal(outcome.status, 0);
     outcome_free(&outcome);
@@ -285,7 +273,7 @@ static void test_two_at_a_time(void **state) {
 // A signal leaves nothing; what a kill leaves, the next one removes.
 static void test_ended(void **state) {
     (void)state;
-    Program *program = start_slow_export();
+    Program *program = start_held_export("stopped");
     program_signal(program, SIGTERM);
     Outcome outcome = program_wait(program);
     assert_int_equal(outcome.status, 128 + SIGTERM);
@@ -293,7 +281,7 @@ static void test_ended(void **state) {
     outcome_free(&outcome);
     assert_false(folder_exists("busy") || folder_exists(".busy.lighthouse"));
 
-    program = start_slow_export();
+    program = start_held_export("killed");
     program_signal(program, SIGKILL);
     outcome = program_wait(program);
     outcome_free(&outcome);
@@ -308,7 +296,7 @@ static void test_ended(void **state) {
 
 int main(void) {
     program_find();
-    faults_find();
+    held_find();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_export),   cmocka_unit_test(test_shards),
         cmocka_unit_test(test_tied),     cmocka_unit_test(test_not_finite),

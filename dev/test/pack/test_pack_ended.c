@@ -1,9 +1,9 @@
 // pack that is ended, by a signal, a kill or a full disk: nothing half done stays, or it is named and the
 // next pack removes it; and nothing is removed or overwritten that is not from pack.
-#include "core/base/clock.h"
 #include "core/base/files.h"
 #include "dev/test/support/expect.h"
 #include "dev/test/support/faults.h"
+#include "dev/test/support/held.h"
 #include "dev/test/support/packing.h"
 #include "dev/test/support/program.h"
 #include "dev/test/support/scratch.h"
@@ -18,32 +18,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 // ---- Signals
 
-// The program packs for a while: each of its operations on files takes some milliseconds longer.
-static Program *start_slow_pack(const char *words) {
-    static const Fault slow = {"slow", "other", 30};
-    char folder[PATH_MAX], under[PATH_MAX + 16];
-    assert_non_null(getcwd(folder, sizeof folder));
-    snprintf(under, sizeof under, "%s/out", folder);
-    faults_begin(slow, under, "trace");
-    Program *program = program_start("pack in --shard-tokens 2000 --threads 3 --out %s %s", under, words);
-    faults_end();
+// The program stands still before it has written to a file of its working folder.
+static Program *start_held_pack(const char *name, const char *file, const char *words) {
+    char path[64];
+    snprintf(path, sizeof path, "/out/.packing/%s", file);
+    Program *program = held_before(name, 0, path, HELD_TILL_TOLD,
+                                   "pack in --shard-tokens 2000 --threads 3 --out out %s", words);
+    assert_true(scratch_count("out/.packing") > 0);
     return program;
-}
-
-static void wait_for_files(const char *folder, int count) {
-    const struct timespec pause = {0, 5000000};
-    double start = now();
-    while (!(folder_exists(folder) && scratch_count(folder) >= count)) {
-        if (now() - start > 30) fail_msg("%s never had %d files", folder, count);
-        nanosleep(&pause, NULL);
-    }
 }
 
 static void test_signals(void **state) {
@@ -53,9 +41,10 @@ static void test_signals(void **state) {
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
     for (int i = 0; i < 6; i++) {
         bool mine = i % 2; // the folder is ours, with something in it
+        char name[16];
+        snprintf(name, sizeof name, "start_%d", i);
         if (mine) put_text("out/notes.txt", "mine");
-        Program *program = start_slow_pack(i < 3 ? "" : "--no-shuffle");
-        wait_for_files("out/.packing", i < 3 ? 1 : 3);
+        Program *program = start_held_pack(name, i < 3 ? "" : "train_00002.bin", i < 3 ? "" : "--no-shuffle");
         program_signal(program, signals[i / 2]);
         Outcome outcome = program_wait(program);
         assert_int_equal(outcome.status, 128 + signals[i / 2]);
@@ -74,10 +63,10 @@ static void test_ignored_signal(void **state) {
     put_text("in/a.jsonl", "");
     put_lines("in/a.jsonl", 500);
     program_hangup(true);
-    Program *program = start_slow_pack("");
+    Program *program = start_held_pack("start", "", "");
     program_hangup(false);
-    wait_for_files("out/.packing", 1);
     program_signal(program, SIGHUP);
+    held_go("start");
     Outcome outcome = program_wait(program);
     assert_int_equal(outcome.status, 0);
     outcome_free(&outcome);
@@ -90,8 +79,7 @@ static void test_killed(void **state) {
     (void)state;
     put_text("in/a.jsonl", "");
     put_lines("in/a.jsonl", 3000);
-    Program *program = start_slow_pack("");
-    wait_for_files("out/.packing", 2);
+    Program *program = start_held_pack("start", "", "");
     char *said = program_output("info out");
     expect_part(said, "out/.packing: ");
     expect_part(said, "a `pack` is at work");
@@ -188,6 +176,7 @@ static void test_memory(void **state) {
 int main(void) {
     program_find();
     faults_find();
+    held_find();
     const struct CMUnitTest tests[] = {
         IN_FOLDER(test_signals),        IN_FOLDER(test_ignored_signal), IN_FOLDER(test_killed),
         IN_FOLDER(test_foreign_folder), IN_FOLDER(test_earlier_shards), IN_FOLDER(test_refused),

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#define LIMIT_SECONDS 60
+#define LIMIT_SECONDS 300
 
 // ---- Data
 
