@@ -289,7 +289,7 @@ static void update_and_signal(Ranks *ranks, const Subject *subject, int64_t step
 }
 
 void scenario_update_hangs(Ranks *ranks, const Subject *subject) {
-    update_and_signal(ranks, subject, 6, 1, SIGSTOP);
+    update_and_signal(ranks, subject, 6, IMPATIENT, SIGSTOP);
 }
 
 void scenario_update_dies(Ranks *ranks, const Subject *subject) {

@@ -23,7 +23,7 @@ void expect(Ranks *ranks, bool right, const char *format, ...) {
 void scenario_hang(Ranks *ranks, const Subject *subject) {
     double one = 1;
     (void)subject;
-    ranks->patience = 1;
+    ranks->patience = IMPATIENT;
     ranks->step = 7;
     ranks_sum(ranks, &one, 1);
     if (ranks->rank == ranks->size - 1) raise(SIGSTOP);

@@ -27,6 +27,10 @@ typedef struct {
     double slice_loss, slice_gradients; // of one step with ranks that share sequences
 } Subject;
 
+// Seconds after which a rank that does not come hangs, for tests of just that: much more than a busy machine
+// lets a rank wait that is well.
+#define IMPATIENT 8
+
 // All of a worker's main.
 int worker_main(int argc, char **argv, const Subject *subject);
 
