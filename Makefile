@@ -111,7 +111,7 @@ $(TESTS): $(TEST_SUPPORT) $(FLAGS)/link
 $(BUILD)/rank_worker: $(patsubst %.c,$(BUILD)/%.o,$(wildcard dev/test/rank_worker/*.c)) $(BUILD)/dev/test/support/numbers.o $(OBJECTS) $(FLAGS)/link
 	$(CC) $(CFLAGS) -o $@ $(filter %.o,$^) $(LDLIBS)
 
-# What test_faults and test_blas put before the libraries of the program; never part of one.
+# What tests put before the libraries of the program; never part of one.
 $(BUILD)/%_shim.so: dev/test/support/%_shim.c $(FLAGS)/host
 	@mkdir -p $(@D)
 	$(CC) $(CSTD) -D_GNU_SOURCE -O2 -g $(WARNINGS) -fPIC -shared -o $@ $< -ldl

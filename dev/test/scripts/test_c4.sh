@@ -9,7 +9,7 @@ mkdir -p web/raw/main/en web/resolve/main/en
 python3 "$root/dev/test/support/mirror.py" web requests >port &
 server=$!
 trap 'kill $server; rm -rf "$work"' EXIT
-for _ in $(seq 100); do [ -s port ] && break; sleep 0.1; done
+await test -s port || exit 1
 MIRROR=http://127.0.0.1:$(cat port)
 export MIRROR
 

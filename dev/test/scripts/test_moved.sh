@@ -11,11 +11,12 @@ train=(train --layers 1 --dim 64 --heads 1 --kv-heads 1 --head-dim 64 --ffn 64 -
 seq 4000 >text
 "$program" pack text --out data >/dev/null || exit 1
 
+trains() { [ "$(grep -c tok_per_s "$1/log.jsonl" 2>/dev/null)" -gt 3 ] 2>/dev/null; } # RUN
 # Begins a run that saves at its end alone, and waits for its first updates.
 begin() { # RUN
     "$program" "${train[@]}" --out "$1" --steps 1000000 --checkpoint-every 0 >/dev/null 2>errors &
     job=$!
-    for _ in $(seq 200); do [ "$(grep -c tok_per_s "$1/log.jsonl" 2>/dev/null)" -gt 3 ] 2>/dev/null && break; sleep 0.05; done
+    await trains "$1" || fail "$1 does not train"
 }
 # Ends it by a signal, at which it saves.
 end() { # STATUS

@@ -58,7 +58,7 @@ test_goes_on() {
     cat >shim <<'SHIM'
 #!/usr/bin/env bash
 [ "$1" = pack ] && [ ! -e "$SHIM_COUNT" ] && { touch "$SHIM_COUNT"; exec "$SHIM_PROGRAM" "$@"; }
-if [ "$SHIM_WAITS" = 1 ]; then touch waits; exec sleep 60; fi
+if [ "$SHIM_WAITS" = 1 ]; then touch waits; exec sleep 600; fi
 echo "shim: no room" >&2
 exit 3
 SHIM
@@ -72,7 +72,7 @@ SHIM
     rm count
     SHIM_WAITS=1 binary=./shim tokenize case/texts --out again "${parts[@]}" &
     pid=$!
-    for _ in {1..300}; do [ -e waits ] && break; sleep 0.1; done
+    await test -e waits
     pkill -TERM -P $pid
     wait $pid || status=$?
     [ $status -eq 75 ] || { fail "status $status at a signal"; cat err.log >&2; }

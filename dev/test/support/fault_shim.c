@@ -20,7 +20,6 @@
 //     unreadable  every pread fails with EIO; it is not numbered and leaves no line
 //     unresolved  the real path of what is there cannot be found (ENOENT), as below a mount that is gone
 //     memory      n MB of the host's memory are available
-//     slow        every operation of FAULT_THREAD takes n milliseconds longer
 //
 // Counted are write, pwrite, ftruncate, fsync, rename, and of mkdir, open and the removals those that would
 // change something. Other calls that a program may write with (stdio, mmap) are not seen. One operation is
@@ -38,7 +37,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 typedef enum { DO_ALL, DO_HALF, DO_NOTHING } Extent;
@@ -137,22 +135,12 @@ static bool is_kind(const char *wanted) {
     return kind && strcmp(kind, wanted) == 0;
 }
 
-// Before the lock, that others need not wait.
-static void delay(void) {
-    const char *at = getenv("FAULT_AT"), *thread = getenv("FAULT_THREAD");
-    if (!is_kind("slow") || !at || !thread || strcmp(thread, is_main() ? "main" : "other") != 0) return;
-    int milliseconds = atoi(at);
-    struct timespec pause = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
-    nanosleep(&pause, NULL);
-}
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 // Whether an operation on this path counts; it is then the only one until its end. Others, which a signal's
 // handler may make too, never wait.
 static bool begin(const char *path) {
     if (!below(path)) return false;
-    delay();
     pthread_mutex_lock(&lock);
     return true;
 }

@@ -53,7 +53,7 @@ static void wait_for(const Awaited *file) {
 // ---- Programs
 
 static Program *start_held(const char *name, HeldTill till, const char *format, va_list values) {
-    char line[LONGEST_LINE], here[PATH_MAX], path[PATH_MAX + 64];
+    char line[LONGEST_LINE], here[PATH_MAX], path[PATH_MAX + 256];
     Awaited file = {"", 0};
     int length = vsnprintf(line, sizeof line, format, values);
     assert_true(length >= 0 && length < (int)sizeof line);

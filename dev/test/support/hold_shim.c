@@ -31,7 +31,7 @@ static const int signals[] = {SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGTERM, SIGXCPU
 #define SIGNALS ((int)(sizeof signals / sizeof *signals))
 
 static struct sigaction heeded[SIGNALS];
-static char signals_file[PATH_MAX];
+static char held_file[PATH_MAX], signals_file[PATH_MAX + 16]; // known when somebody stands still
 static atomic_int came;
 
 // glibc's own: UCX, which comes with Open MPI 5, puts functions of its own before sigaction().
@@ -39,7 +39,7 @@ extern int libc_sigaction(int number, const struct sigaction *action,
                           struct sigaction *before) __asm__("__sigaction");
 
 // One of ours, past what other libraries make of open() and write(): also within a signal's handler.
-static bool put_byte(const char *path, const char *bytes, size_t size) {
+static bool put_bytes(const char *path, const char *bytes, size_t size) {
     long file = syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (file < 0) return false;
     long done = syscall(SYS_write, file, bytes, size);
@@ -54,12 +54,12 @@ static void on_signal(int number) {
         if (signals[i] == number) heeded[i].sa_handler(number);
     }
     came = 1;
-    put_byte(signals_file, "!", 1);
+    put_bytes(signals_file, "!", 1);
 }
 
 // Those that the program heeds are seen here too, in whichever thread they come.
 static void watch_signals(void) {
-    snprintf(signals_file, sizeof signals_file, "%s.signals", getenv("HOLD_FILE"));
+    snprintf(signals_file, sizeof signals_file, "%s.signals", held_file);
     for (int i = 0; i < SIGNALS; i++) {
         libc_sigaction(signals[i], NULL, &heeded[i]);
         bool handled = heeded[i].sa_handler != SIG_DFL && heeded[i].sa_handler != SIG_IGN;
@@ -72,17 +72,17 @@ static void watch_signals(void) {
 
 // ---- Standing still
 
-static bool told(const char *path) {
+static bool told(void) {
     struct stat info;
-    return stat(path, &info) != 0 || info.st_size > 0;
+    return stat(held_file, &info) != 0 || info.st_size > 0;
 }
 
 static void stand_still(void) {
-    const char *path = getenv("HOLD_FILE"), *till = getenv("HOLD_TILL");
+    const char *till = getenv("HOLD_TILL");
     const struct timespec moment = {0, 5000000};
     bool by_signal = till && strcmp(till, "signal") == 0;
-    if (!put_byte(path, "", 0)) abort();
-    while (!(by_signal && came) && !told(path)) nanosleep(&moment, NULL);
+    if (!put_bytes(held_file, "", 0)) abort();
+    while (!(by_signal && came) && !told()) nanosleep(&moment, NULL);
 }
 
 // Whether a thread is to stand still, the first that asks.
@@ -90,6 +90,7 @@ static bool first(void) {
     static atomic_flag taken = ATOMIC_FLAG_INIT;
     const char *path = getenv("HOLD_FILE");
     if (!path || access(path, F_OK) == 0 || atomic_flag_test_and_set(&taken)) return false;
+    snprintf(held_file, sizeof held_file, "%s", path);
     watch_signals();
     return true;
 }

@@ -10,8 +10,28 @@ trap 'rm -rf "$work"' EXIT
 # The built program's path in `program`, and the test goes on in `work`.
 enter_work() {
     program=$(realpath "${BUILD:-build}")/train_gpt_lighthouse
+    hold_shim=${program%/*}/hold_shim.so
     cd "$work" || exit 1
 }
+# Until a command gives status 0, for five minutes at most.
+await() { # WORDS...
+    local end=$((SECONDS + 300))
+    until "$@"; do
+        [ $SECONDS -lt $end ] || return 1
+        sleep 0.05
+    done
+}
+# What a subshell starts after `hold` stands still behind an update (hold_shim.c says how): till it heeds a signal, or is told by
+# `go_on`. NAME is new for each.
+hold() { # NAME told|signal STEP
+    export HOLD_FILE=$work/$1.held HOLD_TILL=$2 HOLD_LINE="{\"step\":$3," LD_PRELOAD=$hold_shim
+    export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0
+}
+held() { # NAME: waits until it does
+    await test -e "$work/$1.held" || { fail "$1 does not come to where it is to stand still"; return 1; }
+}
+heeds() { await test -s "$work/$1.held.signals" || fail "$1 heeds no signal"; } # NAME
+go_on() { echo go >"$work/$1.held"; }                                          # NAME
 fail() { echo "$test: $*" >&2; wrong=1; }
 run_tests() { # FUNCTION...
     local failures=()
