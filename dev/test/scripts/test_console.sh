@@ -153,12 +153,14 @@ test_progress_at_full_pipe() {
     full_pipe
     status_of "$program" niah --model full --lengths 64 --trials 1 --depths 0 >result 2>pipe
     [ $status -eq 0 ] && grep -q retrieval_rate result || fail "niah: status $status"
+    # An evaluation of many seconds, which tells from the first on, and is ended there.
+    seq 1 300000 >many && "$program" pack many --out much --val-fraction 0 >/dev/null 2>&1
     python3 - "$program" <<'END' || fail "eval does not tell on a terminal how far it is"
 import os, pty, sys
 seen = b""
 pid, terminal = pty.fork()
 if pid == 0:
-    os.execv(sys.argv[1], [sys.argv[1], "eval", "--model", "full", "--data", "data/train_*.bin", "--seq-len", "2"])
+    os.execv(sys.argv[1], [sys.argv[1], "eval", "--model", "full", "--data", "much/train_*.bin", "--seq-len", "2"])
 while True:
     try:
         piece = os.read(terminal, 4096)

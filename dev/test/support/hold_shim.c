@@ -15,7 +15,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +31,7 @@ static const int signals[] = {SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGTERM, SIGXCPU
 
 static struct sigaction heeded[SIGNALS];
 static char held_file[PATH_MAX], signals_file[PATH_MAX + 16]; // known when somebody stands still
-static atomic_int came;
+static volatile sig_atomic_t came, line_came;
 
 // glibc's own: UCX, which comes with Open MPI 5, puts functions of its own before sigaction().
 extern int libc_sigaction(int number, const struct sigaction *action,
@@ -87,15 +86,13 @@ static void stand_still(void) {
 
 // Whether a thread is to stand still, the first that asks.
 static bool first(void) {
-    static atomic_flag taken = ATOMIC_FLAG_INIT;
+    static int taken;
     const char *path = getenv("HOLD_FILE");
-    if (!path || access(path, F_OK) == 0 || atomic_flag_test_and_set(&taken)) return false;
+    if (!path || access(path, F_OK) == 0 || __atomic_exchange_n(&taken, 1, __ATOMIC_SEQ_CST)) return false;
     snprintf(held_file, sizeof held_file, "%s", path);
     watch_signals();
     return true;
 }
-
-static atomic_bool line_came;
 
 static bool before(int file) {
     const char *part = getenv("HOLD_PATH");
@@ -111,7 +108,7 @@ static bool behind(const char *data, size_t size) {
     const char *line = getenv("HOLD_LINE");
     size_t length = line ? strlen(line) : 0;
     bool here = length > 0 && size >= length && memcmp(data, line, length) == 0;
-    if (here) line_came = true;
+    if (here) line_came = 1;
     return here && !getenv("HOLD_PATH") && first();
 }
 
