@@ -350,13 +350,15 @@ static inline bool dilated_scores(CudaContext *context, Sdpa *sdpa, LighthouseSc
 static inline bool split_dilated_scores(CudaContext *context, Sdpa *sdpa, CudaLighthouseScratch *scratch,
                                         CudaRows q, CudaRows k, CudaRows v, const LighthouseShape *shape,
                                         Error *error) {
-    int64_t P = scratch->split->size, KV = shape->H / shape->share / P, D = shape->D;
+    int64_t P = scratch->split->size, D = shape->D, kv_heads = shape->H / shape->share;
+    int64_t attended = context_heads(kv_heads, P), KV = attended / P;
     LighthouseShape whole = *shape;
     whole.H = shape->H / P;
+    whole.share = shape->H / attended;
     whole.hierarchy.n = whole.hierarchy.n_entries = shape->hierarchy.n * P;
-    assert(k.data == q.data + shape->H * D && v.data == k.data + P * KV * D && q.row == v.row);
+    assert(k.data == q.data + shape->H * D && v.data == k.data + kv_heads * D && q.row == v.row);
     split_exchange_tokens(context, scratch, q.data, shape);
-    int64_t N = whole.hierarchy.n, H = whole.H, heads = H + 2 * KV, share = shape->share;
+    int64_t N = whole.hierarchy.n, H = whole.H, heads = H + 2 * KV, share = whole.share;
     LighthouseScores scores = {scratch->whole_scores, scratch->whole_scores + shape->B * H * N};
     if (!dilated_scores(context, sdpa, scores, scratch,
                         cuda_rows_packed(scratch->whole_qkv, N, heads, 0, D, 1),

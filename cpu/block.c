@@ -1,6 +1,8 @@
 // One pre-norm decoder block: x + attention(norm x), then that + SwiGLU(norm of that); see block.h.
 #include "cpu/block.h"
 
+#include "core/engine/context.h"
+
 typedef struct {
     int64_t rows, C, H, KV, D, F;
 } Sizes;
@@ -63,8 +65,8 @@ static Rows exchanged_queries(real *data, const CpuBlockPass *pass) {
 }
 static Rows exchanged_keys(real *data, const CpuBlockPass *pass) {
     const ModelConfig *m = pass->model;
-    return rows_token_major(data, pass->N * pass->split->size, m->n_kv_heads / pass->split->size, m->head_dim,
-                            m->n_heads / m->n_kv_heads);
+    int64_t P = pass->split->size, heads = context_heads(m->n_kv_heads, P);
+    return rows_token_major(data, pass->N * P, heads / P, m->head_dim, m->n_heads / heads);
 }
 
 // Dense attention of sequences that ranks share.

@@ -18,12 +18,12 @@ typedef struct {
 
 // What one layer's forward keeps for its backward.   rows = B N, N tokens of each sequence that lie here.
 // Where P ranks share the sequences, q, k, v and lse of a dense layer are exchanged (cpu/context.h): all N P
-// tokens of H / P heads.
+// tokens of H / P heads, and of the key/value heads that these read.
 typedef struct {
     real *attention_normed;    // (rows, C)
     real *attention_rstd;      // (rows)
     real *q;                   // (B, N, H, D), after RoPE
-    real *k, *v;               // (B, N, KV, D), k after RoPE
+    real *k, *v;               // (B, N, KV, D), k after RoPE; exchanged: (B, N P, own, D), cpu/context.h
     real *q_before, *k_before; // (rows, H, D), (rows, KV, D) before their norm; NULL without
     real *q_rstd, *k_rstd;     // (rows, H), (rows, KV) likewise
     real *attention;           // (B, N, H, D)
@@ -49,8 +49,8 @@ typedef struct {
     real *dact, *dgate, *dup; // (rows, F)
     real *sdpa;               // workspace of cpu_sdpa_backward
     double *norm;             // partial sums of cpu_rmsnorm_backward
-    // Only where ranks share the sequences; sizes of q and k. Forward: q, k, v of the tokens here. Backward:
-    // gradients of all tokens, H / P heads.
+    // Only where ranks share the sequences; sizes of q and k, exchanged. Forward: q, k, v of the tokens here.
+    // Backward: gradients of all tokens, H / P heads.
     real *exchanged_q, *exchanged_k, *exchanged_v, *exchanged_out;
 } CpuBlockScratch;
 

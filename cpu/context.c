@@ -1,17 +1,38 @@
 // Trading sequence for heads between ranks; see context.h.
 #include "cpu/context.h"
 
-// Both ways move, for every pair of ranks, n rows of heads / P heads: block r of `packed` is what goes to
-// rank r, or came from it.   packed: (P, n, heads / P, D)
-static void copy_blocks(const ContextSplit *split, Rows slice, bool pack, int64_t b, int64_t n, int64_t heads,
+#include "core/engine/context.h"
+
+// Both ways move, for every pair of ranks, n rows of `own` heads: block r of `packed` is what goes to rank r,
+// or came from it.   packed: (P, n, own, D)
+static int64_t own_heads(const ContextSplit *split, int64_t heads) {
+    return context_heads(heads, split->size) / split->size;
+}
+
+static void pack_blocks(const ContextSplit *split, Rows slice, int64_t b, int64_t n, int64_t heads,
                         int64_t D) {
-    int64_t own = heads / split->size;
+    int64_t own = own_heads(split, heads), copies = own * split->size / heads;
 #pragma omp parallel for
     for (int64_t row = 0; row < split->size * n; row++) {
         for (int64_t h = 0; h < own; h++) {
-            real *packed = split->packed + (row * own + h) * D;
-            real *x = cpu_rows_at(slice, b, (row / n * own + h) * slice.share, row % n);
-            memcpy(pack ? packed : x, pack ? x : packed, (size_t)D * sizeof *x);
+            const real *x = cpu_rows_at(slice, b, (row / n * own + h) / copies * slice.share, row % n);
+            memcpy(split->packed + (row * own + h) * D, x, (size_t)D * sizeof *x);
+        }
+    }
+}
+
+// One thread writes a row of the slice, and adds its copies from the first rank on: the same bits every time.
+static void unpack_blocks(const ContextSplit *split, Rows slice, int64_t b, int64_t n, int64_t heads,
+                          int64_t D) {
+    int64_t own = own_heads(split, heads), copies = own * split->size / heads;
+#pragma omp parallel for
+    for (int64_t row = 0; row < heads * n; row++) {
+        int64_t head = row / n, first = head * copies;
+        real *x = cpu_rows_at(slice, b, head * slice.share, row % n);
+        const real *packed = split->packed + ((first / own * n + row % n) * own + first % own) * D;
+        memcpy(x, packed, (size_t)D * sizeof *x);
+        for (int64_t copy = 1; copy < copies; copy++) { // then a rank has one head
+            for (int64_t d = 0; d < D; d++) x[d] += packed[copy * n * D + d];
         }
     }
 }
@@ -24,9 +45,9 @@ void cpu_context_wait(const ContextSplit *split, const char *what) {
 
 void cpu_context_all_to_all(const ContextSplit *split, real *whole, Rows slice, int64_t B, int64_t n,
                             int64_t heads, int64_t D) {
-    int64_t block = n * (heads / split->size) * D;
+    int64_t block = n * own_heads(split, heads) * D;
     for (int64_t b = 0; b < B; b++) {
-        copy_blocks(split, slice, true, b, n, heads, D);
+        pack_blocks(split, slice, b, n, heads, D);
         collectives_all_to_all(split->queue, whole + b * split->size * block, split->packed, block,
                                ELEMENT_REAL);
         cpu_context_wait(split, "the all-to-all from sequence to heads");
@@ -35,11 +56,11 @@ void cpu_context_all_to_all(const ContextSplit *split, real *whole, Rows slice, 
 
 void cpu_context_return(const ContextSplit *split, Rows slice, const real *whole, int64_t B, int64_t n,
                         int64_t heads, int64_t D) {
-    int64_t block = n * (heads / split->size) * D;
+    int64_t block = n * own_heads(split, heads) * D;
     for (int64_t b = 0; b < B; b++) {
         collectives_all_to_all(split->queue, split->packed, whole + b * split->size * block, block,
                                ELEMENT_REAL);
         cpu_context_wait(split, "the all-to-all from heads to sequence");
-        copy_blocks(split, slice, false, b, n, heads, D);
+        unpack_blocks(split, slice, b, n, heads, D);
     }
 }

@@ -124,8 +124,8 @@ static CpuBlockActivations block_activations(const CpuEngine *e, int layer) {
     a.attention_normed += rows * m->dim;
     a.attention_rstd += rows;
     a.q += rows * m->n_heads * m->head_dim;
-    a.k += rows * m->n_kv_heads * m->head_dim;
-    a.v += rows * m->n_kv_heads * m->head_dim;
+    a.k += rows * context_heads(m->n_kv_heads, e->split.size) * m->head_dim;
+    a.v += rows * context_heads(m->n_kv_heads, e->split.size) * m->head_dim;
     if (a.q_before) {
         a.q_before += rows * m->n_heads * m->head_dim;
         a.k_before += rows * m->n_kv_heads * m->head_dim;

@@ -8,14 +8,15 @@ static void plan_activations(CpuEngine *e, MemoryPlan *plan) {
     const ModelConfig *m = &config->model;
     int64_t rows = context_rows(config), kept = e->kept_layers * rows, exchanged = cpu_split_of(e) ? kept : 0;
     int64_t HD = m->n_heads * m->head_dim, KVD = m->n_kv_heads * m->head_dim;
+    int64_t attended = context_heads(m->n_kv_heads, e->split.size) * m->head_dim;
     const char *purpose = "activations";
     CpuBlockActivations *a = &e->acts;
     plan_add(plan, (void **)&e->x, purpose, "block inputs", e->kept_inputs * rows * m->dim, sizeof(real));
     plan_add(plan, (void **)&a->attention_normed, purpose, "attention norm", kept * m->dim, sizeof(real));
     plan_add(plan, (void **)&a->attention_rstd, purpose, "attention rstd", kept, sizeof(real));
     plan_add(plan, (void **)&a->q, purpose, "q", kept * HD, sizeof(real));
-    plan_add(plan, (void **)&a->k, purpose, "k", kept * KVD, sizeof(real));
-    plan_add(plan, (void **)&a->v, purpose, "v", kept * KVD, sizeof(real));
+    plan_add(plan, (void **)&a->k, purpose, "k", kept * attended, sizeof(real));
+    plan_add(plan, (void **)&a->v, purpose, "v", kept * attended, sizeof(real));
     int64_t normed = family_has(m->family, FAMILY_QK_NORM) ? kept : 0;
     plan_add(plan, (void **)&a->q_before, purpose, "q before its norm", normed * HD, sizeof(real));
     plan_add(plan, (void **)&a->k_before, purpose, "k before its norm", normed * KVD, sizeof(real));
@@ -53,10 +54,11 @@ static void plan_scratch(CpuEngine *e, MemoryPlan *plan) {
     int64_t rows = context_rows(config), back = config->training ? rows : 0,
             exchanged = cpu_split_of(e) ? rows : 0;
     int64_t HD = m->n_heads * m->head_dim, KVD = m->n_kv_heads * m->head_dim;
+    int64_t kv_heads = context_heads(m->n_kv_heads, e->split.size);
     int64_t positions = config->context > config->cache ? config->context : config->cache;
     int64_t gate_rows = config->use_lighthouse && lighthouse_scorer(&config->lighthouse)->gates ? rows : 0;
-    int64_t sdpa = sdpa_backward_workspace(config->batch, m->n_heads / e->split.size,
-                                           m->n_heads / m->n_kv_heads, config->context, m->head_dim);
+    int64_t sdpa = sdpa_backward_workspace(config->batch, m->n_heads / e->split.size, m->n_heads / kv_heads,
+                                           config->context, m->head_dim);
     const char *purpose = "workspace";
     CpuBlockScratch *s = &e->scratch;
     plan_add(plan, (void **)&s->cosines, purpose, "cosines", positions * m->head_dim / 2, sizeof(real));
@@ -81,8 +83,10 @@ static void plan_scratch(CpuEngine *e, MemoryPlan *plan) {
     plan_add(plan, (void **)&s->dhead, purpose, "dq before its norm", head_norms ? back * HD : 0,
              sizeof(real));
     plan_add(plan, (void **)&s->exchanged_q, purpose, "exchanged q", exchanged * HD, sizeof(real));
-    plan_add(plan, (void **)&s->exchanged_k, purpose, "exchanged k", exchanged * KVD, sizeof(real));
-    plan_add(plan, (void **)&s->exchanged_v, purpose, "exchanged v", exchanged * KVD, sizeof(real));
+    plan_add(plan, (void **)&s->exchanged_k, purpose, "exchanged k", exchanged * kv_heads * m->head_dim,
+             sizeof(real));
+    plan_add(plan, (void **)&s->exchanged_v, purpose, "exchanged v", exchanged * kv_heads * m->head_dim,
+             sizeof(real));
     plan_add(plan, (void **)&s->exchanged_out, purpose, "exchanged out", exchanged * HD, sizeof(real));
     if (config->use_lighthouse) {
         lighthouse_plan_scratch(plan, &s->lighthouse, &e->lighthouse, config->training, cpu_split_of(e));

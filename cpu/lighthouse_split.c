@@ -4,6 +4,7 @@
 // cpu/lighthouse.c. Rows are exchanged around attention; the last entry of each level but the base reaches
 // into the next slice, so its row travels there, and its gradient back; scorers that look along the sequence
 // exchange, or hand their state on.
+#include "core/engine/context.h"
 #include "cpu/cpu.h"
 
 void lighthouse_plan_split(MemoryPlan *plan, LighthouseScratch *scratch, const LighthouseShape *shape,
@@ -13,6 +14,7 @@ void lighthouse_plan_split(MemoryPlan *plan, LighthouseScratch *scratch, const L
     int64_t halos = B * H * (h->levels - 1) * D;
     const ScorerRow *scorer = lighthouse_scorer(&shape->config);
     int64_t whole = scorer->attends ? B * h->n * H * D : 0,
+            whole_kv = whole / H * context_heads(H / shape->share, split->size),
             states = scorer->recurs ? 2 * B * H * shape->config.dilation * D * D : 0;
     const char *purpose = "workspace";
     plan_add(plan, (void **)&scratch->exchanged_q, purpose, "exchanged q", rows, sizeof(real));
@@ -22,8 +24,8 @@ void lighthouse_plan_split(MemoryPlan *plan, LighthouseScratch *scratch, const L
     plan_add(plan, (void **)&scratch->halo, purpose, "halo in", halos, sizeof(real));
     plan_add(plan, (void **)&scratch->halo_out, purpose, "halo out", halos, sizeof(real));
     plan_add(plan, (void **)&scratch->whole_q, purpose, "dilated q", whole, sizeof(real));
-    plan_add(plan, (void **)&scratch->whole_k, purpose, "dilated k", whole / shape->share, sizeof(real));
-    plan_add(plan, (void **)&scratch->whole_v, purpose, "dilated v", whole / shape->share, sizeof(real));
+    plan_add(plan, (void **)&scratch->whole_k, purpose, "dilated k", whole_kv, sizeof(real));
+    plan_add(plan, (void **)&scratch->whole_v, purpose, "dilated v", whole_kv, sizeof(real));
     plan_add(plan, (void **)&scratch->whole_score, purpose, "dilated scores", whole / D, sizeof(real));
     plan_add(plan, (void **)&scratch->gla_states, purpose, "gla states", states, sizeof(double));
     scratch->split = split;

@@ -1,5 +1,6 @@
 // The base scores of every scorer; core/model/scorers.def lists them. A scorer looks at a whole sequence, or
 // at a slice of it where ranks share one.
+#include "core/engine/context.h"
 #include "cpu/cpu.h"
 
 // The base scores among those of all entries.   score: (B, H, E)
@@ -58,9 +59,9 @@ static void split_dilated_score(Rows score, LighthouseScratch *scratch, Rows q, 
     real *buffers[3] = {q.share == 1 ? scratch->whole_q : scratch->whole_k,
                         q.share == 1 ? scratch->whole_k : scratch->whole_q, scratch->whole_v};
     for (int i = 0; i < 3; i++) {
-        int64_t heads = H / sides[i].share;
+        int64_t heads = H / sides[i].share, attended = context_heads(heads, split->size);
         cpu_context_all_to_all(split, buffers[i], sides[i], B, n, heads, D);
-        whole[i] = rows_token_major(buffers[i], N, heads / split->size, D, sides[i].share);
+        whole[i] = rows_token_major(buffers[i], N, attended / split->size, D, H / attended);
     }
     Rows norms = rows_token_major(scratch->whole_score, N, own, 1, 1);
     dilated_score(norms, scratch->dilated, whole[0], whole[1], whole[2], B, own, N, D,

@@ -13,7 +13,7 @@ static void add_layer(Traffic *traffic, const EngineConfig *config, bool lightho
     Hierarchy h;
     Error error;
     int P = ranks_context(config->ranks);
-    double D = (double)m->head_dim, H = (double)m->n_heads, KV = (double)m->n_kv_heads;
+    double D = (double)m->head_dim, H = (double)m->n_heads, KV = (double)context_heads(m->n_kv_heads, P);
     double n = (double)context_tokens(config), sent = sequences * (P - 1) / P;
     if (!lighthouse) { // q, k, v there and out back; dout there and dq, dk, dv back
         traffic->attention += sent * (forwards + 1) * n * (2 * H + 2 * KV) * D * by->activation;

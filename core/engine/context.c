@@ -15,14 +15,27 @@ static bool multiple_or_refuse(int64_t value, int64_t unit, const char *option, 
                      (long long)((value / unit + 1) * unit));
 }
 
-static bool heads_or_refuse(int64_t heads, const char *option, int64_t context_size, Error *error) {
-    if (heads % context_size == 0) return true;
-    char valid[128] = "";
-    for (int64_t p = 1; p <= heads && strlen(valid) < sizeof valid - 24; p++) {
-        if (heads % p == 0) snprintf(valid + strlen(valid), 24, "%s%lld", valid[0] ? ", " : "", (long long)p);
+// Whether each of P ranks has as many query heads, and the key/value heads that these read, whole or one of
+// them.
+static bool heads_fit(const ModelConfig *m, int64_t P) {
+    return m->n_heads % P == 0 && (m->n_kv_heads % P == 0 || P % m->n_kv_heads == 0);
+}
+
+static bool heads_or_refuse(const ModelConfig *m, int64_t context_size, Error *error) {
+    if (heads_fit(m, context_size)) return true;
+    char valid[128] = "", why[64];
+    for (int64_t p = 1; p <= m->n_heads && strlen(valid) < sizeof valid - 24; p++) {
+        if (heads_fit(m, p))
+            snprintf(valid + strlen(valid), 24, "%s%lld", valid[0] ? ", " : "", (long long)p);
     }
-    return error_set(error, STATUS_USAGE, "--cp %lld does not divide %s %lld; valid: --cp %s",
-                     (long long)context_size, option, (long long)heads, valid);
+    if (m->n_heads % context_size != 0) {
+        snprintf(why, sizeof why, "does not divide --heads %lld", (long long)m->n_heads);
+    } else {
+        snprintf(why, sizeof why, "neither divides --kv-heads %lld nor is a multiple of it",
+                 (long long)m->n_kv_heads);
+    }
+    return error_set(error, STATUS_USAGE, "--cp %lld %s; valid: --cp %s", (long long)context_size, why,
+                     valid);
 }
 
 bool context_hierarchy(const LighthouseConfig *config, int64_t n, int64_t context_size, Hierarchy *hierarchy,
@@ -56,8 +69,7 @@ bool context_lighthouse(const EngineConfig *config, int64_t B, int64_t N, int64_
 
 bool context_check(const EngineConfig *config, int64_t context_size, Error *error) {
     if (context_size == 1) return true;
-    if (!heads_or_refuse(config->model.n_heads, "--heads", context_size, error) ||
-        !heads_or_refuse(config->model.n_kv_heads, "--kv-heads", context_size, error) ||
+    if (!heads_or_refuse(&config->model, context_size, error) ||
         !multiple_or_refuse(config->context, context_size, "--seq-len", context_size,
                             "slices of equal length", error)) {
         return false;

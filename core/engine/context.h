@@ -3,7 +3,8 @@
 // Scoring, selection and gathering see the slice alone: the hierarchy of a slice is that of N / P tokens with
 // k / P entries a level, and its chunks are those of the whole sequence. Around causal attention, an
 // all-to-all gives each rank all rows of some heads, and another undoes it: each attends over all rows with H
-// / P heads.
+// / P heads. Where P is more than the key/value heads, ranks whose query heads read the same one have a copy
+// each, and its gradient is the sum of theirs in the order of ranks.
 #ifndef CORE_ENGINE_CONTEXT_H
 #define CORE_ENGINE_CONTEXT_H
 
@@ -26,6 +27,12 @@ bool context_hierarchy(const LighthouseConfig *config, int64_t n, int64_t contex
 // Errors as of context_hierarchy.
 bool context_lighthouse(const EngineConfig *config, int64_t B, int64_t N, int64_t context_size,
                         LighthouseShape *shape, Error *error);
+
+// Heads that `context_size` ranks attend with in all, of `heads` that the model has: each rank has as many.
+// Where they are fewer than ranks, copies count: head h lies on rank h P / heads and those behind it.
+static inline int64_t context_heads(int64_t heads, int64_t context_size) {
+    return heads > context_size ? heads : context_size;
+}
 
 // Tokens of a sequence that lie on this rank.
 static inline int64_t context_tokens(const EngineConfig *config) {

@@ -1,5 +1,6 @@
 // One pre-norm decoder block: x + attention(norm x), then that + SwiGLU(norm of that); see block.cuh.
 #include "cuda/engine/block.cuh"
+#include "core/engine/context.h"
 #include "cuda/kernels/bias.cuh"
 #include "cuda/kernels/cached_attention.cuh"
 #include "cuda/kernels/head_norm.cuh"
@@ -11,12 +12,20 @@
 
 typedef struct {
     int64_t rows, C, H, KV, D, F;
-    int64_t HD, QKV; // widths of the attention's output and of packed queries, keys and values
+    int64_t HD, QKV;     // widths of the attention's output and of packed queries, keys and values
+    int64_t own, own_kv; // heads that this rank attends with
 } Sizes;
+
+static int64_t ranks_of(const CudaBlockPass *pass) {
+    return pass->split ? pass->split->size : 1;
+}
 
 static Sizes sizes_of(const CudaBlockPass *pass) {
     const ModelConfig *m = pass->model;
-    Sizes s = {pass->B * pass->N, m->dim, m->n_heads, m->n_kv_heads, m->head_dim, m->ffn_dim, 0, 0};
+    Sizes s = {pass->B * pass->N, m->dim, m->n_heads, m->n_kv_heads, m->head_dim, m->ffn_dim, 0, 0, 0, 0};
+    int64_t P = ranks_of(pass);
+    s.own = s.H / P;
+    s.own_kv = context_heads(s.KV, P) / P;
     s.HD = s.H * s.D;
     s.QKV = s.HD + 2 * s.KV * s.D;
     return s;
@@ -24,7 +33,7 @@ static Sizes sizes_of(const CudaBlockPass *pass) {
 
 SdpaProblem block_sdpa_problem(const ModelConfig *m, int64_t batch, int64_t rows, int64_t ranks) {
     SdpaProblem problem;
-    int64_t H = m->n_heads / ranks, KV = m->n_kv_heads / ranks;
+    int64_t H = m->n_heads / ranks, KV = context_heads(m->n_kv_heads, ranks) / ranks;
     memset(&problem, 0, sizeof problem);
     problem.batch = batch;
     problem.n_heads = H;
@@ -62,30 +71,31 @@ static bool workspace_check(const CudaBlockScratch *scratch, const SdpaProblem *
         (long long)problem->batch, (long long)problem->rows, bytes / 1e9, scratch->sdpa_bytes / 1e9);
 }
 
-static int64_t ranks_of(const CudaBlockPass *pass) {
-    return pass->split ? pass->split->size : 1;
+// Elements of an exchanged row: this rank's heads.
+static int64_t exchanged_width(const CudaBlockPass *pass, int64_t heads, int64_t kv_heads) {
+    int64_t P = pass->split->size, attended = kv_heads ? context_heads(kv_heads, P) : 0;
+    return (heads + 2 * attended) / P * pass->model->head_dim;
 }
-
 // Exchanges the tokens here of a tensor (B, N, heads + 2 kv_heads, D) for all tokens of this rank's heads.
 static void exchange(bf16 *tensor, const CudaBlockPass *pass, int64_t heads, int64_t kv_heads,
                      const BlockTools *tools) {
     const CudaSplit *split = pass->split;
     int64_t D = pass->model->head_dim;
     context_pack(tools->context, split, tensor, pass->B, pass->N, heads, kv_heads, D);
-    cuda_context_all_to_all(split, tensor, pass->B, pass->N, (heads + 2 * kv_heads) / split->size * D);
+    cuda_context_all_to_all(split, tensor, pass->B, pass->N, exchanged_width(pass, heads, kv_heads));
 }
 // The way back, from `exchanged` to `tensor`, which may be the same.
 static void exchange_back(bf16 *tensor, const bf16 *exchanged, const CudaBlockPass *pass, int64_t heads,
                           int64_t kv_heads, const BlockTools *tools) {
     const CudaSplit *split = pass->split;
     int64_t D = pass->model->head_dim;
-    cuda_context_return(split, exchanged, pass->B, pass->N, (heads + 2 * kv_heads) / split->size * D);
+    cuda_context_return(split, exchanged, pass->B, pass->N, exchanged_width(pass, heads, kv_heads));
     context_unpack(tools->context, split, tensor, pass->B, pass->N, heads, kv_heads, D);
 }
 
 static bool dense_forward(CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
                           const Sizes *s, const BlockTools *tools, Error *error) {
-    int64_t ranks = ranks_of(pass), k = s->HD / ranks, v = k + s->KV * s->D / ranks;
+    int64_t ranks = ranks_of(pass), k = s->own * s->D, v = k + s->own_kv * s->D;
     SdpaProblem problem = block_sdpa_problem(pass->model, pass->B, pass->N * ranks, ranks);
     TRY(workspace_check(scratch, &problem, pass->keep ? SDPA_FORWARD_STATS : SDPA_FORWARD, tools, error));
     if (pass->split) exchange(acts->qkv, pass, s->H, s->KV, tools);
@@ -98,7 +108,7 @@ static bool dense_forward(CudaBlockActivations *acts, CudaBlockScratch *scratch,
 
 static bool dense_backward(CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
                            const Sizes *s, const BlockTools *tools, Error *error) {
-    int64_t ranks = ranks_of(pass), k = s->HD / ranks, v = k + s->KV * s->D / ranks;
+    int64_t ranks = ranks_of(pass), k = s->own * s->D, v = k + s->own_kv * s->D;
     SdpaProblem problem = block_sdpa_problem(pass->model, pass->B, pass->N * ranks, ranks);
     if (pass->split) exchange(scratch->dattention, pass, s->H, 0, tools);
     TRY(cuda_sdpa_backward(tools->sdpa, &problem, acts->qkv, acts->qkv + k, acts->qkv + v,

@@ -28,8 +28,8 @@ typedef struct {
 
 // What one layer's forward keeps for its backward, beside its input. Outputs of norms and of SwiGLU are
 // worked out again.   rows = B N, N tokens of each sequence that lie here
-// Where P ranks share the sequences, a dense layer exchanges qkv once it is made: (B, N P, (H + 2 KV) / P,
-// D).
+// Where P ranks share the sequences, a dense layer exchanges qkv once it is made: (B, N P, own + 2 own_kv, D)
+// of the heads that the rank attends with, cuda/kernels/context.cuh.
 typedef struct {
     bf16 *qkv;           // (B, N, H + 2 KV, D) after RoPE
     bf16 *qk;            // (B, N, H + KV, D) before their norm; NULL without
@@ -49,7 +49,7 @@ typedef struct {
     bf16 *normed;           // (rows, C) output of a norm, or the gradient of that
     bf16 *act;              // (rows, F) output of SwiGLU, or the gradient of that
     bf16 *dattention;       // (B, N, H, D), then exchanged: (B, N P, H / P, D)
-    bf16 *dqkv;             // exchanged: (B, N P, (H + 2 KV) / P, D), then (B, N, H + 2 KV, D)
+    bf16 *dqkv;             // exchanged: (B, N P, own + 2 own_kv, D), then (B, N, H + 2 KV, D)
     float *partial_sums;    // of gradients of norms and biases
     CudaLighthouseScratch lighthouse;
     void *sdpa; // workspace of cuDNN; lighthouse.sdpa is the same

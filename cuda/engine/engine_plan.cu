@@ -9,9 +9,9 @@
 #define SDPA_FORWARD_BYTES ((size_t)16 << 20)
 
 typedef struct {
-    int64_t rows, back; // tokens of a pass; the same where a backward may follow, else 0
-    int64_t C, HD, QK, QKV, F, V;
-    int64_t logits; // of a row: V, padded
+    int64_t rows, back;           // tokens of a pass; the same where a backward may follow, else 0
+    int64_t C, HD, QK, QKV, F, V; // QKV: as ranks of a sequence exchange them, where that is more
+    int64_t logits;               // of a row: V, padded
 } Sizes;
 
 static Sizes sizes_of(const EngineConfig *config) {
@@ -22,7 +22,7 @@ static Sizes sizes_of(const EngineConfig *config) {
     s.C = m->dim;
     s.HD = m->n_heads * m->head_dim;
     s.QK = s.HD + m->n_kv_heads * m->head_dim;
-    s.QKV = s.HD + 2 * m->n_kv_heads * m->head_dim;
+    s.QKV = s.HD + 2 * context_heads(m->n_kv_heads, ranks_context(config->ranks)) * m->head_dim;
     s.F = m->ffn_dim;
     s.V = m->vocab_size;
     s.logits = model_padded_vocab(s.V);

@@ -62,7 +62,7 @@ CudaBlockActivations pass_activations(const CudaEngine *e, int layer) {
     int64_t attention_slot = slot;
     if (e->attention_slots < e->kept_layers) attention_slot = shares ? e->attention_slots - 1 : dense;
     CudaBlockActivations a = e->acts;
-    a.qkv += slot * rows * (m->n_heads + 2 * m->n_kv_heads) * m->head_dim;
+    a.qkv += slot * rows * (m->n_heads + 2 * context_heads(m->n_kv_heads, e->split.size)) * m->head_dim;
     if (a.qk) a.qk += slot * rows * (m->n_heads + m->n_kv_heads) * m->head_dim;
     a.attention += attention_slot * rows * m->n_heads * m->head_dim;
     a.lse = a.lse && !shares ? a.lse + attention_slot * rows * m->n_heads : NULL;

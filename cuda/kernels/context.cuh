@@ -7,6 +7,7 @@
 #ifndef CUDA_CONTEXT_CUH
 #define CUDA_CONTEXT_CUH
 
+#include "core/engine/context.h"
 #include "core/ranks/collectives.h"
 #include "cuda/device/parts.cuh"
 
@@ -26,24 +27,41 @@ typedef struct {
 #define PACK_THREADS 256
 #define PACK_ROWS    4 // rows whose loads a thread has under way at once
 
+// to = the sum of a row and its copies in the blocks of the ranks behind, in their order; rounded once.
+static inline __device__ void sum_copies(uint4 *to, const uint4 *packed, int copies, int64_t block) {
+    float sum[8] = {}, elements[8];
+    for (int copy = 0; copy < copies; copy++) {
+        unpack(elements, *(const Bf16x8 *)(packed + copy * block));
+#pragma unroll
+        for (int i = 0; i < 8; i++) sum[i] += elements[i];
+    }
+    *(Bf16x8 *)to = pack(sum);
+}
+
 // A thread moves 16 bytes of PACK_ROWS neighbouring rows; blockIdx.y is the sequence and the rank. Of the
 // rank's own + 2 own_kv heads in a packed row, the first come from the P own heads that lead a token, the
-// others from the P own_kv behind these, and again P own_kv.
+// others from the kv = P own_kv / copies behind these, and again kv. `copies` neighbouring ranks have the
+// same; the first one's thread gives back their sum.
 template <bool PACK>
 static __global__ void __launch_bounds__(PACK_THREADS)
     pack_kernel(uint4 *packed, // (B, P, n, own + 2 own_kv, lanes)
-                uint4 *tokens, // (B, n, P (own + 2 own_kv), lanes)
-                int P, int n, int own, int own_kv, int lanes) {
+                uint4 *tokens, // (B, n, P own + 2 kv, lanes)
+                int P, int n, int own, int own_kv, int copies, int lanes) {
     int width = (own + 2 * own_kv) * lanes, thread = (int)(blockIdx.x * PACK_THREADS + threadIdx.x);
-    int column = thread % width, row = thread / width * PACK_ROWS;
+    int column = thread % width, row = thread / width * PACK_ROWS, kv = P * own_kv / copies;
     int rank = (int)blockIdx.y % P, place = column / lanes, head = rank * own + place;
+    bool summed = !PACK && copies > 1 && place >= own;
     if (place >= own) {
         int side = (place - own) / own_kv; // keys, values
-        head = P * (own + side * own_kv) + rank * own_kv + (place - own) % own_kv;
+        head = P * own + side * kv + (rank * own_kv + (place - own) % own_kv) / copies;
     }
-    int64_t step = (int64_t)P * width;
+    if (summed && rank % copies != 0) return;
+    int64_t step = (int64_t)(P * own + 2 * kv) * lanes;
     uint4 *token = tokens + ((int64_t)(blockIdx.y / P) * n + row) * step + head * lanes + column % lanes;
     uint4 *place_in_block = packed + ((int64_t)blockIdx.y * n + row) * width + column;
+    for (int i = 0; summed && i < PACK_ROWS && row + i < n; i++)
+        sum_copies(token + i * step, place_in_block + (int64_t)i * width, copies, (int64_t)n * width);
+    if (summed) return;
     uint4 x[PACK_ROWS];
 #pragma unroll
     for (int i = 0; i < PACK_ROWS; i++)
@@ -56,23 +74,26 @@ static __global__ void __launch_bounds__(PACK_THREADS)
 template <bool PACK>
 static inline void pack_launch(CudaContext *context, const CudaSplit *split, bf16 *tokens, int64_t B,
                                int64_t n, int64_t heads, int64_t kv_heads, int64_t D) {
-    int64_t P = split->size, width = (heads + 2 * kv_heads) / P * (D / 8);
+    int64_t P = split->size, attended = kv_heads ? context_heads(kv_heads, P) : 0;
+    int64_t copies = kv_heads ? attended / kv_heads : 1, width = (heads + 2 * attended) / P * (D / 8);
     int64_t threads = ceil_div(n, PACK_ROWS) * width;
-    assert(heads % P == 0 && kv_heads % P == 0 && D % 8 == 0 && threads + PACK_THREADS <= INT32_MAX);
+    assert(heads % P == 0 && attended % P == 0 && copies * kv_heads == attended && D % 8 == 0);
+    assert(threads + PACK_THREADS <= INT32_MAX);
     dim3 grid((unsigned)ceil_div(threads, PACK_THREADS), (unsigned)(B * P));
-    pack_kernel<PACK><<<grid, PACK_THREADS, 0, context->stream>>>((uint4 *)split->packed, (uint4 *)tokens,
-                                                                  (int)P, (int)n, (int)(heads / P),
-                                                                  (int)(kv_heads / P), (int)(D / 8));
+    pack_kernel<PACK><<<grid, PACK_THREADS, 0, context->stream>>>(
+        (uint4 *)split->packed, (uint4 *)tokens, (int)P, (int)n, (int)(heads / P), (int)(attended / P),
+        (int)copies, (int)(D / 8));
     CUDA_CHECK(cudaGetLastError());
 }
 
-// split->packed (B, P, n, (heads + 2 kv_heads) / P, D) = tokens (B, n, heads + 2 kv_heads, D): for each rank
-// its part of the first `heads` heads, of the `kv_heads` behind them, and of the last.
+// split->packed (B, P, n, (heads + 2 attended) / P, D) = tokens (B, n, heads + 2 kv_heads, D): for each rank
+// its part of the first `heads` heads, of the `kv_heads` behind them, and of the last; attended =
+// context_heads(kv_heads, P), or no such heads at all.
 static inline void context_pack(CudaContext *context, const CudaSplit *split, bf16 *tokens, int64_t B,
                                 int64_t n, int64_t heads, int64_t kv_heads, int64_t D) {
     pack_launch<true>(context, split, tokens, B, n, heads, kv_heads, D);
 }
-// The way back.
+// The way back: of heads that several ranks have, the sum.
 static inline void context_unpack(CudaContext *context, const CudaSplit *split, bf16 *tokens, int64_t B,
                                   int64_t n, int64_t heads, int64_t kv_heads, int64_t D) {
     pack_launch<false>(context, split, tokens, B, n, heads, kv_heads, D);

@@ -31,7 +31,7 @@ typedef struct {
     const CudaSplit *split;              // else NULL
     bf16 *halo, *halo_out;               // (B, H, L-1, D) rows that reach past a slice's end
     float *halo_grad, *halo_grad_out;    // likewise their gradients, backward only
-    bf16 *whole_qkv;                     // (B, N P, (H + 2 KV) / P, D), dilated scorer only
+    bf16 *whole_qkv;                     // (B, N P, own + 2 own_kv, D), dilated scorer only: context.cuh
     float *whole_scores, *packed_scores; // (2, B, H / P, N P), dilated scorer only
     float *gla_before, *gla_after;       // (2, B, H, dilation, D, D), gla scorer only: states handed on
 } CudaLighthouseScratch;
@@ -58,11 +58,12 @@ static inline void cuda_lighthouse_plan_rows(MemoryPlan *plan, CudaLighthouseRow
 
 // What only ranks that share the sequences need.
 static inline void plan_split(MemoryPlan *plan, CudaLighthouseScratch *scratch, const LighthouseShape *shape,
-                              bool training) {
+                              bool training, const CudaSplit *split) {
     int64_t heads = shape->B * shape->H, D = shape->D, tokens = heads * shape->hierarchy.n;
     int64_t halo = heads * (shape->hierarchy.levels - 1) * D, grad = training ? halo : 0;
     const ScorerRow *scorer = lighthouse_scorer(&shape->config);
-    int64_t qkv = scorer->attends ? (tokens + 2 * tokens / shape->share) * D : 0;
+    int64_t attended = tokens / shape->H * context_heads(shape->H / shape->share, split->size);
+    int64_t qkv = scorer->attends ? (tokens + 2 * attended) * D : 0;
     int64_t scores = scorer->attends ? 2 * tokens : 0;
     int64_t states = scorer->recurs ? 2 * heads * shape->config.dilation * D * D : 0;
     const char *purpose = "workspace";
@@ -102,7 +103,7 @@ static inline void cuda_lighthouse_plan_scratch(MemoryPlan *plan, CudaLighthouse
     plan_add(plan, (void **)&scratch->dk, purpose, "gathered dk", apart, sizeof(bf16));
     plan_add(plan, (void **)&scratch->dv, purpose, "gathered dv", apart, sizeof(bf16));
     scratch->split = split;
-    if (split) plan_split(plan, scratch, shape, training);
+    if (split) plan_split(plan, scratch, shape, training, split);
 }
 
 #endif

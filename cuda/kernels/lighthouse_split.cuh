@@ -199,7 +199,7 @@ static inline void split_exchange_tokens(CudaContext *context, const CudaLightho
     int64_t n = shape->hierarchy.n, KV = shape->H / shape->share;
     context_pack(context, split, qkv, shape->B, n, shape->H, KV, shape->D);
     cuda_context_all_to_all(split, scratch->whole_qkv, shape->B, n,
-                            (shape->H + 2 * KV) / split->size * shape->D);
+                            (shape->H + 2 * context_heads(KV, split->size)) / split->size * shape->D);
 }
 
 // Base scores of the slice for all heads, from scratch->whole_scores (2, B, H / P, n P).

@@ -167,6 +167,13 @@ scored() { # W SCORER
         runs_agree "$2.cp" "$2.one" 2 2e-3 5e-2
 }
 
+# More ranks of a sequence than key/value heads, against one rank: some attend with copies of the same one.
+few_key_heads() { # W KV
+    train 1 "kv.$1.$2.one" --steps 6 --switch-at 4 --kv-heads "$2" &&
+        train "$1" "kv.$1.$2" --steps 6 --switch-at 4 --kv-heads "$2" --cp "$1" &&
+        runs_agree "kv.$1.$2" "kv.$1.$2.one" 6 2e-3 5e-2
+}
+
 nats() { # W [OPTION...]
     output "$1" eval --device "$device" --model one --data 'data/val_*.bin' "${@:2}" |
         sed -n 's/.*"nats_per_target": \([0-9.e-]*\).*/\1/p'
@@ -299,7 +306,9 @@ check 2 "2 ranks a sequence: stopped and resumed, the same bits" same_bits 2 sli
 check 2 "2 ranks a sequence: dense evaluation" evaluated 2 dense --cp 2
 check 2 "2 ranks a sequence: Lighthouse evaluation" evaluated 2 lighthouse --cp 2
 check 2 "2 ranks a sequence: causal under dense attention" probed 2 --cp 2
+check 2 "2 ranks a sequence, one key/value head: the same run" few_key_heads 2 1
 check 4 "4 ranks a sequence: the same run" alike 4 cp.4 --cp 4
+check 4 "4 ranks a sequence, two key/value heads: the same run" few_key_heads 4 2
 check 4 "4 ranks, 2 a sequence: the same run" alike 4 cp.2.2 --cp 2
 check 2 "checkpoints: 1, 2, 1 ranks" resumed passed 1 2 1
 check 4 "checkpoints: 2, 4, 1 ranks" resumed passed.4 2 4 1

@@ -318,6 +318,11 @@ static void check_predict(Sides *s, const int32_t *tokens, const char *name) {
     free(want);
 }
 
+// Softmax hardly sees what all keys have in common: with biases, gradients are small sums of large terms.
+static double slice_gradients(const Subject *subject, const EngineConfig *config) {
+    return subject->slice_gradients * (family_has(config->model.family, FAMILY_BIAS) ? 4 : 1);
+}
+
 // One step of one configuration: the loss, evaluated and trained, gradients, and the weights after.
 static void check_context(Ranks *ranks, const Subject *subject, const EngineConfig *config,
                           Attention attention, const char *name) {
@@ -337,11 +342,30 @@ static void check_context(Ranks *ranks, const Subject *subject, const EngineConf
     expect(ranks, difference(nats, want) <= subject->slice_loss && nats == evaluated,
            "%s: loss %.17g, evaluated %.17g, not %.17g", name, nats, evaluated, want);
     snprintf(what, sizeof what, "%s, gradients", name);
-    expect_tensors(&s, TENSOR_GRADIENT, subject->slice_gradients, what);
+    expect_tensors(&s, TENSOR_GRADIENT, slice_gradients(subject, config), what);
     both_update(&s, 1, &norm, &want_norm);
     expect(ranks, difference(norm, want_norm) <= subject->slice_gradients, "%s: norm %.9g, not %.9g", name,
            norm, want_norm);
     close_sides(&s);
+}
+
+// More ranks than key/value heads: ranks have copies of one, in dense layers and for the dilated scorer. The
+// first layer is dense.
+static void check_copied_heads(Ranks *ranks, const Subject *subject, int64_t kv_heads) {
+    int64_t slices = ranks->context_size;
+    EngineConfig config = small_config(516 * slices, 128 * slices, 2 * slices, kv_heads);
+    char name[48];
+    config.dense_layer[0] = true;
+    config.batch = 2;
+    config.lighthouse.scorer = SCORER_DILATED;
+    config.model.family = FAMILY_QWEN2;
+    snprintf(name, sizeof name, "dilated qwen2, %d kv heads", (int)kv_heads);
+    check_context(ranks, subject, &config, ATTENTION_LIGHTHOUSE, name);
+    config.batch = 1;
+    config.recompute = true;
+    config.model.family = FAMILY_QWEN3;
+    snprintf(name, sizeof name, "dense qwen3, %d kv heads", (int)kv_heads);
+    check_context(ranks, subject, &config, ATTENTION_DENSE, name);
 }
 
 void scenario_context(Ranks *ranks, const Subject *subject) {
@@ -353,6 +377,9 @@ void scenario_context(Ranks *ranks, const Subject *subject) {
         config.lighthouse.scorer = (Scorer)scorer;
         check_context(ranks, subject, &config, ATTENTION_LIGHTHOUSE, SCORER_TABLE[scorer].name);
         if (ranks->data_size > 1) return; // the scorers know of nothing but their own sequence
+    }
+    for (int64_t kv_heads = 1; kv_heads < slices; kv_heads *= 2) {
+        check_copied_heads(ranks, subject, kv_heads);
     }
     if (slices > 2) return;
     config.lighthouse.scorer = SCORER_DILATED;

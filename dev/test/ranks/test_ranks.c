@@ -216,6 +216,33 @@ static void test_resume_on_other_ranks(void **state) {
     free(program_output("info run --verify"));
 }
 
+// Four ranks a sequence with two key/value heads, of which each has a copy with another one.
+static void test_more_ranks_than_key_heads(void **state) {
+    (void)state;
+#define FEW                                                                                                  \
+    TINY_TRAIN "--device cpu --heads 4 --kv-heads 2 --topk 512 --seq-len 1024 --global-batch 4 --switch-at " \
+               "3 "
+    tiny_files();
+    free(program_output(FEW "--out one --steps 4"));
+    program_ranks(4, false);
+    free(program_output(FEW "--out run --steps 1 --cp 4"));
+    program_ranks(2, false);
+    free(program_output("train --resume run --device cpu --steps 2 --cp 2"));
+    program_ranks(4, false);
+    free(program_output("train --resume run --device cpu --steps 4 --cp 4"));
+    char *text = program_output("eval --model run --device cpu --data val_*.bin --attention dense --cp 4");
+    program_ranks(1, false);
+    char *alone = program_output("eval --model run --device cpu --data val_*.bin --attention dense");
+    expect_close_steps("one", "run", 4, 1e-6);
+    json_t *shared = json_loads(text, 0, NULL), *whole = json_loads(alone, 0, NULL);
+    double bits = member(shared, "bits_per_byte"), want = member(whole, "bits_per_byte");
+    if (!(fabs(bits / want - 1) < 1e-9)) fail_msg("%.12g bits a byte on four ranks, not %.12g", bits, want);
+    json_decref(shared);
+    json_decref(whole);
+    free(text);
+    free(alone);
+}
+
 static void test_resume_on_as_many_ranks_gives_the_same_bits(void **state) {
     (void)state;
     tiny_files();
@@ -378,7 +405,9 @@ static void test_refusals(void **state) {
         {2, "--cp 2 --heads 4 --kv-heads 4",
          "--topk 128 must be a multiple of 256 (whole chunks of 128 on each rank); nearest: --topk 256"},
         {2, "--cp 2 --heads 3 --kv-heads 3", "--cp 2 does not divide --heads 3; valid: --cp 1, 3"},
-        {2, "--cp 2", "--cp 2 does not divide --kv-heads 1; valid: --cp 1"},
+        {4, "--cp 4 --heads 14 --kv-heads 2", "--cp 4 does not divide --heads 14; valid: --cp 1, 2, 14"},
+        {4, "--cp 4 --heads 12 --kv-heads 6",
+         "--cp 4 neither divides --kv-heads 6 nor is a multiple of it; valid: --cp 1, 2, 3, 6, 12"},
         {2, "--cp 2 --heads 4 --kv-heads 2 --topk 256 --seq-len 770",
          "--seq-len 770 must be a multiple of 4"},
         {2, "--cp 2 --heads 4 --kv-heads 2 --topk 256 --scorer gla --dilation 3 --seq-len 774",
@@ -542,6 +571,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(test_runs_are_alike_on_any_ranks, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_ranks_select_alike, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_resume_on_other_ranks, enter, temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_more_ranks_than_key_heads, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_resume_on_as_many_ranks_gives_the_same_bits, enter,
                                         temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_eval, enter, temporary_folder_leave),
