@@ -15,55 +15,56 @@ trap 'cluster_stop; rm -rf "$work"' EXIT
 cluster_start || { echo "slurm.sh: the cluster does not come up" >&2; exit 1; }
 [[ $(srun --mpi=list 2>&1) == *pmix* ]] || { echo "slurm.sh: skipped, this Slurm has no PMIx"; exit 0; }
 
-steps=200 # a job lasts longer than what is done to it takes
+steps=80
 export PROGRAM=$program PRESET=tiny DEVICE=cpu STEPS=$steps CHECKPOINT_EVERY=20 OMP_WAIT_POLICY=passive
 export OMPI_MCA_btl=self,tcp OMPI_MCA_btl_tcp_if_include=lo # all hosts have one name: no shared memory between them
 last=$(printf 'step_%08d/model.safetensors' $steps)
 
 fault() { fail "$*"; [ ! -f "$job_log" ] || tail -n 25 "$job_log" >&2; }
-# A job of two hosts with a rank each: submit NAME [OPTION OF sbatch...]; its number in jobs[NAME].
+# A job of two hosts with a rank each: submit NAME [OPTION OF sbatch...]; its number in jobs[NAME]. With holds="TILL STEP" it
+# stands still behind an update, so that what is done to it comes in its midst on any machine.
 declare -A jobs=()
 submit() {
-    jobs[$1]=$(cd "$root" && sbatch --parsable --nodes=2 --ntasks-per-node=1 --gpus-per-node=0 --cpus-per-task=1 --mem=100 \
-        --output="$work/$1.log" "${@:2}" scripts/slurm/run_530m.sbatch "$work/data" "$work/$1" --layers 2 --seq-len 256 \
-        --levels 2 --topk 128 --dense-layers 0 --global-batch "${batch:-2}" --val-every 0 --watchdog 10)
+    # shellcheck disable=SC2086 # two words
+    jobs[$1]=$(
+        cd "$root" && { [ -z "${holds:-}" ] || hold "$1" $holds; } &&
+            sbatch --parsable --nodes=2 --ntasks-per-node=1 --gpus-per-node=0 --cpus-per-task=1 --mem=100 \
+                --output="$work/$1.log" "${@:2}" scripts/slurm/run_530m.sbatch "$work/data" "$work/$1" --layers 2 --seq-len 256 \
+                --levels 2 --topk 128 --dense-layers 0 --global-batch "${batch:-2}" --val-every 0 --watchdog 300
+    )
 }
 state() { scontrol show job "${jobs[$1]}" | grep -o 'JobState=[A-Z]*' | cut -d= -f2; }
-steps_of() { grep -c tok_per_s "$1/log.jsonl" 2>/dev/null || true; }
-until_steps() { # JOB STEPS
-    local i
-    for ((i = 0; i < 600; i++)); do [ "$(steps_of "$1")" -ge "$2" ] 2>/dev/null && return; sleep 0.1; done
-}
-until_state() { # JOB STATES TENTHS
-    local i
-    for ((i = 0; i < $3; i++)); do [[ " $2 " == *" $(state "$1") "* ]] && return; sleep 0.1; done
-    return 1
-}
+is_in() { [[ " $2 " == *" $(state "$1") "* ]]; }                # JOB STATES
+until_state() { await is_in "$@" || await is_in "$@"; }        # ten minutes: a job that is queued again waits before it runs
 same_as_whole() { # JOB
     job_log=$1.log
-    until_state "$1" "COMPLETED FAILED CANCELLED TIMEOUT PREEMPTED" 1200
+    until_state "$1" "COMPLETED FAILED CANCELLED TIMEOUT PREEMPTED"
     [ "$(state "$1")" = COMPLETED ] || fault "$1 ended $(state "$1")"
     cmp -s "$1/$last" "whole/$last" || fault "$1 has other bits"
     [ "$1" = whole ] || grep -q resumed "$1.log" || fault "$1 did not go on"
 }
 
-# What people and the clock do. Each is done to its job at once: on a fast machine a job is over in some seconds.
+# What people and the clock do.
 test_ended_by_slurm() {
+    local holds="signal 10" job
     job_log=cancel.log
-    submit usr1; until_steps usr1 10; scancel --signal=USR1 --batch "${jobs[usr1]}"
-    submit requeue; until_steps requeue 10; scontrol requeue "${jobs[requeue]}"
-    submit cancel; until_steps cancel 10; scancel "${jobs[cancel]}"
-    until_state cancel CANCELLED 200 || fault "it is $(state cancel)"
-    compgen -G 'cancel/step_*' >/dev/null || fault "it was not saved"
+    for job in usr1 requeue cancel; do submit $job; done
+    for job in usr1 requeue cancel; do held $job; done
+    scancel --signal=USR1 --batch "${jobs[usr1]}"
+    scontrol requeue "${jobs[requeue]}"
+    scancel "${jobs[cancel]}"
+    until_state cancel CANCELLED || fault "it is $(state cancel)"
+    await test -e "$work/cancel/step_00000010" || fault "it was not saved"
     same_as_whole usr1
     same_as_whole requeue
     [ "$(state cancel)" = CANCELLED ] || fault "cancelled, it went on"
 }
 test_preempted() {
+    local holds="signal 10"
     submit low; submit cancelled --partition=cancel
-    until_steps low 10; until_steps cancelled 10
+    held low; held cancelled
     jobs[high]=$(sbatch --parsable -p high -N $cluster_nodes --exclusive --output=/dev/null --wrap 'sleep 1')
-    until_state high COMPLETED 600
+    until_state high COMPLETED
     same_as_whole low
     same_as_whole cancelled
 }
@@ -73,14 +74,15 @@ test_elastic() {
     "$program" train --data 'data/train_*.bin' --out six --steps $steps --switch-at $((steps * 10 / 16)) --preset tiny --device cpu \
         --layers 2 --seq-len 256 --levels 2 --topk 128 --dense-layers 0 --global-batch 6 --val-every 0 >console 2>&1 || fault "alone: $?"
     job_log=elastic.log
-    RANKS_MIN=2 submit elastic --nodes=3 --no-kill
-    until_steps elastic 25
+    holds="told 45" RANKS_MIN=2 submit elastic --nodes=3 --no-kill # where the save of step 20 is done, and that of 40 begun
+    held elastic
     host=$(scontrol show job "${jobs[elastic]}" | sed -n 's/^ *NodeList=//p' | xargs scontrol show hostnames | tail -n 1)
     kill -KILL "${slurmd[$host]}"
     for process in $(pgrep -f "^$program train .*--out $work/elastic "); do
         ! grep -qz "^SLURMD_NODENAME=$host$" "/proc/$process/environ" || kill -KILL "$process"
     done
-    until_state elastic "COMPLETED FAILED CANCELLED" 1200
+    go_on elastic
+    until_state elastic "COMPLETED FAILED CANCELLED"
     node_start "$host"
     [ "$(state elastic)" = COMPLETED ] || fault "it ended $(state elastic)"
     [ "$(grep -c '"event":"resume".*"ranks":2' elastic/log.jsonl)" -eq 1 ] || fault "it did not go on with two ranks"
@@ -92,7 +94,7 @@ sys.exit(not (len(one) == len(other) and all(abs(a / b - 1) < 1e-3 for a, b in z
 COMPARE
     RANKS_MIN=9 submit most
     job_log=most.log
-    until_state most "COMPLETED FAILED CANCELLED" 300
+    until_state most "COMPLETED FAILED CANCELLED"
     grep -q 'RANKS_MIN=9 is more than the 2 tasks' most.log || fault "RANKS_MIN above the tasks is not refused"
 }
 
