@@ -5,10 +5,8 @@
 #include "core/base/names.h"
 #include "core/model/folder_kind.h"
 #include "core/checkpoint/gates.h"
-#include "core/model/hf_members.h"
 #include "core/model/model_text.h"
 #include "core/options/options_table.h"
-#include "core/base/json_file.h"
 #include "core/checkpoint/model_folder.h"
 
 #include <stdio.h>
@@ -75,23 +73,6 @@ static bool check_gates(const Options *options, Error *error) {
            gates_check(options->init, "give --seed, to draw new ones from", error);
 }
 
-// Members of its config.json that no family has may say what this program cannot know.
-static bool warn_of_unknown(const char *init, Error *error) {
-    ByteBuffer names = {NULL, 0, 0};
-    char *path = path_join(init, CONFIG_FILE);
-    json_t *config = json_file_read(path, error);
-    hf_members_unknown(config, &names);
-    if (names.size > 0) {
-        warn("%s: members that no family has are kept, and taken to change nothing: %.*s", path,
-             (int)names.size, names.data);
-    }
-    bool ok = config != NULL;
-    json_decref(config);
-    bytes_free(&names);
-    free(path);
-    return ok;
-}
-
 bool init_model_settings(Options *options, Error *error) {
     ModelConfig model;
     int64_t context;
@@ -104,7 +85,7 @@ bool init_model_settings(Options *options, Error *error) {
     if (!options_set(options, OPTION_seq_len, text, SOURCE_INIT, error)) return false;
     if (!check_shape(options, &model, error)) return false;
     warn_of_changes(options, &model);
-    if (!check_gates(options, error) || !warn_of_unknown(options->init, error)) return false;
+    if (!check_gates(options, error) || !model_folder_warn_unknown(options->init, error)) return false;
     return options->source[OPTION_embedding_std] != SOURCE_COMMAND_LINE ||
            error_set(error, STATUS_USAGE,
                      "--embedding-std has no meaning with --init, which brings its embedding");

@@ -5,6 +5,7 @@
 #include "core/base/names.h"
 #include "core/model/folder_kind.h"
 #include "core/model/hf_config.h"
+#include "core/model/hf_members.h"
 #include "core/base/json_file.h"
 
 #include <math.h>
@@ -20,6 +21,22 @@
 
 bool model_folder_config(const char *folder, ModelConfig *model, int64_t *context, Error *error) {
     return folder_check_adapter(folder, error) && hf_config_read(folder, model, context, error);
+}
+
+bool model_folder_warn_unknown(const char *folder, Error *error) {
+    ByteBuffer names = {NULL, 0, 0};
+    char *path = path_join(folder, CONFIG_FILE);
+    json_t *config = json_file_read(path, error);
+    hf_members_unknown(config, &names);
+    if (names.size > 0) {
+        warn("%s: members that no family has are kept, and taken to change nothing: %.*s", path,
+             (int)names.size, names.data);
+    }
+    bool ok = config != NULL;
+    json_decref(config);
+    bytes_free(&names);
+    free(path);
+    return ok;
 }
 
 // ---- Which files

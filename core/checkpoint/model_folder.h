@@ -13,6 +13,10 @@ extern "C" {
 // Shape and context (max_position_embeddings) of the model; refuses what is no plain Llama (status 3).
 bool model_folder_config(const char *folder, ModelConfig *model, int64_t *context, Error *error);
 
+// Names the members of its config.json that no family has: they may say what this program cannot know. False
+// where that cannot be read.
+bool model_folder_warn_unknown(const char *folder, Error *error);
+
 // Loads the trained weights, from model.safetensors or from the shards that model.safetensors.index.json
 // lists, of float32, bfloat16 or float16. Every tensor must be
 // there with the right shape, and no other; all are found and checked before the first is written to the

@@ -58,6 +58,10 @@ char *model_find(const Options *options, Error *error) {
     char *folder =
         file_exists(config) ? copy_or_exit(options->model) : checkpoint_find(options->model, error);
     if (!folder && !holds_run(options->model)) folder_explain(options->model, "--model", error);
+    if (folder && !model_is_checkpoint(folder) && !model_folder_warn_unknown(folder, error)) {
+        free(folder);
+        folder = NULL;
+    }
     free(config);
     return folder;
 }

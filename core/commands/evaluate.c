@@ -169,6 +169,7 @@ static bool configure(Options *options, Ranks *ranks, const char *folder, Engine
              (long long)config->context);
     }
     if (options->eval_seq_len > 0) config->context = options->eval_seq_len;
+    rope_scaling_warn(&config->model.rope_scaling, config->context, false);
     config->batch = 1;
     config->use_lighthouse = options->eval_attention == ATTENTION_LIGHTHOUSE;
     config->lighthouse = options_lighthouse(options);

@@ -136,6 +136,7 @@ static bool prepare(const Options *options, const char *folder, EngineConfig *co
         warn("prompt and --max-bytes reach %lld tokens; the model was trained on %lld", (long long)needed,
              (long long)config->context);
     }
+    rope_scaling_warn(&config->model.rope_scaling, needed, false);
     warn_of_stretching(&config->model.rope_scaling, needed);
     config->batch = 1;
     config->context = 256; // rows of activations: a prompt goes through in pieces of these

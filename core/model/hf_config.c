@@ -235,11 +235,28 @@ static int64_t model_missing_head_dim(const ModelConfig *model) {
 #define READ_FAMILY(key, otherwise, most, place)  true // read before
 #define READ_WINDOW(key, otherwise, most, place)  window_read(config, path, m->family, otherwise, place, error)
 
+// Members whose null transformers takes for no default: it refuses it, or computes another model.
+static bool null_check(const json_t *config, const char *path, Family family, Error *error) {
+    static const char *const keys[] = {"hidden_act", "rms_norm_eps", "max_position_embeddings",
+                                       "tie_word_embeddings", "head_dim"};
+    size_t count = sizeof keys / sizeof *keys - !family_has(family, FAMILY_HEAD_128);
+    for (size_t i = 0; i < count; i++) {
+        if (!json_is_null(json_object_get(config, keys[i]))) continue;
+        return error_set(
+            error, STATUS_DATA,
+            "%s: %s is null, which transformers does not take for its default; write the value, or "
+            "remove the member",
+            path, keys[i]);
+    }
+    return true;
+}
+
 static bool config_parse(const json_t *config, const char *path, ModelConfig *model, int64_t *context,
                          Error *error) {
     memset(model, 0, sizeof *model);
     ModelConfig *m = model;
-    bool ok = family_read(config, path, &m->family, error) && plain_check(config, path, m->family, error);
+    bool ok = family_read(config, path, &m->family, error) && null_check(config, path, m->family, error) &&
+              plain_check(config, path, m->family, error);
     ok = ok && hf_size_read(config, path, "max_position_embeddings", FAMILY_TABLE[m->family].context,
                             MAX_CONTEXT, context, error);
 #define FIELD(type, place, key, option, most, otherwise) \

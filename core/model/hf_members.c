@@ -257,6 +257,10 @@ static bool full_attention_check(const json_t *config, const char *path, int64_t
     if (windows_on(config, family))
         return hf_refuse(path, "use_sliding_window", used,
                          "false, which is right for sequences within sliding_window,", error);
+    const json_t *types = hf_member(config, "layer_types");
+    double n_types = (double)json_array_size(types);
+    if (n_types > 0 && n_types != number_of(config, "num_hidden_layers"))
+        return hf_refuse(path, "layer_types", types, "a list of num_hidden_layers entries, or absent", error);
     return layers_check(config, path, "layer_types", attends_to_all, "full_attention throughout", error) &&
            (family_has(family, FAMILY_NO_ROPE) ||
             layers_check(config, path, "no_rope_layers", is_on, "absent", error));

@@ -40,6 +40,10 @@ bool hf_rope_theta_read(const json_t *config, const char *path, double otherwise
         const json_t *rope = hf_member(config, members[i]);
         ok = !json_is_object(rope) || theta_read(rope, members[i], path, &said, theta, error);
     }
+    if (ok && !said && json_is_null(json_object_get(config, "rope_theta")))
+        return error_set(
+            error, STATUS_DATA,
+            "%s: rope_theta is null, and nothing else says the base; write it, or remove the member", path);
     return ok;
 }
 

@@ -1,6 +1,7 @@
 // What the tokens of a model folder are; see model_tokenizer.h.
 #include "core/model/model_tokenizer.h"
 
+#include "core/base/files.h"
 #include "core/base/json_file.h"
 #include "core/base/names.h"
 #include "core/base/kept_files.h"
@@ -8,6 +9,8 @@
 
 #include <fnmatch.h>
 #include <stdlib.h>
+
+#define GENERATION_FILE "generation_config.json"
 
 static json_t *read_config(const char *folder, Error *error) {
     char *path = path_join(folder, CONFIG_FILE);
@@ -31,16 +34,27 @@ static bool are_marks(const json_t *value) {
     return are;
 }
 
-bool model_end_marks(const char *folder, json_t **marks, Error *error) {
-    json_t *config = read_config(folder, error), *found = json_object_get(config, "eos_token_id");
-    bool ok = config &&
-              (are_marks(found) ||
-               error_set(error, STATUS_DATA,
-                         "%s/config.json: eos_token_id is neither an id nor a list of ids: no text would end",
-                         folder));
-    *marks = ok ? json_incref(found) : NULL;
+// Those of one file, or NULL where it names none.
+static bool marks_read(const char *folder, const char *name, json_t **marks, Error *error) {
+    char *path = path_join(folder, name);
+    json_t *config = json_file_read(path, error), *found = json_object_get(config, "eos_token_id");
+    bool ok =
+        config && (are_marks(found) ||
+                   error_set(error, STATUS_DATA,
+                             "%s: eos_token_id is neither an id nor a list of ids: no text would end", path));
+    *marks = ok && !json_is_null(found) ? json_incref(found) : NULL;
     json_decref(config);
+    free(path);
     return ok;
+}
+
+bool model_end_marks(const char *folder, json_t **marks, Error *error) {
+    char *path = path_join(folder, GENERATION_FILE);
+    bool there = file_exists(path);
+    free(path);
+    *marks = NULL;
+    if (there && !marks_read(folder, GENERATION_FILE, marks, error)) return false;
+    return *marks || marks_read(folder, CONFIG_FILE, marks, error);
 }
 
 bool model_is_end(const json_t *marks, int token) {

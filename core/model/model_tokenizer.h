@@ -19,8 +19,8 @@ typedef enum {
 
 bool model_token_kind(const char *folder, TokenKind *kind, Error *error);
 
-// What config.json says of the ids that end a document: a number, a list, or nothing. False on error; release
-// with json_decref.
+// The ids that end a text: a number, a list, or nothing. generation_config.json says them, as of a chat
+// model, or else config.json. False on error; release with json_decref.
 bool model_end_marks(const char *folder, json_t **marks, Error *error);
 // Whether a token is among them.
 bool model_is_end(const json_t *marks, int token);

@@ -156,6 +156,15 @@ bool rope_scaling_check(const RopeScaling *scaling, Error *error) {
            error_set(error, STATUS_USAGE, "beta_fast %g must be above beta_slow %g", fast, slow);
 }
 
+void rope_scaling_warn(const RopeScaling *scaling, int64_t N, bool chosen) {
+    double reach = scaling->factor * scaling->original;
+    if (scaling->type != ROPE_YARN && !(chosen && scaling->type == ROPE_LLAMA3)) return;
+    if ((double)N <= reach) return;
+    warn("sequences of %lld tokens: RoPE of type %s reaches %.0f, its factor %.6g times its original context "
+         "%.0f; a larger factor reaches further",
+         (long long)N, ROPE_TYPE_NAMES[scaling->type], reach, scaling->factor, scaling->original);
+}
+
 // ---- Frequencies
 
 // The base that stretches the lowest frequency by as much as the sequence is longer than the original.

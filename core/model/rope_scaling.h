@@ -64,6 +64,10 @@ bool rope_scaling_parse(const char *text, RopeScaling *scaling, Error *error);
 // Whether all is there that the type needs, and in its bounds; error (status 2) with the field's key.
 bool rope_scaling_check(const RopeScaling *scaling, Error *error);
 
+// Warns where sequences are longer than the angles of yarn reach, which is the factor times the original
+// context. Models of llama3 are used beyond that: it is told of where it is `chosen` for these sequences.
+void rope_scaling_warn(const RopeScaling *scaling, int64_t N, bool chosen);
+
 #define ROPE_MAX_PAIRS 64 // half of the widest head
 
 // What turns pairs of a head: pair i at position n by the angle n inverse[i]; cosine and sine are multiplied

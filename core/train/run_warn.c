@@ -43,6 +43,12 @@ static void warn_validation(const Options *options) {
              (long long)options->val_batches);
 }
 
+// Angles that were scaled for shorter sequences.
+static void warn_angles(const Options *options) {
+    RopeScaling scaling = options_model(options).rope_scaling;
+    rope_scaling_warn(&scaling, options->seq_len, asked(options, OPTION_rope_scaling));
+}
+
 // ---- Where a run goes on
 
 static const char *const schedules[] = {"constant", "linear", "cosine", "wsd"};
@@ -132,6 +138,7 @@ void run_warn(const Run *run, const Options *options) {
     warn_spikes(run, options);
     warn_keep(run, options);
     warn_validation(options);
+    warn_angles(options);
     if (!run->checkpoint) return;
     warn_rise(run, options);
     warn_folder(run, options);

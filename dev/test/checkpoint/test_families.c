@@ -199,6 +199,23 @@ static void test_scalings_set(void **state) {
     assert_false(folder_exists("no"));
 }
 
+// Sequences that are longer than the angles were scaled for.
+static void test_reach(void **state) {
+    (void)state;
+    const char *const said = "sequences of 768 tokens: RoPE of type yarn reaches 512, its factor 2 times its "
+                             "original context 256";
+    program_expect(0, said, TINY_TRAIN "--rope-scaling yarn:factor=2,original=256 --out run --steps 1");
+    program_expect(0, said, "eval --model run --data val_0.bin");
+    program_expect(0, "RoPE of type yarn reaches 512", "generate --model run --prompt a --max-bytes 600");
+    program_expect(0, "RoPE of type llama3 reaches 512",
+                   TINY_TRAIN "--rope-scaling "
+                              "llama3:factor=2,original=256,low_freq_factor=1,high_freq_factor=4 --out "
+                              "other --steps 1");
+    Outcome outcome = program_run("eval --model other --data val_0.bin --seq-len 512");
+    assert_true(outcome.status == 0 && !strstr(outcome.err, "warning"));
+    outcome_free(&outcome);
+}
+
 // ---- SmolLM3
 
 #define SMOL TINY_TRAIN "--family smollm3 "
@@ -363,17 +380,12 @@ static void test_switched_windows(void **state) {
 int main(void) {
     program_find();
     const struct CMUnitTest tests[] = {
-        IN_TINY_FOLDER(test_mistral),
-        IN_TINY_FOLDER(test_wide_windows),
-        IN_TINY_FOLDER(test_short_windows),
-        IN_TINY_FOLDER(test_scalings_stay),
-        IN_TINY_FOLDER(test_scalings_set),
-        IN_TINY_FOLDER(test_smollm3),
-        IN_TINY_FOLDER(test_intervals),
-        IN_TINY_FOLDER(test_smollm3_refused),
-        IN_TINY_FOLDER(test_qwen2),
-        IN_TINY_FOLDER(test_qwen3),
-        IN_TINY_FOLDER(test_switched_windows),
+        IN_TINY_FOLDER(test_mistral),         IN_TINY_FOLDER(test_wide_windows),
+        IN_TINY_FOLDER(test_short_windows),   IN_TINY_FOLDER(test_scalings_stay),
+        IN_TINY_FOLDER(test_reach),           IN_TINY_FOLDER(test_scalings_set),
+        IN_TINY_FOLDER(test_smollm3),         IN_TINY_FOLDER(test_intervals),
+        IN_TINY_FOLDER(test_smollm3_refused), IN_TINY_FOLDER(test_qwen2),
+        IN_TINY_FOLDER(test_qwen3),           IN_TINY_FOLDER(test_switched_windows),
         IN_TINY_FOLDER(test_stretched),
     };
     return cmocka_run_group_tests_name("families", tests, NULL, NULL) ? 1 : 0;

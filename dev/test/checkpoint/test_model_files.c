@@ -107,6 +107,8 @@ static void test_everything_stays(void **state) {
     program_expect(
         0, "llama/config.json: members that no family has are kept, and taken to change nothing: own_note",
         TINY_TRAIN ON_IDS "--init llama --out run --steps 1");
+    program_expect(0, "llama/config.json: members that no family has are kept",
+                   "export --model llama --out own");
     expect_kept("run/step_00000001");
     assert_int_equal(rename("llama", "moved"), 0); // the checkpoint has it all now
     DONE("train --resume run --steps 2");
@@ -533,15 +535,19 @@ static void test_told_of_weights(void **state) {
     memset(weights + gate->begin, 0, (size_t)(gate->end - gate->begin));
     const SafetensorsTensor *head = &file.tensors[safetensors_find(&file, "lm_head.weight")];
     memset(weights + head->end - 4096, 0, 4096); // as of rows that pad a vocabulary
-    safetensors_close(&file);
     scratch_write("model", "model.safetensors", weights, (int64_t)size);
-    free(weights);
     const char *zeros =
         "model: tensor 'model.layers.1.self_attn.q_proj.weight' has zeros alone for a long way from "
         "value 0 on: were the files";
     assert_true(told(zeros, eval));
     assert_true(told(zeros, "info model --verify"));
     assert_true(told(zeros, "export --model model --out copy"));
+    memset(weights + gate->begin, 1, (size_t)(gate->end - gate->begin));
+    memset(weights + head->begin, 0, (size_t)(head->end - head->begin)); // no rows that pad, but all
+    safetensors_close(&file);
+    scratch_write("model", "model.safetensors", weights, (int64_t)size);
+    free(weights);
+    assert_true(told("model: tensor 'lm_head.weight' has zeros alone for a long way from value 0 on", eval));
 }
 
 int main(void) {

@@ -314,7 +314,8 @@ static void test_config_forms(void **data) {
         {"{\"rope_parameters\": null, \"rope_theta\": 500000}", 500000},
         {"{\"rope_scaling\": {\"type\": \"default\"}}", 50000},
         {"{\"sliding_window\": 4096, \"auto_map\": {\"AutoTokenizer\": [\"a\", null]}}", 50000},
-        {"{\"sliding_window\": 7, \"use_sliding_window\": false, \"layer_types\": [\"full_attention\"]}",
+        {"{\"sliding_window\": 7, \"use_sliding_window\": false, \"layer_types\": [\"full_attention\", "
+         "\"full_attention\"]}",
          50000},
         {"{\"attention_multiplier\": 0.125, \"query_pre_attn_scalar\": 64, \"is_causal\": true}", 50000},
         {"{\"scale_depth\": 1.4142135623730951, \"dim_model_base\": 64, \"scale_emb\": 1}", 50000},
@@ -340,6 +341,40 @@ static void test_config_forms(void **data) {
     assert_int_equal(found.head_dim, 64);
     assert_int_equal(context, 2048);
     assert_true(found.norm_eps == 1e-6);
+}
+
+static void write_null(Fixture *f, const char *changes, const char *key) {
+    write_config(f, changes);
+    char *path = path_join(f->folder, "config.json");
+    json_t *config = json_load_file(path, 0, NULL);
+    json_object_set_new(config, key, json_null());
+    assert_int_equal(json_dump_file(config, path, 0), 0);
+    json_decref(config);
+    free(path);
+}
+
+// A member that is null is not one that is missing, where transformers makes a difference.
+static void test_nulls(void **data) {
+    Fixture *f = (Fixture *)*data;
+    static const char *const refused[] = {"hidden_act", "rms_norm_eps", "max_position_embeddings",
+                                          "tie_word_embeddings"};
+    static const char *const taken[] = {"num_key_value_heads", "head_dim", "rope_scaling", "architectures"};
+    ModelConfig found;
+    int64_t context;
+    Error error;
+    for (size_t i = 0; i < 4; i++) {
+        write_null(f, "{}", refused[i]);
+        expect_refused(f, refused[i]);
+        expect_refused(f, "is null, which transformers does not take for its default");
+        write_null(f, "{\"num_key_value_heads\": 2, \"hidden_size\": 128}", taken[i]);
+        expect_ok(model_folder_config(f->folder, &found, &context, &error), &error);
+    }
+    write_null(f, "{\"model_type\": \"qwen3\", \"architectures\": null}", "head_dim");
+    expect_refused(f, "head_dim is null");
+    write_null(f, "{}", "rope_theta");
+    expect_ok(model_folder_config(f->folder, &found, &context, &error), &error); // rope_parameters has it
+    write_null(f, "{\"rope_parameters\": null}", "rope_theta");
+    expect_refused(f, "rope_theta is null, and nothing else says the base");
 }
 
 static void test_config_refused(void **data) {
@@ -434,6 +469,7 @@ static void test_config_refused(void **data) {
         {"{\"attention_chunk_size\": 8192}", "attention_chunk_size is 8192"},
         {"{\"rope_local_base_freq\": 10000}", "rope_local_base_freq is 10000"},
         {"{\"quantization\": {\"bits\": 4}}", "quantization is {\"bits\":4}"},
+        {"{\"layer_types\": [\"full_attention\"]}", "where it is a list of num_hidden_layers entries"},
         {"{\"layer_types\": \"sliding_attention\"}", "layer_types is \"sliding_attention\""},
         {"{\"auto_map\": \"own.Model\"}", "auto_map is \"own.Model\""},
         {"{\"rope_scaling\": {\"type\": \"default\", \"mrope_section\": [16, 24, 24]}}",
@@ -585,6 +621,7 @@ int main(void) {
         WITH_FOLDER(test_extra_tensors),
         WITH_FOLDER(test_wrong_columns),
         WITH_FOLDER(test_config_forms),
+        WITH_FOLDER(test_nulls),
         WITH_FOLDER(test_config_refused),
         WITH_FOLDER(test_whole_reals),
         WITH_FOLDER(test_longer_context),

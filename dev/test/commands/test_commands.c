@@ -185,6 +185,13 @@ static void test_generate_ids(void **state) {
     json_decref(config);
     program_expect(2, NULL, "generate --model marked --prompt ab");
     expect_ids("256 97 98 99 100 101\n", "marked", "256,97,98");
+    scratch_write("marked", "generation_config.json", "{\"eos_token_id\": [5, 103]}", -1); // of a chat model
+    expect_ids("256 97 98 99 100 101 102 103\n", "marked", "256,97,98");
+    scratch_write("marked", "generation_config.json", "{\"eos_token_id\": \"a\"}", -1);
+    program_expect(3, "marked/generation_config.json: eos_token_id is neither an id nor",
+                   "generate --model marked --prompt-ids 97");
+    scratch_write("marked", "generation_config.json", "{\"eos_token_id\": null}", -1);
+    expect_ids("256 97 98 99 100 101\n", "marked", "256,97,98");
     static const char *const no_marks[] = {"\"101\"", "[101, \"102\"]", "{}"};
     for (size_t i = 0; i < 3; i++) {
         config = json_load_file("marked/config.json", 0, NULL);
