@@ -4,8 +4,11 @@
 #include "core/base/clock.h"
 #include "core/cost/links.h"
 #include "core/options/rank_match.h"
+#include "core/ranks/network.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
 
 // Bytes of what a rank has of a tensor: a halo, a small layer's gradients, those of a layer of 530m or rows
 // of its Lighthouse layers, rows of its dense layers. The largest is last.
@@ -56,6 +59,7 @@ static bool calls(LinkBench *b, LinkOperation operation, int64_t count, int64_t 
 typedef struct {
     double seconds, bytes; // that it sends
     int size;              // of its group; 1: it has nothing to tell
+    int local;             // its number on its host
 } RankTime;
 
 // Gives the rank that sends slowest, and its time.
@@ -79,6 +83,7 @@ static bool time_operation(LinkBench *b, LinkOperation operation, int64_t size, 
     double seconds[SERIES];
     RankTime trial;
     mine->size = (int)n;
+    mine->local = b->ranks->local_rank;
     mine->bytes = (double)(times * (n - 1) * count * 4);
     for (int i = 0; i < 2; i++)
         if (!calls(b, operation, count, 1, &mine->seconds, error)) return false;
@@ -111,16 +116,23 @@ static void print_row(const LinkBench *b, LinkGroup group, LinkOperation operati
 }
 
 // A rank of the CPU engine shares memory with the others of its host, and no rate of a GPU is its measure.
-static void warn_of_slow(const LinkBench *b, LinkGroup group, LinkOperation operation, int rank, double rate,
-                         double assumed) {
-    if (rate >= SLOW * assumed || group == LINKS_ALL || (group == LINKS_HOST && b->api == engine_cpu()))
-        return;
-    warn("the link %s is slow: %s at %.3g GB/s, %.2g %% of the %.3g GB/s that train --dry-run assumes, "
-         "slowest "
-         "on %s; docs/multi-gpu.md tells what to look for, and --dry-run --links FILE predicts with these "
-         "rows",
-         group == LINKS_HOST ? "within a host" : "between hosts", LINK_OPERATION_NAMES[operation],
-         rate * 1e-9, 100 * rate / assumed, assumed * 1e-9, ranks_host(b->ranks, rank));
+static bool is_slow(const LinkBench *b, LinkGroup group, double rate, double assumed) {
+    return rate < SLOW * assumed && group != LINKS_ALL && (group == LINKS_HOSTS || b->api != engine_cpu());
+}
+
+static void warn_of_slow(const LinkBench *b, LinkGroup group, LinkOperation operation, int rank,
+                         const RankTime *time, double assumed) {
+    double rate = time->bytes / time->seconds;
+    char where[128];
+    if (!is_slow(b, group, rate, assumed)) return;
+    if (group == LINKS_HOST)
+        snprintf(where, sizeof where, "within a host is slow, slowest on %s", ranks_host(b->ranks, rank));
+    else
+        snprintf(where, sizeof where, "between hosts is slow, slowest for rank %d of each host", time->local);
+    warn("the link %s: %s at %.3g GB/s, and train --dry-run assumes %.3g; docs/multi-gpu.md tells what to "
+         "look "
+         "for, and --links there predicts with what is measured here",
+         where, LINK_OPERATION_NAMES[operation], rate * 1e-9, assumed * 1e-9);
 }
 
 // ---- Groups
@@ -138,7 +150,7 @@ static bool measure_operation(LinkBench *b, LinkGroup group, LinkOperation opera
         if (ranks_first(b->ranks)) print_row(b, group, operation, &time, assumed);
         last = i == SIZE_COUNT - 1 || time.seconds > LONG_CALL;
     }
-    warn_of_slow(b, group, operation, rank, time.bytes / time.seconds, assumed);
+    warn_of_slow(b, group, operation, rank, &time, assumed);
     return true;
 }
 
@@ -175,6 +187,24 @@ static bool check(const Ranks *ranks, const Options *options, Error *error) {
                      "mpirun -np 2, or srun");
 }
 
+// ssh hands no variables on, and hosts that take different links do not find each other, or take slow ones.
+static void compare_network(const LinkBench *b) {
+    char *own = network_variables();
+    uint64_t hash = XXH3_64bits(own, strlen(own));
+    uint64_t *all = (uint64_t *)alloc_or_exit((size_t)b->ranks->size, sizeof *all);
+    ranks_gather(b->ranks, &hash, sizeof hash, all);
+    int other = 1;
+    while (other < b->ranks->size && all[other] == all[0]) other++;
+    if (other < b->ranks->size)
+        warn("rank %d on %s has other NCCL_ or OMPI_MCA_btl_tcp_ variables than rank 0 on %s: ssh hands none "
+             "on; "
+             "mpirun -x NAME does",
+             other, ranks_host(b->ranks, other), ranks_host(b->ranks, 0));
+    if (ranks_first(b->ranks) && own[0]) print_line(stderr, "network %s", own);
+    free(all);
+    free(own);
+}
+
 bool bench_links(const Options *options, const EngineApi *api, Ranks *ranks, Error *error) {
     LinkBench b = {options, api, ranks, 0, 0, "", NULL};
     if (!ranks_agree(ranks, check(ranks, options, error), error)) return false;
@@ -182,6 +212,7 @@ bool bench_links(const Options *options, const EngineApi *api, Ranks *ranks, Err
     ranks->patience = (double)options->watchdog;
     api->describe_device(b.device, sizeof b.device);
     count_hosts(&b);
+    compare_network(&b);
     if (ranks_first(ranks))
         fprintf(stderr, "%d ranks on %d host%s, %s\n%-22s %-11s %5s %11s %11s %11s %11s\n", ranks->size,
                 b.hosts, b.hosts > 1 ? "s" : "", b.device, "", "", "ranks", "MB sent", "ms", "GB/s",

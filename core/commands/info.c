@@ -9,6 +9,7 @@
 #include "core/checkpoint/model_folder.h"
 #include "core/checkpoint/run_folder.h"
 #include "core/pack/pack_folder.h"
+#include "core/ranks/network.h"
 #include "core/data/shard.h"
 #include "core/base/version.h"
 
@@ -39,6 +40,11 @@ void info_build(FILE *out, const EngineApi *engine) {
     fprintf(out, "libraries   %s; jansson %s; zlib %s; xxHash %u.%u.%u; %s\n", openblas_get_config(),
             jansson_version_str(), zlibVersion(), xxhash / 10000, xxhash / 100 % 100, xxhash % 100,
             ranks_library());
+    char *network = network_variables();
+    print_line(out, "network     %s",
+               network[0] ? network
+                          : "no variable of NCCL or Open MPI chooses links: they look for themselves");
+    free(network);
 }
 
 // ---- shards

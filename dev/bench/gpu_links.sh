@@ -19,7 +19,7 @@ source "$(dirname "$0")/../../scripts/launcher.sh"
 cd "$out"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} NCCL_NVLS_ENABLE=${NCCL_NVLS_ENABLE:-0}
 ranks=(mpirun -np 2 "$program")
-sockets=(env NCCL_P2P_DISABLE=1 NCCL_SHM_DISABLE=1 "NCCL_SOCKET_IFNAME=${NCCL_SOCKET_IFNAME:-lo}")
+sockets=(env NCCL_P2P_DISABLE=1 NCCL_SHM_DISABLE=1 NCCL_NET=Socket "NCCL_SOCKET_IFNAME=${NCCL_SOCKET_IFNAME:-lo}")
 way() { [ "$1" = plain ] || echo "${sockets[@]}"; }
 model=(--preset "$preset" "${options[@]}")
 

@@ -132,6 +132,23 @@ test_bridge() {
         --out bridge --steps 2 >console 2>&1 || fault "without it: $?"
     hosts_bridge down
 }
+# Each link is measured, of three ranks on alpha and one on beta; the cable's is told to be slow, and a variable that ssh does
+# not hand on to be missing on beta.
+test_links() {
+    local group
+    NCCL_IB_HCA=mlx5_0 on alpha "$root/scripts/mpirun.sh" --host alpha:3,beta:1 -np 4 "$program" info --links --device cpu \
+        >links.jsonl 2>console || fault "status $?"
+    for group in "3:ranks of a host" "2:hosts, a rank of each" "4:all ranks"; do
+        [ "$(grep "\"among\": \"${group#*:}\"" links.jsonl |
+            grep -c "\"hosts\": 2, \"ranks_per_host\": 3, \"ranks\": ${group%%:*}, ")" -ge 2 ] || fault "no rows of $group"
+    done
+    [ "$(grep -c 'warning: the link between hosts is slow, slowest for rank 0 of each host: all-' console)" -eq 2 ] || fault "it does not say what is slow"
+    ! grep -q 'the link within a host' console || fault "memory is said to be slow"
+    grep -q 'warning: rank 3 on beta has other NCCL_' console || fault "it does not tell what beta lacks"
+    "$program" train --dry-run --preset 530m --ranks 4 --ranks-per-host 2 --global-batch 4 --links links.jsonl >console ||
+        fault "the plan: $?"
+    grep -q 'links between hosts are measured, those within a host measured' console || fault "the plan does not say so"
+}
 # A folder that each host has for itself is told at the start, and nothing stays behind in it.
 test_unshared() {
     mkdir -p local
@@ -156,4 +173,4 @@ steps=$(grep '"tok_per_s"' probe/log.jsonl | tail -n 10 | sed 's/.*"seconds":\([
 last=$(printf 'step_%08d/model.safetensors' "$steps")
 long whole >console 2>&1 || { cat console >&2; exit 1; }
 
-run_tests test_together test_other_ranks_go_on test_stopped test_rank_dies test_rank_hangs test_cable test_bridge test_unshared
+run_tests test_together test_other_ranks_go_on test_stopped test_rank_dies test_rank_hangs test_cable test_bridge test_links test_unshared

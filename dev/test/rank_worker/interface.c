@@ -121,6 +121,23 @@ static void check_neighbours(Exchange *e) {
     expect(e->queue->ranks, e->data[0] == e->queue->rank + 1, "the token is %f", e->data[0]);
 }
 
+// The first and the last rank make a group, and each other one is its own.
+static void check_marks(Exchange *e, Ranks *ranks) {
+    Error error;
+    int P = ranks->context_size, last = ranks->size - 1, number = ranks->rank == last ? 1 : 0;
+    ranks_split_by(ranks, ranks->rank == last ? 0 : ranks->rank);
+    ranks_group(ranks);
+    e->queue = e->subject->open_queue(ranks, RANKS_CONTEXT);
+    int size = ranks->rank == 0 || ranks->rank == last ? 2 : 1;
+    expect(ranks, e->queue->size == size && e->queue->rank == number, "rank %d of a group of %d",
+           e->queue->rank, e->queue->size);
+    check_sums(e);
+    check_copies(e);
+    collectives_destroy(e->queue);
+    expect(ranks, ranks_split(ranks, P, &error), "the split of before");
+    ranks_group(ranks);
+}
+
 static void check_host(Ranks *ranks) {
     double sums[2] = {ranks->rank + 1.0, 0.5};
     ranks_sum(ranks, sums, 2);
@@ -170,6 +187,7 @@ void scenario_interface(Ranks *ranks, const Subject *subject) {
             printf("a queue of %d has taken %.0f MB\n", e.queue->size,
                    1e-6 * (double)(before - subject->free_memory()));
     }
+    check_marks(&e, ranks);
     check_host(ranks);
     subject->release(e.data_there);
     subject->release(e.other_there);

@@ -38,7 +38,9 @@ while [ $# -gt 0 ]; do
     esac
 done
 case ${written[0]} in # also where GPUs are, which may be fewer than ranks
-train | eval | generate | niah | bench) [[ ${written[*]} = *" --device "* ]] || words+=(--device cpu) ;;
+train | eval | generate | niah | bench | info)
+    [ "${written[0]}" != info ] || [[ " ${written[*]} " = *" --links "* ]] || exec "$program" "${words[@]}"
+    [[ ${written[*]} = *" --device "* ]] || words+=(--device cpu) ;;
 esac
 if [ "${written[0]}" = train ] && [ -z "${OMPI_COMM_WORLD_SIZE:-}" ]; then # a rank may start MPI once
     [[ ${written[*]} = *step_000* ]] || "$program" "${written[@]}" --dry-run
