@@ -66,7 +66,7 @@ check_words() {
     for word in train val; do holds "$data" "${word}_*.bin" || refuse "$data has no ${word}_*.bin (docs/data.md)"; done
     for word in "${given[@]}"; do
         case ${word%%=*} in
-        --out | --resume | --stop-at | --attention | --switch-at | --steps | --init | --data | --val | --seq-len | --rope-*)
+        --out | --resume | --stop-at | --attention | --switch-at | --steps | --init | --data | --val | --seq-len | --rope-* | --dry-run)
             refuse "${word%%=*} is this script's own: leave it out" ;;
         esac
     done
@@ -134,7 +134,9 @@ measure() { # NAME MODEL
 
 updates_done() {
     local step=0 folder
-    for folder in "$out"/run/step_*; do [ ! -d "$folder" ] || step=$((10#${folder##*_})); done
+    for folder in "$out"/run/step_*; do # others, as a copy that somebody has made, are no checkpoints
+        [[ -d $folder && ${folder##*/} =~ ^step_([0-9]{8,})$ ]] && step=$((10#${BASH_REMATCH[1]}))
+    done
     echo "$step"
 }
 

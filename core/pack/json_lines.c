@@ -193,11 +193,20 @@ static bool read_key(Scan *scan, const char **field) {
     return true;
 }
 
+// An object on the way that comes twice: what was found in the first does not count.
+static void forget_first(Scan *scan, uint64_t place) {
+    if (scan->found == NOTHING || (scan->found_way & (2 * place - 1)) != scan->way) return;
+    scan->found = NOTHING;
+    if (scan->out) scan->out->size = scan->kept;
+}
+
 static bool read_member(Scan *scan, const char *field, int depth) {
     size_t path = scan->path.size;
     uint64_t way = scan->way;
     if (!read_key(scan, &field)) return false;
-    if (field) scan->way |= UINT64_C(1) << ((field - scan->field) & 63);
+    uint64_t place = field ? UINT64_C(1) << ((field - scan->field) & 63) : 0;
+    scan->way |= place;
+    if (field && *field) forget_first(scan, place);
     if (field && !*field) { // the last of a name counts
         scan->two_ways = scan->two_ways || (scan->found != NOTHING && scan->found_way != scan->way);
         scan->found_way = scan->way;

@@ -96,6 +96,9 @@ static void test_fields(void **state) {
     NO_FIELD("a.b.c", "{\"a\": {\"b.c\": \"one\"}, \"a.b\": {\"c\": \"two\"}}", "two fields that");
     FIELD("a.b", "{\"a.b\": \"one\", \"a\": {\"c\": 1}}", "one");
     FIELD("a.b", "{\"a\": {\"b\": \"one\"}, \"a\": {\"b\": \"two\"}}", "two");
+    NO_FIELD("a.b", "{\"a\": {\"b\": \"one\"}, \"a\": {\"c\": 1}}", "no field \"a.b\"");
+    NO_FIELD("a.b", "{\"a\": {\"b\": \"one\"}, \"a\": 5}", "no field \"a.b\"");
+    FIELD("a.b.c", "{\"a\": {\"b\": {\"c\": \"x\"}, \"d\": {\"b\": 1}}}", "x");
     NO_FIELD("a.b", "{\"a\": \"x\"}", "no field \"a.b\"; texts are in \"a\"");
     NO_FIELD("text", "{\"text\": [\"x\"]}", "no text in field \"text\"");
     NO_FIELD("text", "{\"text\": {\"\": \"x\", \"text\": \"y\"}}", "texts are in \"text.\", \"text.text\"");

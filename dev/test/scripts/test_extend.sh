@@ -61,6 +61,7 @@ STOP
     program=$PWD/stopping expect 75 "== dense tail" parted --to 1024 --rope-theta 50000 --warmup-steps 1
     [ "$(stages parted)" = dll ] || fail "stages $(stages parted)"
     expect 2 "was begun with other settings" parted --to 2048 --rope-theta 50000 --warmup-steps 1
+    cp -r parted/run/step_00000003 "parted/run/step_00000003 (copy)"
     expect 0 "extended to 1024" parted --to 1024 --rope-theta 50000 --warmup-steps 1
     cmp whole/run/step_00000005/model.safetensors parted/run/step_00000005/model.safetensors || fail "other weights"
 }
@@ -94,6 +95,8 @@ test_refused() {
     expect 2 "texts is there, and not of this script" texts --to 1024 --keep-rope
     more=(-- --seq-len 64)
     expect 2 "--seq-len is this script's own" none --to 1024 --keep-rope
+    more=(-- --dry-run)
+    expect 2 "--dry-run is this script's own" none --to 1024 --keep-rope
     [ ! -e none ] || fail "what was refused leaves a folder"
 }
 
