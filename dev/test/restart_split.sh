@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# scripts/reproduce_split.sh, killed at random points and started again until it is done, ends in the same bits as one that
+# scripts/reproduce_split.sh, killed at random moments and behind random updates, and started again until it is done, ends in the same bits as one that
 # nobody stopped.   restart_split.sh DATA [SEED]      DATA: a folder of shards, as pack writes it
 set -euo pipefail
 [ $# -ge 1 ] || { echo "usage: restart_split.sh DATA [SEED]" >&2; exit 2; }
@@ -11,6 +11,7 @@ echo "restart_split: seed $seed"
 RANDOM=$seed
 
 steps=32
+hold_shim=$(realpath "${BUILD:-build}/hold_shim.so")
 # In place of the shell that calls it, so that a signal to that is one to the script.
 split() {
     exec scripts/reproduce_split.sh "$folder/$1" --preset tiny --steps "$2" --device cpu --data "$data/train_*.bin" --val "$data/val_*.bin" \
@@ -27,13 +28,31 @@ began=$(date +%s%N)
 longest=$((($(date +%s%N) - began) / 3000000)) # milliseconds that a start is left alone
 grep '^| ' "$folder/whole/table.md"
 
+# What the next start runs stands still behind its update STEP (dev/test/support/hold_shim.c), until it heeds a signal or is told.
+hold() { # STEP
+    rm -f "$folder/held"
+    export HOLD_FILE=$folder/held HOLD_TILL=signal HOLD_LINE="{\"step\":$1," LD_PRELOAD=$hold_shim
+}
+# The first three surely come in the midst of the first run, and three more in that of the second, on any machine.
+held_at() { # START
+    if [ "$1" -le 6 ]; then echo $((8 + ($1 - 1) % 3 * 8)); else echo $((RANDOM % steps + 1)); fi
+}
+over() { ! kill -0 "$script" 2>/dev/null; }
+await_held() { until [ -e "$folder/held" ] || over; do sleep 0.02; done; }
+
 killed=0 status=1
 for ((start = 1; status != 0; start++)); do
     [ $start -le 200 ] || fail "not done after $start starts"
-    split broken $steps >>"$folder/broken.console" 2>&1 &
-    script=$!
-    pause=$((RANDOM % longest))
-    sleep "$((pause / 1000)).$(printf %03d $((pause % 1000)))"
+    step=$(held_at "$start") pause=$((RANDOM % longest))
+    if [ "$start" -le 6 ] || [ $((RANDOM % 2)) -eq 0 ]; then
+        (hold "$step"; split broken $steps) >>"$folder/broken.console" 2>&1 &
+        script=$!
+        await_held
+    else
+        split broken $steps >>"$folder/broken.console" 2>&1 &
+        script=$!
+        sleep "$((pause / 1000)).$(printf %03d $((pause % 1000)))"
+    fi
     run=() # what the script has started
     read -ra run 2>/dev/null <"/proc/$script/task/$script/children" || true
     case $((RANDOM % 3)) in
@@ -41,15 +60,16 @@ for ((start = 1; status != 0; start++)); do
     1) signal=KILL; kill -KILL $script 2>/dev/null || true ;; # the run goes on without its script
     2) signal=KILL; kill -KILL $script "${run[@]}" 2>/dev/null || true ;;
     esac
+    [ "$signal" = TERM ] || rm -f "$folder/held" # a run without its script goes on
     status=0
-    wait $script 2>/dev/null || status=$?
+    { wait $script || status=$?; } 2>/dev/null
     case $signal$status in
     *0) ;;
     TERM75 | TERM143 | KILL137) killed=$((killed + 1)) ;; # 143: before the script caught signals
     *) fail "start $start ended with status $status after SIG$signal" ;;
     esac
 done
-[ $killed -ge 3 ] || fail "only $killed of $start starts were killed: that shows nothing"
+[ $killed -ge 6 ] || fail "only $killed of $start starts were killed: that shows nothing"
 
 same() { cmp "$folder/whole/$1" "$folder/broken/$1" || fail "$1 differs"; }
 # Steps and validations without what they took.

@@ -41,8 +41,9 @@ hosts_configure() {
     printf '%s\n' "alpha slots=2" "beta slots=2" >hosts
 }
 
+# All before it is done.
+sshd_of() { host_init[$1]=$(pgrep -P "${host_outer[$1]}" -f 'sshd -D'); } # HOST
 host_start() { # HOST
-    local outer i
     cat >"$1.sh" <<INIT
 hostname $1
 mount --make-rprivate /
@@ -51,25 +52,13 @@ mount --bind $PWD/etc_hosts /etc/hosts
 exec /usr/sbin/sshd -D -f $PWD/sshd_config
 INIT
     nsenter --net="/run/netns/$(host_of "$1")" unshare --uts --pid --ipc --mount --fork --mount-proc --kill-child bash "$1.sh" 2>/dev/null &
-    outer=$!
-    host_outer[$1]=$outer
-    for ((i = 0; i < 400; i++)); do
-        host_init[$1]=$(pgrep -P "$outer" -f 'sshd -D') # all before it is done
-        [ -z "${host_init[$1]}" ] || return 0
-        sleep 0.05
-    done
-    return 1
+    host_outer[$1]=$!
+    await sshd_of "$1"
 }
 
 hosts_start() {
-    local i
-    hosts_configure && hosts_cable || return 1
-    host_start alpha && host_start beta || return 1
-    for ((i = 0; i < 200; i++)); do
-        on alpha ssh -F ssh_config beta true 2>/dev/null && return
-        sleep 0.1
-    done
-    return 1
+    hosts_configure && hosts_cable && host_start alpha && host_start beta || return 1
+    await on alpha ssh -F ssh_config beta true 2>/dev/null
 }
 
 hosts_stop() {

@@ -21,7 +21,7 @@
 
 #define MAX_WORDS     128
 #define LONGEST_LINE  8192
-#define LIMIT_SECONDS 600 // a program that runs for longer hangs
+#define LIMIT_SECONDS 300 // a program that runs for longer hangs
 
 extern char **environ;
 
