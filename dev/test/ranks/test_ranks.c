@@ -511,7 +511,9 @@ static void test_second_interrupt(void **state) {
     held_heeds("hurried", 1);
     nanosleep(&moment, NULL);
     program_signal_rank(program, 0, SIGINT);
-    Outcome outcome = program_wait(program); // nobody lets it go on
+    held_heeds("hurried", 2);
+    held_go("hurried"); // it would save now, but is no more
+    Outcome outcome = program_wait(program);
     assert_true(outcome.status != 0 && outcome.status != 75);
     outcome_free(&outcome);
     program_ranks(1, false);
