@@ -4,6 +4,8 @@
 set -euo pipefail
 # shellcheck source=scripts/child.sh
 source "$(dirname "$0")/child.sh"
+# shellcheck source=scripts/dense.sh
+source "$(dirname "$0")/dense.sh"
 experiment=$(basename "$0")
 
 fail() {
@@ -38,7 +40,7 @@ experiment_begin() {
     steps=${steps:-$(preset_setting steps)}
     [[ $steps =~ ^[1-9][0-9]*$ && $steps -ge 16 ]] || fail "--steps $steps: must be a whole number, at least 16"
     common+=(--preset "$preset" --steps "$steps")
-    leave_out_lighthouse
+    leave_out_lighthouse "${common[@]}"
     check_options
     hold_folder
 }
@@ -59,19 +61,6 @@ preset_setting() {
         END { print value }'
 }
 
-# The common options without those that mean nothing to a dense run.
-leave_out_lighthouse() {
-    local i
-    dense_common=()
-    for ((i = 0; i < ${#common[@]}; i++)); do
-        case ${common[i]} in
-        --scorer | --levels | --pool | --topk | --dilation | --dense-layers) i=$((i + 1)) ;;
-        --scorer=* | --levels=* | --pool=* | --topk=* | --dilation=* | --dense-layers=*) ;;
-        *) dense_common+=("${common[i]}") ;;
-        esac
-    done
-}
-
 # Whether train takes the options at all: what it refuses now it would refuse at every run.
 check_options() {
     local complaint word
@@ -82,7 +71,7 @@ check_options() {
     done
     case " ${common[*]} " in *" --data "* | *" --data="*) ;; *) fail "--data is missing: the training shards, as --data 'data/train_*.bin'" ;; esac
     case " ${common[*]} " in *" --val "* | *" --val="*) ;; *) fail "--val is missing: the table needs a validation loss" ;; esac
-    complaint=$("$program" train --dry-run "${dense_common[@]}" --attention dense 2>&1 >/dev/null) || fail "$complaint"
+    complaint=$("$program" train --dry-run "${dense[@]}" --attention dense 2>&1 >/dev/null) || fail "$complaint"
 }
 
 # What the scripts write at their end, by what is in theirs: somebody else's is told before the first run.
@@ -153,7 +142,7 @@ reach() {
     [ ! -d "$(checkpoint "$run" "$step")" ] || return 0
     printf '\n== %s, up to step %d\n' "$run" "$step"
     case " $* " in
-    *" --attention dense "*) run_program train "${dense_common[@]}" --out "$out/$run" --resume auto --stop-at "$step" "$@" ;;
+    *" --attention dense "*) run_program train "${dense[@]}" --out "$out/$run" --resume auto --stop-at "$step" "$@" ;;
     *) run_program train "${common[@]}" --out "$out/$run" --resume auto --stop-at "$step" "$@" ;;
     esac
 }

@@ -21,6 +21,8 @@ set -euo pipefail
 repository=$(dirname "$0")/..
 # shellcheck source=scripts/child.sh
 source "$repository/scripts/child.sh"
+# shellcheck source=scripts/dense.sh
+source "$repository/scripts/dense.sh"
 refuse() { echo "extend_context: $*" >&2; exit 2; }
 
 read_words() {
@@ -85,19 +87,6 @@ read_recipe() {
     done
 }
 
-# The options given without those that mean nothing to a dense stage.
-leave_out_lighthouse() {
-    local i
-    dense_given=()
-    for ((i = 0; i < ${#given[@]}; i++)); do
-        case ${given[i]} in
-        --scorer | --levels | --pool | --topk | --dilation | --dense-layers) i=$((i + 1)) ;;
-        --scorer=* | --levels=* | --pool=* | --topk=* | --dilation=* | --dense-layers=*) ;;
-        *) dense_given+=("${given[i]}") ;;
-        esac
-    done
-}
-
 # A folder belongs to the words that it was begun with, and to one script at a time.
 hold_folder() {
     local settings
@@ -153,14 +142,14 @@ stage() { # NAME UP-TO OPTION...
 read_words "$@"
 check_words
 read_recipe
-leave_out_lighthouse
+leave_out_lighthouse "${given[@]}"
 hold_folder
 stop_on "${stop_signals[@]}"
 all=$((warm + light + tail)) angles=()
 for word in "${rope[@]}"; do [ "$word" = keep ] || angles+=("$word"); done
 
 measure before "$model"
-[ "$warm" -eq 0 ] || stage warm-up "$warm" --attention dense "${dense_given[@]}"
+[ "$warm" -eq 0 ] || stage warm-up "$warm" --attention dense "${dense[@]}"
 stage Lighthouse $((warm + light)) --attention lighthouse --switch-at $((warm + light)) "${given[@]}"
 stage "dense tail" "$all" --attention lighthouse --switch-at $((warm + light)) "${given[@]}"
 measure after "$out/run"

@@ -2,6 +2,7 @@
 #include "core/base/console.h"
 
 #include "core/base/error.h"
+#include "core/base/signals.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -147,13 +148,8 @@ static void *queue_run(void *argument) {
 
 // ---- Beginning and end
 
-// Signals are for the other threads.
 static bool queue_start(Queue *queue) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
-    bool ok = pthread_create(&queue->thread, NULL, queue_run, queue) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    bool ok = signals_thread(&queue->thread, queue_run, queue);
     if (ok) pthread_detach(queue->thread);
     return ok;
 }

@@ -404,3 +404,15 @@ bool folder_match(const char *folder, const char *pattern, PathList *list, Error
     paths_free(&names);
     return true;
 }
+
+bool folder_empty(const char *path, Error *error) {
+    PathList names;
+    bool ok = folder_list(path, &names, error);
+    for (int64_t i = 0; ok && i < names.count; i++) {
+        char *entry = path_join(path, names.paths[i]);
+        ok = tree_remove(entry, error);
+        free(entry);
+    }
+    paths_free(&names);
+    return ok;
+}

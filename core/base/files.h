@@ -54,6 +54,8 @@ bool folders_make(const char *path, Error *error);
 
 // Removes a file, or a folder with all it holds; what does not exist is no error.
 bool tree_remove(const char *path, Error *error);
+// Removes all that is in a folder.
+bool folder_empty(const char *path, Error *error);
 
 // The whole file with a zero byte behind it, so that text can be used as a string; release with free().
 // `size`, where given, receives the bytes of the file. NULL on error. A file above `max_size` bytes is

@@ -4,6 +4,9 @@
 #ifndef CORE_BASE_SIGNALS_H
 #define CORE_BASE_SIGNALS_H
 
+#include <pthread.h>
+#include <stdbool.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -20,6 +23,9 @@ void signals_catch(void);
 
 // The number of the signal that has come; 0 for none.
 int signals_pending(void);
+
+// Starts a thread that gets no signals, which are for the one that trains. False where it cannot.
+bool signals_thread(pthread_t *thread, void *(*run)(void *), void *argument);
 
 #ifdef __cplusplus
 }

@@ -4,10 +4,10 @@
 #include "core/checkpoint/checkpoint.h"
 #include "core/checkpoint/checkpoint_stages.h"
 #include "core/base/clock.h"
+#include "core/base/signals.h"
 
 #include <assert.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,19 +77,9 @@ static void *work_on(void *argument) {
     return NULL;
 }
 
-// Signals are for the thread that trains.
-static bool start_thread(Saver *saver) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = pthread_create(&saver->thread, NULL, work_on, saver) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return started;
-}
-
 static void start_stage(Saver *saver) {
     saver->idle = false;
-    saver->threaded = saver->beside && start_thread(saver);
+    saver->threaded = saver->beside && signals_thread(&saver->thread, work_on, saver);
     if (!saver->threaded) work_on(saver);
 }
 

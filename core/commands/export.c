@@ -143,19 +143,6 @@ static bool refuse_there(const char *out, Error *error) {
                      S_ISLNK(info.st_mode) ? "name, as a link is not replaced" : "folder");
 }
 
-// What lies in it was left by an export that was killed.
-static bool empty_hidden(const ExportFolder *folder, Error *error) {
-    PathList names;
-    bool ok = folder_list(folder->hidden, &names, error);
-    for (int64_t i = 0; ok && i < names.count; i++) {
-        char *path = path_join(folder->hidden, names.paths[i]);
-        ok = tree_remove(path, error);
-        free(path);
-    }
-    paths_free(&names);
-    return ok;
-}
-
 static void folder_close(ExportFolder *folder) {
     if (folder->lock >= 0) close(folder->lock);
     free(folder->hidden);
@@ -173,8 +160,8 @@ static bool folder_begin(const char *out, ExportFolder *folder, Error *error) {
         ok = error_set(error, STATUS_USAGE,
                        "another `export` is writing to %s: wait for it or choose another --out", out);
     }
-    // The other may have ended just now.
-    ok = ok && refuse_there(out, error) && empty_hidden(folder, error) &&
+    // The other may have ended just now. What lies in the folder was left by one that was killed.
+    ok = ok && refuse_there(out, error) && folder_empty(folder->hidden, error) &&
          pack_guard_start(&folder->guard, remove_hidden, folder, "no model is made", error);
     if (!ok && folder->lock >= 0) rmdir(folder->hidden); // where it is empty
     if (!ok) folder_close(folder);

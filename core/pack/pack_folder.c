@@ -93,13 +93,8 @@ static bool remove_left(PackFolder *folder, Error *error) {
         warn("%lld files (%.1f MB) that an ended `pack` had left in %s are removed", (long long)left.files,
              (double)left.bytes * 1e-6, folder->work);
     }
-    for (int64_t i = 0; ok && i < names.count; i++) {
-        char *path = path_join(folder->work, names.paths[i]);
-        ok = tree_remove(path, error);
-        free(path);
-    }
     paths_free(&names);
-    return ok;
+    return ok && folder_empty(folder->work, error);
 }
 
 static void unlock(PackFolder *folder) {

@@ -3,12 +3,12 @@
 
 #include "core/base/console.h"
 #include "core/base/error.h"
+#include "core/base/signals.h"
 #include "core/ranks/launcher.h"
 
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,16 +129,12 @@ static void *stand(void *argument) {
 }
 
 void ranks_guard_begin(int rank, const char *what, double seconds) {
-    sigset_t all, before;
     open_clock();
     guard.rank = rank;
     guard.what = what;
     guard.seconds = seconds;
     guard.on = true;
-    sigfillset(&all); // signals are for the thread that trains
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    guard.threaded = pthread_create(&guard.thread, NULL, stand, NULL) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    guard.threaded = signals_thread(&guard.thread, stand, NULL);
 }
 
 void ranks_guard_end(void) {

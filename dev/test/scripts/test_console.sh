@@ -6,8 +6,7 @@ set -uo pipefail
 source "$(dirname "$0")/../support/shell_tests.sh"
 enter_work
 export OMP_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0
-train=(train --layers 1 --dim 64 --heads 1 --kv-heads 1 --head-dim 64 --ffn 64 --vocab 264 --seq-len 64 --attention dense
-    --global-batch 1 --warmup 2 --device cpu --data 'data/train_*.bin')
+train=("${smallest_train[@]}")
 steps=40
 
 # A pipe that is full, and that descriptor 9 keeps open; nobody reads it.

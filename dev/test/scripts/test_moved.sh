@@ -6,15 +6,13 @@ set -uo pipefail
 source "$(dirname "$0")/../support/shell_tests.sh"
 enter_work
 export OMP_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0
-train=(train --layers 1 --dim 64 --heads 1 --kv-heads 1 --head-dim 64 --ffn 64 --vocab 264 --seq-len 64 --attention dense
-    --global-batch 1 --warmup 2 --device cpu --data 'data/train_*.bin')
 seq 4000 >text
 "$program" pack text --out data >/dev/null || exit 1
 
 trains() { [ "$(grep -c tok_per_s "$1/log.jsonl" 2>/dev/null)" -gt 3 ] 2>/dev/null; } # RUN
 # Begins a run that saves at its end alone, and waits for its first updates.
 begin() { # RUN
-    "$program" "${train[@]}" --out "$1" --steps 1000000 --checkpoint-every 0 >/dev/null 2>errors &
+    "$program" "${smallest_train[@]}" --out "$1" --steps 1000000 --checkpoint-every 0 >/dev/null 2>errors &
     job=$!
     await trains "$1" || fail "$1 does not train"
 }
@@ -32,7 +30,7 @@ steps() { grep -c tok_per_s "$1"; }
 test_folder_is_moved() {
     begin one
     mv one two
-    "$program" "${train[@]}" --out one --steps 3 >/dev/null || fail "no other run can have the name"
+    "$program" "${smallest_train[@]}" --out one --steps 3 >/dev/null || fail "no other run can have the name"
     end 75
     told 'one was moved under the run, which goes on in .*/two$'
     told 'go on with --resume .*/two$'
@@ -56,7 +54,7 @@ test_folder_is_deleted() {
 test_other_folder_in_its_place() {
     begin lost
     rm -rf lost
-    "$program" "${train[@]}" --out lost --steps 3 >/dev/null || fail "no other run can have the name"
+    "$program" "${smallest_train[@]}" --out lost --steps 3 >/dev/null || fail "no other run can have the name"
     end 3
     told 'lost is another folder than the run began in'
     [ "$(checkpoints lost)" -eq 1 ] || fail "the other run has $(ls lost)"

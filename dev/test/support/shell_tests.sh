@@ -6,6 +6,9 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+# The quickest run.
+smallest_train=(train --layers 1 --dim 64 --heads 1 --kv-heads 1 --head-dim 64 --ffn 64 --vocab 264 --seq-len 64
+    --attention dense --global-batch 1 --warmup 2 --device cpu --data 'data/train_*.bin')
 
 # The built program's path in `program`, and the test goes on in `work`.
 enter_work() {
