@@ -14,16 +14,21 @@
 
 #define STEP 3e-5 // norm of the change to a tensor
 
+// What a model has beyond its sizes.
+typedef struct {
+    RopeScaling rope_scaling;
+    bool tied;
+    Family family;
+    LayerSet no_rope;
+} Kind;
+
 typedef struct {
     const char *name;
     Scorer scorer;
     int64_t n_heads, n_kv_heads, levels, pool, batch, context;
     Attention attention;
     bool recompute;
-    RopeScaling rope_scaling;
-    bool tied;
-    Family family;
-    LayerSet no_rope;
+    const Kind *kind; // NULL: nothing
 } Case;
 
 static EngineConfig small_config(const Case *c) {
@@ -32,10 +37,12 @@ static EngineConfig small_config(const Case *c) {
     ModelConfig model = {3, 64, c->n_heads, c->n_kv_heads, 64, 72, 261, 10000, 1e-5};
     LighthouseConfig lighthouse = {c->scorer, c->levels, c->pool, 128, 4};
     config.model = model;
-    config.model.rope_scaling = c->rope_scaling;
-    config.model.tied = c->tied;
-    config.model.family = c->family;
-    config.model.no_rope = c->no_rope;
+    if (c->kind) {
+        config.model.rope_scaling = c->kind->rope_scaling;
+        config.model.tied = c->kind->tied;
+        config.model.family = c->kind->family;
+        config.model.no_rope = c->kind->no_rope;
+    }
     config.lighthouse = lighthouse;
     config.dense_layer[1] = true; // between two Lighthouse layers
     config.use_lighthouse = c->attention == ATTENTION_LIGHTHOUSE;
@@ -138,6 +145,13 @@ static void test_case(void **state) {
 
 int main(void) {
     omp_set_num_threads(1); // the matrices are too small to share
+    static const Kind yarn = {{ROPE_YARN, 4, 64}}, tied = {{ROPE_DEFAULT}, true};
+    static const Kind outer = {{ROPE_DEFAULT}, false, FAMILY_SMOLLM3, {{true, false, true}}};
+    static const Kind first = {{ROPE_DEFAULT}, false, FAMILY_SMOLLM3, {{true, true}}};
+    static const Kind qwen2 = {{ROPE_DEFAULT}, false, FAMILY_QWEN2};
+    static const Kind qwen2_tied = {{ROPE_DEFAULT}, true, FAMILY_QWEN2};
+    static const Kind qwen3 = {{ROPE_DEFAULT}, false, FAMILY_QWEN3};
+    static const Kind qwen3_tied = {{ROPE_DEFAULT}, true, FAMILY_QWEN3};
     static Case cases[] = {
         {"dense, 2 heads", SCORER_NORM, 2, 2, 2, 2, 1, 260, ATTENTION_DENSE, false},
         {"dense, 4 heads on 2", SCORER_NORM, 4, 2, 2, 2, 2, 136, ATTENTION_DENSE, true},
@@ -145,102 +159,16 @@ int main(void) {
         {"norm, p 2, L 3, 4 heads on 2", SCORER_NORM, 4, 2, 3, 2, 1, 520, ATTENTION_LIGHTHOUSE, false},
         {"dilated, p 2, L 2, 2 heads on 1", SCORER_DILATED, 2, 1, 2, 2, 1, 264, ATTENTION_LIGHTHOUSE, false},
         {"gla, p 4, L 2", SCORER_GLA, 2, 2, 2, 4, 1, 520, ATTENTION_LIGHTHOUSE, false},
-        {"dense, yarn", SCORER_NORM, 2, 1, 2, 2, 1, 136, ATTENTION_DENSE, false, {ROPE_YARN, 4, 64}},
-        {"dense, tied", SCORER_NORM, 2, 2, 2, 2, 2, 136, ATTENTION_DENSE, true, {ROPE_DEFAULT}, true},
-        {"norm, tied", SCORER_NORM, 2, 1, 2, 2, 1, 260, ATTENTION_LIGHTHOUSE, false, {ROPE_DEFAULT}, true},
-        {"dense, two layers without RoPE",
-         SCORER_NORM,
-         2,
-         1,
-         2,
-         2,
-         1,
-         136,
-         ATTENTION_DENSE,
-         true,
-         {ROPE_DEFAULT},
-         false,
-         FAMILY_SMOLLM3,
-         {{true, false, true}}},
-        {"norm, two layers without RoPE",
-         SCORER_NORM,
-         2,
-         2,
-         2,
-         2,
-         2,
-         260,
-         ATTENTION_LIGHTHOUSE,
-         false,
-         {ROPE_DEFAULT},
-         false,
-         FAMILY_SMOLLM3,
-         {{true, true}}},
-        {"dense, qwen2",
-         SCORER_NORM,
-         4,
-         2,
-         2,
-         2,
-         2,
-         136,
-         ATTENTION_DENSE,
-         true,
-         {ROPE_DEFAULT},
-         true,
-         FAMILY_QWEN2},
-        {"norm, qwen2",
-         SCORER_NORM,
-         2,
-         1,
-         2,
-         2,
-         1,
-         260,
-         ATTENTION_LIGHTHOUSE,
-         false,
-         {ROPE_DEFAULT},
-         false,
-         FAMILY_QWEN2},
-        {"dense, qwen3",
-         SCORER_NORM,
-         4,
-         2,
-         2,
-         2,
-         2,
-         136,
-         ATTENTION_DENSE,
-         true,
-         {ROPE_DEFAULT},
-         true,
-         FAMILY_QWEN3},
-        {"norm, qwen3",
-         SCORER_NORM,
-         2,
-         1,
-         2,
-         2,
-         1,
-         260,
-         ATTENTION_LIGHTHOUSE,
-         false,
-         {ROPE_DEFAULT},
-         false,
-         FAMILY_QWEN3},
-        {"dilated, qwen3",
-         SCORER_DILATED,
-         2,
-         1,
-         2,
-         2,
-         1,
-         264,
-         ATTENTION_LIGHTHOUSE,
-         false,
-         {ROPE_DEFAULT},
-         false,
-         FAMILY_QWEN3},
+        {"dense, yarn", SCORER_NORM, 2, 1, 2, 2, 1, 136, ATTENTION_DENSE, false, &yarn},
+        {"dense, tied", SCORER_NORM, 2, 2, 2, 2, 2, 136, ATTENTION_DENSE, true, &tied},
+        {"norm, tied", SCORER_NORM, 2, 1, 2, 2, 1, 260, ATTENTION_LIGHTHOUSE, false, &tied},
+        {"dense, layers without RoPE", SCORER_NORM, 2, 1, 2, 2, 1, 136, ATTENTION_DENSE, true, &outer},
+        {"norm, layers without RoPE", SCORER_NORM, 2, 2, 2, 2, 2, 260, ATTENTION_LIGHTHOUSE, false, &first},
+        {"dense, qwen2", SCORER_NORM, 4, 2, 2, 2, 2, 136, ATTENTION_DENSE, true, &qwen2_tied},
+        {"norm, qwen2", SCORER_NORM, 2, 1, 2, 2, 1, 260, ATTENTION_LIGHTHOUSE, false, &qwen2},
+        {"dense, qwen3", SCORER_NORM, 4, 2, 2, 2, 2, 136, ATTENTION_DENSE, true, &qwen3_tied},
+        {"norm, qwen3", SCORER_NORM, 2, 1, 2, 2, 1, 260, ATTENTION_LIGHTHOUSE, false, &qwen3},
+        {"dilated, qwen3", SCORER_DILATED, 2, 1, 2, 2, 1, 264, ATTENTION_LIGHTHOUSE, false, &qwen3},
     };
     enum { COUNT = sizeof cases / sizeof *cases };
     struct CMUnitTest tests[COUNT];
