@@ -38,7 +38,7 @@ test_ids() {
     "$program" info 'whole/*.bin' --verify >/dev/null || fail "damaged shards"
 }
 
-test_ranges() { "$venv/bin/python" "$case" ranges case "$root/scripts/tokenize.py" || fail "other lines"; }
+test_ranges() { "$venv/bin/python" "$case" ranges case "$root/scripts" || fail "other lines"; }
 
 test_marks() {
     sed -i 's/{/{"add_bos_token": false, /' case/model/tokenizer_config.json

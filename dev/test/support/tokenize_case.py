@@ -4,17 +4,15 @@
     tokenize_case.py make FOLDER            a small model's folder, and awkward texts in every format
     tokenize_case.py hold FOLDER OUT [no]   the shards in OUT hold the library's ids of every text, each once;
                                             no: without the mark that begins a document
-    tokenize_case.py ranges FOLDER SCRIPT   the script's pieces of lines are the file, however small the pieces
+    tokenize_case.py ranges FOLDER SCRIPTS  the script's pieces of lines are the file, however small the pieces
 """
 import array
 import collections
 import glob
 import gzip
-import importlib.machinery
 import json
 import os
 import random
-import subprocess
 import sys
 
 import pyarrow
@@ -131,16 +129,17 @@ def hold(folder, out, begin="yes"):
                  f"{list(missing)[:1]} {list(more)[:1]}")
 
 
-def ranges(folder, script):
-    module = importlib.machinery.SourceFileLoader("script", script).load_module()
+def ranges(folder, scripts):
+    sys.path.append(scripts)
+    from tokenize_lib import units
     with open(folder + "/texts/a.jsonl", "rb") as file:
         whole = file.read()
     for path, text in ((folder + "/ends.jsonl", whole), (folder + "/open.jsonl", whole.rstrip())):
         with open(path, "wb") as file:
             file.write(text)
-        for module.RANGE, module.BLOCK in ((100, 1 << 20), (4096, 50), (1 << 20, 1000), (len(text), 7)):
-            blocks = [block for unit in module.units_of(path) for block in module.line_blocks(unit)]
-            assert b"".join(blocks) == text, f"{path} in ranges of {module.RANGE}: other bytes"
+        for units.RANGE, units.BLOCK in ((100, 1 << 20), (4096, 50), (1 << 20, 1000), (len(text), 7)):
+            blocks = [block for unit in units.units_of(path) for block in units.line_blocks(unit)]
+            assert b"".join(blocks) == text, f"{path} in ranges of {units.RANGE}: other bytes"
             assert all(block.endswith(b"\n") for block in blocks[:-1]), "a block ends within a line"
 
 
