@@ -13,10 +13,7 @@
 
 static CpuEngine *engine_new(const EngineConfig *config) {
     CpuEngine *e = (CpuEngine *)alloc_or_exit(1, sizeof *e);
-    e->base.api = engine_cpu();
-    e->base.config = *config;
-    e->base.table = param_table_create(&config->model, engine_has_gates(config));
-    param_table_shard(&e->base.table, ranks_count(config->ranks));
+    engine_begin(&e->base, engine_cpu(), config);
     return e;
 }
 
@@ -77,9 +74,8 @@ static Engine *cpu_create(const EngineConfig *config, Error *error) {
     plan_bind(plan, e->arena);
     free(plan);
     const ModelConfig *m = &config->model;
-    int64_t positions = config->context > config->cache ? config->context : config->cache;
     RopeFrequencies frequencies = model_frequencies(m, engine_rope_length(config));
-    cpu_rope_table(e->scratch.cosines, e->scratch.sines, positions, m->head_dim, &frequencies);
+    cpu_rope_table(e->scratch.cosines, e->scratch.sines, engine_positions(config), m->head_dim, &frequencies);
     connect_engine(e);
     openblas_set_num_threads(1); // the kernels spread tiles over the cores themselves
     return &e->base;
@@ -309,7 +305,6 @@ static bool cpu_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, i
     CpuEngine *e = (CpuEngine *)engine;
     CpuBlockPass pass;
     LighthouseShape shape;
-    assert(batch <= engine->config.batch && context <= engine->config.context);
     if (!make_pass(e, &pass, &shape, batch, context, attention, error)) return false;
     const int32_t *own = tokens + pass.position;
     forward(e, &pass, own, context + 1, NULL);
@@ -320,7 +315,6 @@ static bool cpu_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, i
 static void cpu_read_evaluated(Engine *engine, int64_t start, int64_t count, double *nats, float *outputs) {
     CpuEngine *e = (CpuEngine *)engine;
     int64_t C = engine->config.model.dim;
-    assert(start + count <= context_rows(&engine->config));
     if (nats) memcpy(nats, e->nats + start, (size_t)count * sizeof *nats);
     for (int64_t i = 0; outputs && i < count * C; i++) outputs[i] = (float)e->final_normed[start * C + i];
 }
@@ -328,22 +322,13 @@ static void cpu_read_evaluated(Engine *engine, int64_t start, int64_t count, dou
 static bool cpu_decode(Engine *engine, const int32_t *tokens, int64_t count, int64_t position, float *logits,
                        Error *error) {
     CpuEngine *e = (CpuEngine *)engine;
-    if (position + count > engine->config.cache) {
-        return error_set(error, STATUS_USAGE, "%lld tokens do not fit the cache of %lld tokens",
-                         (long long)(position + count), (long long)engine->config.cache);
-    }
-    int64_t room = engine->config.batch * engine->config.context; // rows of activations
     CpuBlockPass pass;
-    pass.N = 0;
-    assert(count > 0);
-    for (int64_t done = 0; done < count; done += pass.N) {
-        make_pass(e, &pass, NULL, 1, count - done < room ? count - done : room, ATTENTION_DENSE, error);
-        pass.position = position + done;
-        pass.cache_k = e->cache_k;
-        pass.cache_v = e->cache_v;
-        forward(e, &pass, tokens + done, 0, NULL);
-    }
-    logits_of_row(e, pass.N - 1, logits);
+    if (!make_pass(e, &pass, NULL, 1, count, ATTENTION_DENSE, error)) return false;
+    pass.position = position;
+    pass.cache_k = e->cache_k;
+    pass.cache_v = e->cache_v;
+    forward(e, &pass, tokens, 0, NULL);
+    if (logits) logits_of_row(e, count - 1, logits);
     return true;
 }
 
@@ -351,8 +336,6 @@ static bool cpu_predict(Engine *engine, const int32_t *tokens, int64_t batch, in
                         Error *error) {
     CpuEngine *e = (CpuEngine *)engine;
     CpuBlockPass pass;
-    assert(batch * context <= engine->config.batch * engine->config.context &&
-           context <= engine->config.context);
     if (!make_pass(e, &pass, NULL, batch, context, ATTENTION_DENSE, error)) return false;
     forward(e, &pass, tokens + pass.position, context, NULL);
     int64_t V = engine->config.model.vocab_size;

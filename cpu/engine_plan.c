@@ -55,7 +55,7 @@ static void plan_scratch(CpuEngine *e, MemoryPlan *plan) {
             exchanged = cpu_split_of(e) ? rows : 0;
     int64_t HD = m->n_heads * m->head_dim, KVD = m->n_kv_heads * m->head_dim;
     int64_t kv_heads = context_heads(m->n_kv_heads, e->split.size);
-    int64_t positions = config->context > config->cache ? config->context : config->cache;
+    int64_t positions = engine_positions(config);
     int64_t gate_rows = config->use_lighthouse && lighthouse_scorer(&config->lighthouse)->gates ? rows : 0;
     int64_t sdpa = sdpa_backward_workspace(config->batch, m->n_heads / e->split.size, m->n_heads / kv_heads,
                                            config->context, m->head_dim);

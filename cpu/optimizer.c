@@ -5,13 +5,9 @@
 
 #include <assert.h>
 
-static int rank_of(const Optimizer *o) {
-    return o->ranks ? o->ranks->rank : 0;
-}
-
 // This rank's share of a bucket, in the flat array.
 static int64_t share_begin(const Optimizer *o, int bucket) {
-    return o->table->buckets[bucket].offset + rank_of(o) * o->table->buckets[bucket].share;
+    return param_share_begin(o->table, bucket, ranks_rank(o->ranks));
 }
 
 // Until all that is queued has come; the clock tells how long that took.
@@ -82,9 +78,6 @@ real *optimizer_gradient(Optimizer *o, const Param *param, int64_t start) {
 }
 
 real *optimizer_moment(Optimizer *o, TensorKind kind, const Param *param, int64_t start) {
-    const ParamBucket *bucket = &o->table->buckets[param->bucket];
-    int64_t within = param->offset + start - bucket->offset - rank_of(o) * bucket->share;
-    assert(within >= 0 && within <= bucket->share);
-    return (kind == TENSOR_MOMENT1 ? o->moment1 : o->moment2) + param_share_offset(o->table, param->bucket) +
-           within;
+    return (kind == TENSOR_MOMENT1 ? o->moment1 : o->moment2) +
+           param_share_place(o->table, param, ranks_rank(o->ranks), start);
 }

@@ -111,7 +111,7 @@ static bool strangers_report(const char *folder, CheckpointReport report, void *
 static bool verification_begin(Verification *verification, const char *folder, const Ranks *ranks,
                                CheckpointReport report, void *context, Error *error) {
     memset(verification, 0, sizeof *verification);
-    verification->rank = ranks ? ranks->rank : 0;
+    verification->rank = ranks_rank(ranks);
     verification->ranks = ranks_count(ranks);
     verification->folder = folder;
     verification->report = report;

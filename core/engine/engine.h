@@ -59,6 +59,11 @@ static inline int64_t engine_rope_length(const EngineConfig *config) {
     return config->cache > 0 ? config->cache : config->context;
 }
 
+// Positions that an engine has angles for.
+static inline int64_t engine_positions(const EngineConfig *config) {
+    return config->context > config->cache ? config->context : config->cache;
+}
+
 // Layers that ATTENTION_LIGHTHOUSE makes Lighthouse's.
 static inline int64_t lighthouse_layers(const EngineConfig *config) {
     int64_t count = 0;
@@ -103,6 +108,7 @@ typedef struct {
                      Attention attention, double *nats, Error *error);
     void (*read_evaluated)(Engine *engine, int64_t start, int64_t count, double *nats, float *outputs);
     bool (*update)(Engine *engine, const AdamW *adamw, double *grad_norm, Error *error);
+    // Of as many tokens as there are rows of activations, at most; NULL logits: more follow.
     bool (*decode)(Engine *engine, const int32_t *tokens, int64_t count, int64_t position, float *logits,
                    Error *error);
     bool (*predict)(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context, float *logits,
@@ -134,6 +140,9 @@ struct Engine {
     ParamTable table;
 };
 
+// Fills in what every engine begins with.
+void engine_begin(Engine *engine, const EngineApi *api, const EngineConfig *config);
+
 const EngineApi *engine_cpu(void);
 #ifdef WITH_CUDA
 const EngineApi *engine_cuda(void);
@@ -157,18 +166,13 @@ static inline bool engine_forward_backward(Engine *engine, const int32_t *tokens
 
 // Sum of nats over batch x context targets (this rank's slices of them), any size up to the configuration's.
 // tokens: (batch, context+1)
-static inline bool engine_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context,
-                                   Attention attention, double *nats, Error *error) {
-    return engine->api->evaluate(engine, tokens, batch, context, attention, nats, error);
-}
+bool engine_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context,
+                     Attention attention, double *nats, Error *error);
 
 // Of rows [start, start + count) of the last evaluation, one sequence behind the other (this rank's slices of
 // them): the loss of each target in nats, and what the head got. Either may be NULL.
 // nats: (count)   outputs: (count, C)
-static inline void engine_read_evaluated(Engine *engine, int64_t start, int64_t count, double *nats,
-                                         float *outputs) {
-    engine->api->read_evaluated(engine, start, count, nats, outputs);
-}
+void engine_read_evaluated(Engine *engine, int64_t start, int64_t count, double *nats, float *outputs);
 
 // Clips, updates the weights, zeroes the gradients; gives the norm before clipping. Nothing but the gradients
 // changes where the update is skipped (adamw_skips of that norm), and where the norm is not finite, which is
@@ -179,19 +183,15 @@ static inline bool engine_update(Engine *engine, const AdamW *adamw, double *gra
 
 // Feeds `count` tokens of one sequence at positions position, position+1, ... (dense attention over those and
 // the cached ones before) and gives the logits after the last. logits: (V)
-static inline bool engine_decode(Engine *engine, const int32_t *tokens, int64_t count, int64_t position,
-                                 float *logits, Error *error) {
-    return engine->api->decode(engine, tokens, count, position, logits, error);
-}
+bool engine_decode(Engine *engine, const int32_t *tokens, int64_t count, int64_t position, float *logits,
+                   Error *error);
 
 // The logits after the last token of each sequence, under dense attention, in one pass without a cache. Any
 // batch and context whose product is within the configuration's, and the context too. With several ranks all
 // that share sequences get them.
 // tokens: (batch, context)   logits: (batch, V)
-static inline bool engine_predict(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context,
-                                  float *logits, Error *error) {
-    return engine->api->predict(engine, tokens, batch, context, logits, error);
-}
+bool engine_predict(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context, float *logits,
+                    Error *error);
 
 // For the message about a loss that is not finite: the first whose output is not in a forward pass over a
 // micro-step, of this rank's slices of its sequences. layer: -1 the embedding, 0 ... n_layers-1 a block,

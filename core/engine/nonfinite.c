@@ -74,7 +74,7 @@ static bool gradient_finite(Engine *engine, int param, float *piece) {
     const Ranks *ranks = engine->config.ranks;
     int64_t start, left;
     bool finite = true;
-    param_share(&engine->table, &engine->table.params[param], ranks ? ranks->rank : 0, &start, &left);
+    param_share(&engine->table, &engine->table.params[param], ranks_rank(ranks), &start, &left);
     do { // also where nothing of it lies here: reading waits for the sum over the ranks
         int64_t count = left < PIECE ? left : PIECE;
         engine_read(engine, TENSOR_GRADIENT, param, start, count, piece);

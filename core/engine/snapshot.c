@@ -19,7 +19,7 @@ struct Snapshot {
 
 static void share_of(const ParamTable *table, const Ranks *ranks, const Param *param, int64_t *start,
                      int64_t *count) {
-    param_share(table, param, ranks ? ranks->rank : 0, start, count);
+    param_share(table, param, ranks_rank(ranks), start, count);
     if (!param->trained && !ranks_first(ranks)) *count = 0;
 }
 

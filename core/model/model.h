@@ -11,6 +11,7 @@
 #include "core/model/layer_set.h"
 #include "core/model/rope_scaling.h"
 
+#include <assert.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -110,6 +111,19 @@ void param_table_shard(ParamTable *table, int ranks);
 // Place of a bucket's share in a flat array of what one rank keeps (trained_size / ranks elements).
 static inline int64_t param_share_offset(const ParamTable *table, int bucket) {
     return table->buckets[bucket].offset / table->ranks;
+}
+
+// Where a rank's share of a bucket begins in the flat array.
+static inline int64_t param_share_begin(const ParamTable *table, int bucket, int rank) {
+    return table->buckets[bucket].offset + rank * table->buckets[bucket].share;
+}
+
+// Place of element `start` of a parameter, which the rank keeps, in a flat array of what it keeps.
+static inline int64_t param_share_place(const ParamTable *table, const Param *param, int rank,
+                                        int64_t start) {
+    int64_t within = param->offset + start - param_share_begin(table, param->bucket, rank);
+    assert(within >= 0 && within <= table->buckets[param->bucket].share);
+    return param_share_offset(table, param->bucket) + within;
 }
 
 // Elements [at, end) of the flat array of trained parameters fall into runs of neighbours that weight decay

@@ -33,6 +33,9 @@ static inline bool ranks_many(const Ranks *ranks) {
 static inline int ranks_count(const Ranks *ranks) {
     return ranks ? ranks->size : 1;
 }
+static inline int ranks_rank(const Ranks *ranks) {
+    return ranks ? ranks->rank : 0;
+}
 static inline int ranks_context(const Ranks *ranks) {
     return ranks ? ranks->context_size : 1;
 }

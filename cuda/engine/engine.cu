@@ -12,10 +12,7 @@
 
 static CudaEngine *engine_new(const EngineConfig *config) {
     CudaEngine *e = (CudaEngine *)alloc_or_exit(1, sizeof *e);
-    e->base.api = engine_cuda();
-    e->base.config = *config;
-    e->base.table = param_table_create(&config->model, engine_has_gates(config));
-    param_table_shard(&e->base.table, ranks_count(config->ranks));
+    engine_begin(&e->base, engine_cuda(), config);
     e->optimizer.table = &e->base.table;
     e->optimizer.ranks = config->ranks;
     return e;
@@ -152,8 +149,7 @@ static Engine *cuda_create(const EngineConfig *config, Error *error) {
     e->scratch.lighthouse.sdpa = e->scratch.sdpa;
     e->scratch.lighthouse.sdpa_bytes = e->scratch.sdpa_bytes;
     e->tools.matmul = matmul_create(&e->context, e->matmul_workspace);
-    int64_t positions = config->context > config->cache ? config->context : config->cache;
-    cuda_rope_table(e->scratch.cosines, e->scratch.sines, positions, config->model.head_dim,
+    cuda_rope_table(e->scratch.cosines, e->scratch.sines, engine_positions(config), config->model.head_dim,
                     model_frequencies(&config->model, engine_rope_length(config)), e->context.stream);
     return &e->base;
 }
@@ -183,8 +179,6 @@ static bool cuda_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, 
     CudaEngine *e = (CudaEngine *)engine;
     CudaBlockPass pass;
     LighthouseShape shape;
-    assert(batch * context <= engine->config.batch * engine->config.context &&
-           batch <= engine->config.batch && context <= engine->config.context);
     TRY(pass_make(e, &pass, &shape, batch, context, attention, error));
     TRY(pass_upload(e, &pass, tokens + pass.position, context + 1, pass.N + 1, error));
     TRY(pass_forward(e, &pass, pass.N + 1, NULL, error));
@@ -196,7 +190,6 @@ static bool cuda_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, 
 static void cuda_read_evaluated(Engine *engine, int64_t start, int64_t count, double *nats, float *outputs) {
     CudaEngine *e = (CudaEngine *)engine;
     int64_t C = engine->config.model.dim;
-    assert(start + count <= context_rows(&engine->config));
     if (nats) {
         CUDA_CHECK(cudaMemcpy(nats, e->nats + start, (size_t)count * sizeof *nats, cudaMemcpyDeviceToHost));
     }
@@ -211,23 +204,16 @@ static void cuda_read_evaluated(Engine *engine, int64_t start, int64_t count, do
 static bool cuda_decode(Engine *engine, const int32_t *tokens, int64_t count, int64_t position, float *logits,
                         Error *error) {
     CudaEngine *e = (CudaEngine *)engine;
-    if (position + count > engine->config.cache) {
-        return error_set(error, STATUS_USAGE, "%lld tokens do not fit the cache of %lld tokens",
-                         (long long)(position + count), (long long)engine->config.cache);
-    }
-    int64_t room = engine->config.batch * engine->config.context; // rows of activations
     CudaBlockPass pass;
-    pass.N = 0;
-    assert(count > 0 && !cuda_split_of(e));
-    for (int64_t done = 0; done < count; done += pass.N) {
-        TRY(pass_make(e, &pass, NULL, 1, count - done < room ? count - done : room, ATTENTION_DENSE, error));
-        pass.position = position + done;
-        pass.cache_k = e->cache_k;
-        pass.cache_v = e->cache_v;
-        TRY(pass_upload(e, &pass, tokens + done, 0, pass.N, error));
-        TRY(pass_forward(e, &pass, 0, NULL, error));
-    }
-    TRY(pass_fetch_logits(e, pass.N - 1, logits, error));
+    assert(!cuda_split_of(e));
+    TRY(pass_make(e, &pass, NULL, 1, count, ATTENTION_DENSE, error));
+    pass.position = position;
+    pass.cache_k = e->cache_k;
+    pass.cache_v = e->cache_v;
+    TRY(pass_upload(e, &pass, tokens, 0, count, error));
+    TRY(pass_forward(e, &pass, 0, NULL, error));
+    if (!logits) return true;
+    TRY(pass_fetch_logits(e, count - 1, logits, error));
     cuda_part_end(&e->clock);
     TRY(gpu_wait(&e->watch, "the logits", error));
     return true;
@@ -237,8 +223,6 @@ static bool cuda_predict(Engine *engine, const int32_t *tokens, int64_t batch, i
                          Error *error) {
     CudaEngine *e = (CudaEngine *)engine;
     CudaBlockPass pass;
-    assert(batch * context <= engine->config.batch * engine->config.context &&
-           context <= engine->config.context);
     TRY(pass_make(e, &pass, NULL, batch, context, ATTENTION_DENSE, error));
     TRY(pass_upload(e, &pass, tokens + pass.position, context, pass.N, error));
     TRY(pass_forward(e, &pass, pass.N, NULL, error));

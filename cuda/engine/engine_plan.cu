@@ -61,7 +61,7 @@ static void plan_scratch(CudaEngine *e, MemoryPlan *plan) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
     Sizes s = sizes_of(config);
-    int64_t positions = config->context > config->cache ? config->context : config->cache;
+    int64_t positions = engine_positions(config);
     int64_t gate_rows = config->use_lighthouse && lighthouse_scorer(&config->lighthouse)->gates ? s.rows : 0;
     const char *purpose = "workspace";
     CudaBlockScratch *b = &e->scratch;

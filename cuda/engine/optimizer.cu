@@ -7,13 +7,10 @@
 static bool many(const CudaOptimizer *o) {
     return ranks_many(o->ranks);
 }
-static int rank_of(const CudaOptimizer *o) {
-    return o->ranks ? o->ranks->rank : 0;
-}
 
 // This rank's share of a bucket, in a flat array.
 static int64_t share_begin(const CudaOptimizer *o, int bucket) {
-    return o->table->buckets[bucket].offset + rank_of(o) * o->table->buckets[bucket].share;
+    return param_share_begin(o->table, bucket, ranks_rank(o->ranks));
 }
 
 // ---- The arrays
@@ -90,7 +87,7 @@ static void gather_vectors(CudaOptimizer *o) {
         const Param *param = &o->table->params[p];
         int64_t start, count;
         if (param->vector < 0) continue;
-        param_share(o->table, param, rank_of(o), &start, &count);
+        param_share(o->table, param, ranks_rank(o->ranks), &start, &count);
         if (count == 0) continue;
         CUDA_CHECK(cudaMemcpyAsync(o->vectors + param->vector + start,
                                    cuda_optimizer_tensor(o, TENSOR_WEIGHT, param, start),
@@ -150,17 +147,14 @@ float *cuda_optimizer_tensor(CudaOptimizer *o, TensorKind kind, const Param *par
         if (o->sums_begun > 0) finish_sums(o);
         return o->gradients + param->offset + start;
     }
-    const ParamBucket *bucket = &o->table->buckets[param->bucket];
-    int64_t within = param->offset + start - share_begin(o, param->bucket);
-    assert(within >= 0 && within <= bucket->share);
     float *kept = kind == TENSOR_WEIGHT ? o->weights : kind == TENSOR_MOMENT1 ? o->moment1 : o->moment2;
-    return kept + param_share_offset(o->table, param->bucket) + within;
+    return kept + param_share_place(o->table, param, ranks_rank(o->ranks), start);
 }
 
 // Keeps what lies in this rank's share of elements [start, start + count), which are in o->piece.
 static void keep_share(CudaOptimizer *o, const Param *param, int64_t start, int64_t count) {
     int64_t first, size;
-    param_share(o->table, param, rank_of(o), &first, &size);
+    param_share(o->table, param, ranks_rank(o->ranks), &first, &size);
     int64_t end = start + count < first + size ? start + count : first + size;
     if (first < start) first = start;
     if (first >= end) return;
