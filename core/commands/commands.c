@@ -150,7 +150,7 @@ static bool uses_ranks(int argc, char **argv) {
     const CommandRow *row = argc > 1 ? command_find(argv[1]) : NULL;
     bool links = false; // the one way of `info` that does
     for (int i = 2; i < argc && row && row->command == COMMAND_INFO; i++)
-        links = links || strcmp(argv[i], "--links") == 0;
+        links = links || strcmp(argv[i], "--links") == 0 || strcmp(argv[i], "--links=true") == 0;
     return !row || links || (row->flags & COMMAND_RANKS);
 }
 

@@ -44,7 +44,7 @@ static void test_rows(void **state) {
     (void)state;
     int sizes[LINK_OPERATION_COUNT] = {0};
     program_ranks(3, false);
-    Outcome outcome = program_run("info --links --device cpu");
+    Outcome outcome = program_run("info --links=true --device cpu");
     program_ranks(1, false);
     if (outcome.status != 0) fail_msg("status %d: %s", outcome.status, outcome.err);
     assert_null(strstr(outcome.err, "warning")); // memory is no link between GPUs
