@@ -169,9 +169,9 @@ scored() { # W SCORER
 
 # More ranks of a sequence than key/value heads, against one rank: some attend with copies of the same one.
 few_key_heads() { # W KV
-    train 1 "kv.$1.$2.one" --steps 6 --switch-at 4 --kv-heads "$2" &&
-        train "$1" "kv.$1.$2" --steps 6 --switch-at 4 --kv-heads "$2" --cp "$1" &&
-        runs_agree "kv.$1.$2" "kv.$1.$2.one" 6 2e-3 5e-2
+    local shape=(--steps 4 --switch-at 3 --seq-len 2048 --kv-heads "$2")
+    train 1 "kv.$1.$2.one" "${shape[@]}" && train "$1" "kv.$1.$2" "${shape[@]}" --cp "$1" &&
+        runs_agree "kv.$1.$2" "kv.$1.$2.one" 4 2e-3 5e-2
 }
 
 nats() { # W [OPTION...]

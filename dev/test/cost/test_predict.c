@@ -2,6 +2,7 @@
 // change.
 #include "core/cost/predict.h"
 
+#include "core/cost/traffic.h"
 #include "core/options/options.h"
 #include "dev/test/support/program.h"
 
@@ -247,6 +248,24 @@ static void test_measured_ranks(void **state) {
     assert_int_equal(steps, 5);
 }
 
+// Of key/value heads fewer than ranks each rank gets a copy: as many bytes as of a head for each.
+static void test_copied_heads(void **state) {
+    (void)state;
+    EngineConfig config = configure("530m", 1);
+    Ranks ranks;
+    Error error;
+    double bytes[4] = {0};
+    static const int64_t kv_heads[] = {1, 2, 4, 8};
+    ranks_imagine(&ranks, 4, 8);
+    assert_true(ranks_split(&ranks, 4, &error));
+    config.ranks = &ranks;
+    for (int i = 0; i < 4; i++) {
+        config.model.n_kv_heads = kv_heads[i];
+        bytes[i] = traffic_update(&config, ATTENTION_DENSE, 1, &TRANSPORT_CUDA).attention;
+    }
+    assert_true(bytes[0] == bytes[2] && bytes[1] == bytes[2] && bytes[3] == bytes[2] * (8 + 8) / (8 + 4));
+}
+
 static void test_more_ranks(void **state) {
     (void)state;
     EngineConfig config = configure("530m", 1);
@@ -305,7 +324,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_measured_steps),  cmocka_unit_test(test_measured_layers),
         cmocka_unit_test(test_measured_growth), cmocka_unit_test(test_measured_runs),
         cmocka_unit_test(test_measured_ranks),  cmocka_unit_test(test_more_ranks),
-        cmocka_unit_test(test_recompute),       cmocka_unit_test(test_dry_run),
+        cmocka_unit_test(test_copied_heads),    cmocka_unit_test(test_recompute),
+        cmocka_unit_test(test_dry_run),
     };
     if (argc != 2) {
         fprintf(stderr, "usage: test_predict dev/results\n");
