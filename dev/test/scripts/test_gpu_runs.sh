@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the experiments on GPUs train on, and the scripts that run them, on a CPU: dev/data/machine_corpus.sh, dev/bench/gpu_hours.sh
-# and gpu_ratio.sh.
+# What the experiments on GPUs train on, and the scripts that run them, on a CPU: dev/data/machine_corpus.sh, dev/bench/gpu_hours.sh,
+# gpu_ratio.sh and gpu_extend.sh.
 set -uo pipefail
 # shellcheck source=dev/test/support/shell_tests.sh
 source "$(dirname "$0")/../support/shell_tests.sh"
@@ -73,7 +73,7 @@ PYTHON
 }
 
 small() { # SCRIPT WORD...
-    RANKS=1 DEVICE=cpu PRESET=tiny SEQ=1024 DATA=$work/data VAL=2 EVAL=2 WARMUP=2 "$root/dev/bench/$1" "${@:2}" "$program" >run.log 2>&1
+    RANKS=1 DEVICE=cpu PRESET=tiny SEQ=${SEQ:-1024} DATA=$work/data VAL=2 EVAL=2 WARMUP=2 "$root/dev/bench/$1" "${@:2}" "$program" >run.log 2>&1
 }
 updates() { grep -c "\"attention\":\"$2\"" <(grep '^{"step"' "$1/log.jsonl"); }
 
@@ -103,6 +103,19 @@ test_ratio() {
     kept ratio/keep/splits_2.tar.gz niah/split_8_16_2/summary.json
 }
 
+# Of 30 s an arm: 4 Lighthouse updates of 6 s and a tail of 2 of 5 s, or 6 dense ones.
+test_extend() {
+    local run
+    export SECONDS_PER_UPDATE="5 6 5" BASE_MINUTES=0.25 MINUTES=0.5 TAIL=30 FROM=256 BATCH=2 TOPK=128 SEQ=2048
+    small gpu_extend.sh extend 1 || { fail "$(tail -n 3 run.log)" && return; }
+    equal "$(updates extend/base_1 dense) $(updates extend/dense_1 dense)" "3 6"
+    equal "$(updates extend/extended_1/run lighthouse) $(updates extend/extended_1/run dense)" "4 2"
+    for run in before_1 dense_1 extended_1; do grep -q '"bands"' "extend/eval/$run.json" || fail "no loss of $run by position"; done
+    kept extend/keep/extend_1.tar.gz extended_1/run/log.jsonl
+    equal "$(cat extend/extend_1.status)" 0
+    unset SECONDS_PER_UPDATE BASE_MINUTES MINUTES TAIL FROM BATCH TOPK SEQ
+}
+
 make_texts
 corpus data 1000 1024 texts >data.log 2>&1 || { cat data.log && exit 1; }
-run_tests test_machine_corpus test_validation_is_kept_apart test_hours test_ratio
+run_tests test_machine_corpus test_validation_is_kept_apart test_hours test_ratio test_extend
