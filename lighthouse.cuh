@@ -176,7 +176,7 @@ static __global__ void __launch_bounds__(COVER_THREADS, GROUPED ? 5 : 6)
     int64_t first =
         EXCHANGED ? exchanged_row<D>(exchanged, b, token_head * share, 0) : head * levels.selected * D;
     const int64_t row_step =
-        EXCHANGED ? exchanged.row / 8 : LANES; // of neighbouring rows, and below of heads
+        EXCHANGED ? exchanged.row / 8 : LANES; // of neighbouring rows, and below of a rank's heads
     const int64_t head_step = EXCHANGED ? LANES : (int64_t)levels.selected * LANES;
     const uint4 *rows = (const uint4 *)(job.rows + first) + lane, *halo = NULL;
     if (EXCHANGED && SHIFTED) halo = (const uint4 *)(exchanged.halo + head * (levels.levels - 1) * D) + lane;
@@ -199,6 +199,9 @@ static __global__ void __launch_bounds__(COVER_THREADS, GROUPED ? 5 : 6)
         for (int i = 0; i < TOKENS; i++)
             if (GROUPED && s[i] >= 0) add(sum[i % SUMS], x[i], 1);
         position += levels.entries, rows += head_step;
+        // Where ranks are more than the key/value heads, the next query head may be another rank's.
+        if (EXCHANGED && GROUPED && (token_head * share + reader + 1) % exchanged.own == 0)
+            rows += exchanged.rank / 8 - (int64_t)exchanged.own * LANES;
     }
     int64_t step = job.tokens.row / 8;
     uint4 *token =

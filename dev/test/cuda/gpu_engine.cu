@@ -422,7 +422,8 @@ static void check_padding(GpuChecks *checks, int64_t V) {
     char name[64];
     snprintf(name, sizeof name, "vocabulary of %lld", (long long)V);
     compare_pass(checks, gpu, cpu, tokens.data(), ATTENTION_DENSE, name);
-    AdamW adamw = {1, 1e-2, 0.9, 0.95, 1e-8, 0.1, 1, 0};
+    // Most rows of a large vocabulary move alike, and at 1e-2 rounding grows tenfold an update.
+    AdamW adamw = {1, V > 1000 ? 1e-3 : 1e-2, 0.9, 0.95, 1e-8, 0.1, 1, 0};
     double norm;
     Error error;
     for (; adamw.step <= 4; adamw.step++) {
