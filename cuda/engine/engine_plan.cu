@@ -150,10 +150,11 @@ static void plan_packed(CudaEngine *e, MemoryPlan *plan) {
 // (lighthouse.cuh, sum_covers_kernel) has not been run on one. dev/test/gpu_ranks.sh, and this goes.
 static bool copies_or_refuse(const ModelConfig *m, int64_t context_size, Error *error) {
     if (context_size <= m->n_kv_heads) return true;
-    return error_set(error, STATUS_USAGE,
-                     "--cp %lld is more than --kv-heads %lld, which GPUs have not been seen to compute right: "
-                     "give --cp %lld or less, or --device cpu",
-                     (long long)context_size, (long long)m->n_kv_heads, (long long)m->n_kv_heads);
+    return error_set(
+        error, STATUS_USAGE,
+        "--cp %lld is more than --kv-heads %lld, which GPUs have not been seen to compute right: "
+        "give --cp %lld or less, or --device cpu",
+        (long long)context_size, (long long)m->n_kv_heads, (long long)m->n_kv_heads);
 }
 
 bool cuda_plan_engine(CudaEngine *e, MemoryPlan *plan, Error *error) {
