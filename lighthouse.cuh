@@ -2,12 +2,14 @@
 // Source: "Long Context Pre-Training with Lighthouse Attention", arXiv 2605.06554. Its twin, step by step, is
 // cpu/lighthouse.c.
 //
-//   score            norms of rows (usually by RoPE, cuda/kernels/rope.cuh), of dilated attention, or
-//                    of the gla recurrence (cuda/kernels/gla.cuh); maxima for the coarser levels
-//                    cuda/kernels/score.cuh
-//   select, order    one launch cuda/kernels/select.cuh gather           each selected entry's row is the
-//   mean of q, k, v over its span           here attend           causal attention of the S gathered rows
-//   sdpa.cuh scatter          each position sums the rows that cover it, shifted for causality         here
+// - score: norms of rows (usually by RoPE, cuda/kernels/rope.cuh), of dilated attention, or of the gla
+//   recurrence (cuda/kernels/gla.cuh); maxima for the coarser levels (cuda/kernels/score.cuh)
+// - select, order: one launch (cuda/kernels/select.cuh)
+// - gather: each selected entry's row is the mean of q, k, v over its span; here
+// - attend: causal attention of the S gathered rows (sdpa.cuh)
+// - scatter: each position sums the rows that cover it, shifted for causality; here
+//
+// Others include cuda/kernels/lighthouse_layer.cuh, which declares what they call.
 //
 // What is different where ranks share the sequences is in cuda/kernels/lighthouse_split.cuh: there gathered
 // rows lie packed as they are exchanged, so that gather and scatter read and write them in place.
@@ -18,6 +20,7 @@
 #ifndef LIGHTHOUSE_CUH
 #define LIGHTHOUSE_CUH
 
+#include "cuda/kernels/lighthouse_layer.cuh"
 #include "cuda/kernels/lighthouse_split.cuh"
 #include "cuda/kernels/select.cuh"
 
@@ -296,6 +299,10 @@ static inline SdpaProblem gathered_problem(const LighthouseShape *shape) {
     return problem;
 }
 
+SdpaProblem cuda_lighthouse_attention_problem(const LighthouseShape *shape, const CudaSplit *split) {
+    return split ? exchanged_problem(shape, split->size) : gathered_problem(shape);
+}
+
 // The subsequences t = r (mod dilation) of one sequence are a batch of `dilation`; `heads` heads from `first`
 // on, every `step`-th.
 static inline SdpaStrides dilated_strides(CudaRows rows, int64_t dilation, int64_t step) {
@@ -372,10 +379,8 @@ static inline bool split_dilated_scores(CudaContext *context, Sdpa *sdpa, CudaLi
     return true;
 }
 
-// Bytes of scratch->sdpa for q, k, v that lie so (only strides are looked at).
-static inline bool cuda_lighthouse_sdpa_bytes(Sdpa *sdpa, CudaRows q, CudaRows k, CudaRows v,
-                                              const LighthouseShape *shape, bool training, size_t *bytes,
-                                              Error *error) {
+bool cuda_lighthouse_sdpa_bytes(Sdpa *sdpa, CudaRows q, CudaRows k, CudaRows v, const LighthouseShape *shape,
+                                bool training, size_t *bytes, Error *error) {
     SdpaProblem problem = gathered_problem(shape);
     size_t more;
     if (!sdpa_workspace_bytes(sdpa, &problem, SDPA_FORWARD_STATS, bytes, error)) return false;
@@ -437,22 +442,20 @@ static const CudaBaseScores CUDA_SCORES[SCORER_COUNT] = {
 };
 
 // ---------------------------------------------------------------------------------------------------------------
-// The layer's parts, in the order of the definition. Tokens q, k, v lie after RoPE as their strides say.
+// The layer's parts, in the order of the definition.
 
-// scores (B, H, E). gate (B, N, H): of scorers that have one. `scored`: the base scores are there already.
-static inline bool cuda_lighthouse_score(CudaContext *context, Sdpa *sdpa, CudaLighthouseScratch *scratch,
-                                         CudaRows q, CudaRows k, CudaRows v, const float *gate, bool scored,
-                                         const LighthouseShape *shape, Error *error) {
+bool cuda_lighthouse_score(CudaContext *context, Sdpa *sdpa, CudaLighthouseScratch *scratch, CudaRows q,
+                           CudaRows k, CudaRows v, const float *gate, bool scored,
+                           const LighthouseShape *shape, Error *error) {
     ScorerInput in = {q, k, v, gate, scored};
     if (!CUDA_SCORES[shape->config.scorer](context, sdpa, scratch, &in, shape, error)) return false;
     pool_scores(context, scratch->scores, shape);
     return true;
 }
 
-// Gathered rows of q, k and v; where ranks share the sequences, packed for trading.
-static inline void cuda_lighthouse_gather(CudaContext *context, const CudaLighthouseRows *rows,
-                                          const CudaLighthouseScratch *scratch, CudaRows q, CudaRows k,
-                                          CudaRows v, const LighthouseShape *shape) {
+void cuda_lighthouse_gather(CudaContext *context, const CudaLighthouseRows *rows,
+                            const CudaLighthouseScratch *scratch, CudaRows q, CudaRows k, CudaRows v,
+                            const LighthouseShape *shape) {
     Exchanges exchanges = {
         {exchange(q, rows->q, shape), exchange(k, rows->k, shape), exchange(v, rows->v, shape)}};
     if (!scratch->split) {
@@ -464,10 +467,8 @@ static inline void cuda_lighthouse_gather(CudaContext *context, const CudaLighth
     sum_spans(context, &exchanges, 3, false, rows->entries, shape, &exchanged);
 }
 
-// out = the sum of the gathered rows that reach each position; zero where none does.
-static inline void cuda_lighthouse_scatter(CudaContext *context, CudaRows out, const CudaLighthouseRows *rows,
-                                           const CudaLighthouseScratch *scratch,
-                                           const LighthouseShape *shape) {
+void cuda_lighthouse_scatter(CudaContext *context, CudaRows out, const CudaLighthouseRows *rows,
+                             const CudaLighthouseScratch *scratch, const LighthouseShape *shape) {
     if (!scratch->split) {
         Exchanges exchanges = {{exchange(out, rows->out, shape)}};
         sum_covers(context, &exchanges, 1, true, rows->positions, shape, NULL);
@@ -479,11 +480,8 @@ static inline void cuda_lighthouse_scatter(CudaContext *context, CudaRows out, c
     sum_covers(context, &exchanges, 1, true, rows->positions, shape, &exchanged);
 }
 
-// Gradient of the gathered out, scratch->dout (B, H, S, D), or packed for trading, from that of out.
-static inline void cuda_lighthouse_scatter_backward(CudaContext *context, CudaRows dout,
-                                                    const CudaLighthouseRows *rows,
-                                                    const CudaLighthouseScratch *scratch,
-                                                    const LighthouseShape *shape) {
+void cuda_lighthouse_scatter_backward(CudaContext *context, CudaRows dout, const CudaLighthouseRows *rows,
+                                      const CudaLighthouseScratch *scratch, const LighthouseShape *shape) {
     if (!scratch->split) {
         Exchanges exchanges = {{exchange(dout, scratch->dout, shape)}};
         sum_spans(context, &exchanges, 1, true, rows->entries, shape, NULL);
@@ -496,12 +494,9 @@ static inline void cuda_lighthouse_scatter_backward(CudaContext *context, CudaRo
     split_add_halo(context, rows, scratch, shape);
 }
 
-// dq, dk, dv = (not +=) from the gradients of the gathered rows in the scratch, or packed; summed over the
-// query heads of a group.
-static inline void cuda_lighthouse_gather_backward(CudaContext *context, CudaRows dq, CudaRows dk,
-                                                   CudaRows dv, const CudaLighthouseRows *rows,
-                                                   const CudaLighthouseScratch *scratch,
-                                                   const LighthouseShape *shape) {
+void cuda_lighthouse_gather_backward(CudaContext *context, CudaRows dq, CudaRows dk, CudaRows dv,
+                                     const CudaLighthouseRows *rows, const CudaLighthouseScratch *scratch,
+                                     const LighthouseShape *shape) {
     Exchanges exchanges = {{exchange(dq, scratch->dq, shape), exchange(dk, scratch->dk, shape),
                             exchange(dv, scratch->dv, shape)}};
     if (!scratch->split) {
@@ -513,19 +508,17 @@ static inline void cuda_lighthouse_gather_backward(CudaContext *context, CudaRow
     sum_covers(context, &exchanges, 3, false, rows->positions, shape, &exchanged);
 }
 
-// The gathered rows' attention: rows->out from rows->q, k, v, or from packed ones.
-static inline bool cuda_lighthouse_attend(Sdpa *sdpa, const CudaLighthouseRows *rows,
-                                          CudaLighthouseScratch *scratch, const LighthouseShape *shape,
-                                          Error *error) {
+bool cuda_lighthouse_attend(Sdpa *sdpa, const CudaLighthouseRows *rows, CudaLighthouseScratch *scratch,
+                            const LighthouseShape *shape, Error *error) {
     if (scratch->split) return split_attend(sdpa, rows, scratch, shape, error);
     SdpaProblem problem = gathered_problem(shape);
     return cuda_sdpa_forward(sdpa, &problem, rows->q, rows->k, rows->v, rows->out, rows->lse, scratch->sdpa,
                              scratch->sdpa_bytes, error);
 }
 
-static inline bool cuda_lighthouse_attend_backward(Sdpa *sdpa, const CudaLighthouseRows *rows,
-                                                   CudaLighthouseScratch *scratch,
-                                                   const LighthouseShape *shape, Error *error) {
+bool cuda_lighthouse_attend_backward(Sdpa *sdpa, const CudaLighthouseRows *rows,
+                                     CudaLighthouseScratch *scratch, const LighthouseShape *shape,
+                                     Error *error) {
     if (scratch->split) return split_attend_backward(sdpa, rows, scratch, shape, error);
     SdpaProblem problem = gathered_problem(shape);
     return cuda_sdpa_backward(sdpa, &problem, rows->q, rows->k, rows->v, rows->out, scratch->dout, rows->lse,
@@ -533,13 +526,10 @@ static inline bool cuda_lighthouse_attend_backward(Sdpa *sdpa, const CudaLightho
                               error);
 }
 
-// out (b, h, n) = the Lighthouse layer of q, k, v. Where `forced` (B, H, S), on the GPU, is given, these
-// entries are gathered and nothing is scored.
-static inline bool cuda_lighthouse_forward(CudaContext *context, Sdpa *sdpa, CudaRows out,
-                                           CudaLighthouseRows *rows, CudaLighthouseScratch *scratch,
-                                           CudaRows q, CudaRows k, CudaRows v, const float *gate, bool scored,
-                                           const int32_t *forced, const LighthouseShape *shape,
-                                           Error *error) {
+bool cuda_lighthouse_forward(CudaContext *context, Sdpa *sdpa, CudaRows out, CudaLighthouseRows *rows,
+                             CudaLighthouseScratch *scratch, CudaRows q, CudaRows k, CudaRows v,
+                             const float *gate, bool scored, const int32_t *forced,
+                             const LighthouseShape *shape, Error *error) {
     if (forced) {
         force_entries(context, rows->entries, rows->positions, forced, shape);
     } else {
@@ -552,11 +542,9 @@ static inline bool cuda_lighthouse_forward(CudaContext *context, Sdpa *sdpa, Cud
     return true;
 }
 
-// dq, dk, dv = (not +=)
-static inline bool cuda_lighthouse_backward(CudaContext *context, Sdpa *sdpa, CudaRows dq, CudaRows dk,
-                                            CudaRows dv, CudaRows dout, const CudaLighthouseRows *rows,
-                                            CudaLighthouseScratch *scratch, const LighthouseShape *shape,
-                                            Error *error) {
+bool cuda_lighthouse_backward(CudaContext *context, Sdpa *sdpa, CudaRows dq, CudaRows dk, CudaRows dv,
+                              CudaRows dout, const CudaLighthouseRows *rows, CudaLighthouseScratch *scratch,
+                              const LighthouseShape *shape, Error *error) {
     cuda_lighthouse_scatter_backward(context, dout, rows, scratch, shape);
     if (!cuda_lighthouse_attend_backward(sdpa, rows, scratch, shape, error)) return false;
     cuda_lighthouse_gather_backward(context, dq, dk, dv, rows, scratch, shape);

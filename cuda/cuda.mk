@@ -74,10 +74,11 @@ $(BUILD)/sdpa_plans: $(BUILD)/dev/bench/sdpa_plans.o $(BUILD)/core/base/error.o
 	$(CXX) -o $@ $(filter %.o,$^) $(CUDA_LDLIBS)
 
 CUDA_OBJECTS := $(patsubst %.cu,$(BUILD)/%.o,$(wildcard cuda/*/*.cu))
+KERNEL_OBJECTS := $(filter $(BUILD)/cuda/kernels/%,$(CUDA_OBJECTS))
 
 # Kernels and the whole engine against the CPU's; need a GPU to run.
 $(BUILD)/test_gpu_kernels: $(patsubst %.cu,$(BUILD)/%.o,dev/test/cuda/gpu_kernels.cu $(wildcard dev/test/cuda/gpu_kernels/*.cu)) \
-		$(BUILD)/cuda/libraries/matmul.o $(OBJECTS)
+		$(KERNEL_OBJECTS) $(BUILD)/cuda/libraries/matmul.o $(OBJECTS)
 	$(CXX) -fopenmp -o $@ $(filter %.o,$^) $(LDLIBS) $(CUDA_LDLIBS)
 $(BUILD)/test_gpu_engine: $(BUILD)/dev/test/cuda/gpu_engine.o $(BUILD)/dev/test/support/golden.o \
 		$(BUILD)/dev/test/support/golden_model.o $(CUDA_OBJECTS) $(OBJECTS)
@@ -92,5 +93,6 @@ $(BUILD)/test_gpu_ranks: $(BUILD)/dev/test/cuda/gpu_ranks.o $(BUILD)/dev/test/su
 $(BUILD)/double/%.o: %.cu $(FLAGS)/cuda
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCCFLAGS) -DLIGHTHOUSE_DOUBLE -MMD -MP -c -o $@ $<
-$(BUILD)/test_lighthouse: $(BUILD)/double/test_lighthouse.o $(BUILD)/dev/test/support/golden.o $(BUILD)/cuda/libraries/sdpa.o $(DOUBLE)
+$(BUILD)/test_lighthouse: $(BUILD)/double/test_lighthouse.o $(BUILD)/dev/test/support/golden.o $(KERNEL_OBJECTS) \
+		$(BUILD)/cuda/engine/lighthouse.o $(BUILD)/cuda/libraries/sdpa.o $(DOUBLE)
 	$(CXX) -fopenmp -o $@ $(filter %.o,$^) $(LDLIBS) $(CUDA_LDLIBS)

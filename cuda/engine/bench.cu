@@ -6,6 +6,7 @@
 // waits for a launch.
 #include "core/engine/bench_api.h"
 #include "cuda/engine/block.cuh"
+#include "cuda/kernels/select.cuh"
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
 #include "core/engine/engine.h"
 #include "cuda/libraries/matmul.cuh"
 #include "cuda/device/parts.cuh"
-#include "lighthouse.cuh"
+#include "cuda/kernels/lighthouse_layer.cuh"
 #include "sdpa.cuh"
 
 // One layer's weights. Matrices are the bf16 working copies, norms the float32 masters.

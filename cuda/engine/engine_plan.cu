@@ -116,8 +116,7 @@ static bool plan_sdpa(CudaEngine *e, MemoryPlan *plan, Error *error) {
     if (!workspace_grow(e, &dense, config->training ? SDPA_FORWARD_STATS : SDPA_FORWARD, error)) return false;
     if (dense_backward(config) && !workspace_grow(e, &dense, SDPA_BACKWARD, error)) return false;
     if (config->use_lighthouse) {
-        SdpaProblem gathered = cuda_split_of(e) ? exchanged_problem(&e->lighthouse, e->split.size)
-                                                : gathered_problem(&e->lighthouse);
+        SdpaProblem gathered = cuda_lighthouse_attention_problem(&e->lighthouse, cuda_split_of(e));
         if (!workspace_grow(e, &gathered, SDPA_FORWARD_STATS, error)) return false;
         if (config->training && !workspace_grow(e, &gathered, SDPA_BACKWARD, error)) return false;
     }

@@ -6,7 +6,8 @@
 #include "cpu/cpu.h"
 #include "dev/test/support/gpu_check.cuh"
 #include "dev/test/support/gpu_mix.cuh"
-#include "lighthouse.cuh"
+#include "cuda/kernels/lighthouse_layer.cuh"
+#include "cuda/kernels/select.cuh"
 
 typedef struct {
     const char *name;

@@ -1,0 +1,2 @@
+// The one object that has the Lighthouse layer's kernels.
+#include "lighthouse.cuh"
