@@ -94,10 +94,33 @@ static void warn_passing(const Error *fault) {
     warn("passing over a %s: %s", checkpoint_fault(fault), fault->message);
 }
 
+static bool is_link(const char *path) {
+    struct stat status;
+    return lstat(path, &status) == 0 && S_ISLNK(status.st_mode);
+}
+
+// A checkpoint under another name is passed over; whoever renamed or copied it is told.
+static void warn_misnamed(const char *run) {
+    struct dirent **entries;
+    int count = scandir(run, &entries, NULL, NULL);
+    for (int i = 0; i < count; i++) {
+        const char *name = entries[i]->d_name;
+        char *path = path_join(run, name);
+        if (name[0] != '.' && checkpoint_name_step(name) < 0 && !is_link(path) && checkpoint_is(path))
+            warn("passing over %s: in a run, step_ and eight digits name a checkpoint; give its path to use "
+                 "it",
+                 path);
+        free(path);
+        free(entries[i]);
+    }
+    if (count >= 0) free(entries);
+}
+
 bool checkpoint_latest(const char *run, char **folder, Error *error) {
     *folder = NULL;
     StepList list;
     if (!steps_list(run, &list, error)) return false;
+    warn_misnamed(run);
     Error fault;
     for (int64_t i = 0; i < list.count && !*folder; i++) {
         char *path = checkpoint_path(run, list.steps[i]);
@@ -126,6 +149,7 @@ bool checkpoint_choose(const char *run, Ranks *ranks, char **folder, Error *erro
     *folder = NULL;
     StepList list = {NULL, 0};
     bool ok = ranks_agree(ranks, !ranks_first(ranks) || steps_list(run, &list, error), error);
+    if (ok && ranks_first(ranks)) warn_misnamed(run);
     if (ok && ranks_many(ranks)) ranks_broadcast(ranks, &list.count, sizeof list.count);
     Error fault;
     for (int64_t i = 0; ok && i < list.count && !*folder; i++) {
@@ -161,11 +185,6 @@ bool checkpoint_is(const char *path) {
     bool is = file_exists(state);
     free(state);
     return is;
-}
-
-static bool is_link(const char *path) {
-    struct stat status;
-    return lstat(path, &status) == 0 && S_ISLNK(status.st_mode);
 }
 
 char *checkpoint_named(const char *path, Error *error) {

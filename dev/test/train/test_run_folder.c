@@ -287,6 +287,18 @@ static void test_strangers(void **state) {
     expect_text("run/step_00000001/letter", "mine");
 }
 
+static void test_renamed_checkpoint(void **state) {
+    (void)state;
+    DONE(TINY_TRAIN "--out run --steps 4 --checkpoint-every 2");
+    assert_int_equal(rename("run/step_00000004", "run/step_4"), 0);
+    assert_int_equal(symlink("step_00000002", "run/latest"), 0);
+    program_expect(0, "passing over run/step_4: ", "train --resume run --steps 4");
+    Outcome outcome = program_run("info run/step_4");
+    assert_int_equal(outcome.status, 0);
+    assert_null(strstr(outcome.err, "passing over"));
+    outcome_free(&outcome);
+}
+
 // ---- Starts that fail
 
 static void test_failed_starts(void **state) {
@@ -453,15 +465,25 @@ int main(void) {
     program_find();
     faults_find();
     const struct CMUnitTest tests[] = {
-        IN_TINY_FOLDER(test_links),         IN_TINY_FOLDER(test_copied_checkpoint),
-        IN_TINY_FOLDER(test_foreign_files), IN_TINY_FOLDER(test_pipe_log),
-        IN_TINY_FOLDER(test_lost_log),      IN_TINY_FOLDER(test_names_of_checkpoints),
-        IN_TINY_FOLDER(test_reports),       IN_TINY_FOLDER(test_flipped_byte),
-        IN_TINY_FOLDER(test_all_damaged),   IN_TINY_FOLDER(test_earlier_checkpoint),
-        IN_TINY_FOLDER(test_strangers),     IN_TINY_FOLDER(test_failed_starts),
-        IN_TINY_FOLDER(test_unsaved_run),   IN_TINY_FOLDER(test_info),
-        IN_TINY_FOLDER(test_odd_folder),    IN_TINY_FOLDER(test_home),
-        IN_TINY_FOLDER(test_long_paths),    IN_TINY_FOLDER(test_unresolved),
+        IN_TINY_FOLDER(test_links),
+        IN_TINY_FOLDER(test_copied_checkpoint),
+        IN_TINY_FOLDER(test_foreign_files),
+        IN_TINY_FOLDER(test_pipe_log),
+        IN_TINY_FOLDER(test_lost_log),
+        IN_TINY_FOLDER(test_names_of_checkpoints),
+        IN_TINY_FOLDER(test_reports),
+        IN_TINY_FOLDER(test_flipped_byte),
+        IN_TINY_FOLDER(test_renamed_checkpoint),
+        IN_TINY_FOLDER(test_all_damaged),
+        IN_TINY_FOLDER(test_earlier_checkpoint),
+        IN_TINY_FOLDER(test_strangers),
+        IN_TINY_FOLDER(test_failed_starts),
+        IN_TINY_FOLDER(test_unsaved_run),
+        IN_TINY_FOLDER(test_info),
+        IN_TINY_FOLDER(test_odd_folder),
+        IN_TINY_FOLDER(test_home),
+        IN_TINY_FOLDER(test_long_paths),
+        IN_TINY_FOLDER(test_unresolved),
         IN_TINY_FOLDER(test_text_ends),
     };
     return cmocka_run_group_tests_name("run_folder", tests, NULL, NULL) ? 1 : 0;
