@@ -41,7 +41,7 @@ static void test_signals(void **state) {
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
     for (int i = 0; i < 6; i++) {
         bool mine = i % 2; // the folder is ours, with something in it
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "start_%d", i);
         if (mine) put_text("out/notes.txt", "mine");
         Program *program = start_held_pack(name, i < 3 ? "" : "train_00002.bin", i < 3 ? "" : "--no-shuffle");
