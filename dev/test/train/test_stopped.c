@@ -127,7 +127,7 @@ static void test_stale_lock(void **state) {
     (void)state;
     DONE(LONG_TRAIN "--out whole");
     for (int i = 0; i < 3; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "start_%d", i);
         Program *program = held_behind(name, 4 + 4 * i, HELD_TILL_TOLD,
                                        LONG_TRAIN "--out run --checkpoint-every 2 --resume auto");
