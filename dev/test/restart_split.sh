@@ -6,7 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 data=$1 seed=${2:-$(date +%s)}
 folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+# A child that a signal ends before it has become another program would run this, too.
+trap '[ $BASHPID -ne $$ ] || rm -rf "$folder"' EXIT
 echo "restart_split: seed $seed"
 RANDOM=$seed
 
@@ -30,19 +31,19 @@ grep '^| ' "$folder/whole/table.md"
 
 # What the next start runs stands still behind its update STEP (dev/test/support/hold_shim.c), until it heeds a signal or is told.
 hold() { # STEP
-    rm -f "$folder/held"
-    export HOLD_FILE=$folder/held HOLD_TILL=signal HOLD_LINE="{\"step\":$1," LD_PRELOAD=$hold_shim
+    export HOLD_FILE=$held HOLD_TILL=signal HOLD_LINE="{\"step\":$1," LD_PRELOAD=$hold_shim
 }
 # The first three surely come in the midst of the first run, and three more in that of the second, on any machine.
 held_at() { # START
     if [ "$1" -le 6 ]; then echo $((8 + ($1 - 1) % 3 * 8)); else echo $((RANDOM % steps + 1)); fi
 }
 over() { ! kill -0 "$script" 2>/dev/null; }
-await_held() { until [ -e "$folder/held" ] || over; do sleep 0.02; done; }
+await_held() { until [ -e "$held" ] || over; do sleep 0.02; done; }
 
 killed=0 status=1
 for ((start = 1; status != 0; start++)); do
     [ $start -le 200 ] || fail "not done after $start starts"
+    held=$folder/held.$start # its own: a run whose script was killed goes on, and may stand still behind the same update
     step=$(held_at "$start") pause=$((RANDOM % longest))
     if [ "$start" -le 6 ] || [ $((RANDOM % 2)) -eq 0 ]; then
         (hold "$step"; split broken $steps) >>"$folder/broken.console" 2>&1 &
@@ -60,7 +61,7 @@ for ((start = 1; status != 0; start++)); do
     1) signal=KILL; kill -KILL $script 2>/dev/null || true ;; # the run goes on without its script
     2) signal=KILL; kill -KILL $script "${run[@]}" 2>/dev/null || true ;;
     esac
-    [ "$signal" = TERM ] || rm -f "$folder/held" # a run without its script goes on
+    [ "$signal" = TERM ] || rm -f "$held" # a run without its script goes on
     status=0
     { wait $script || status=$?; } 2>/dev/null
     case $signal$status in

@@ -12,7 +12,7 @@ enter_work
 source "$root/dev/test/hosts/two_hosts.sh"
 missing=$(hosts_missing)
 [ -z "$missing" ] || { echo "hosts.sh: skipped, for want of $missing (as root: scripts/setup.sh --hosts)"; exit 0; }
-trap 'hosts_stop; rm -rf "$work"' EXIT
+trap '[ $BASHPID -ne $$ ] || { hosts_stop; rm -rf "$work"; }' EXIT
 hosts_start || { echo "hosts.sh: the two hosts do not come up" >&2; exit 1; }
 
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive OMPI_MCA_plm_rsh_args="-F $work/ssh_config"

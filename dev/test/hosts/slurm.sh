@@ -11,7 +11,7 @@ enter_work
 source "$root/dev/test/hosts/cluster.sh"
 missing=$(cluster_missing)
 [ -z "$missing" ] || { echo "slurm.sh: skipped, for want of $missing (as root: scripts/setup.sh --hosts)"; exit 0; }
-trap 'cluster_stop; rm -rf "$work"' EXIT
+trap '[ $BASHPID -ne $$ ] || { cluster_stop; rm -rf "$work"; }' EXIT
 cluster_start || { echo "slurm.sh: the cluster does not come up" >&2; exit 1; }
 [[ $(srun --mpi=list 2>&1) == *pmix* ]] || { echo "slurm.sh: skipped, this Slurm has no PMIx"; exit 0; }
 

@@ -8,7 +8,7 @@ cd "$work" || exit 1
 mkdir -p web/raw/main/en web/resolve/main/en
 python3 "$root/dev/test/support/mirror.py" web requests >port &
 server=$!
-trap 'kill $server; rm -rf "$work"' EXIT
+trap '[ $BASHPID -ne $$ ] || { kill $server; rm -rf "$work"; }' EXIT
 await test -s port || exit 1
 MIRROR=http://127.0.0.1:$(cat port)
 export MIRROR
