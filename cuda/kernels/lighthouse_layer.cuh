@@ -19,7 +19,7 @@ bool cuda_lighthouse_score(CudaContext *context, Sdpa *sdpa, CudaLighthouseScrat
                            CudaRows k, CudaRows v, const float *gate, bool scored,
                            const LighthouseShape *shape, Error *error);
 
-// Gathered rows of q, k and v; where ranks share the sequences, packed for trading.
+// Gathered rows of q, k and v; where ranks share the sequences, packed for the all-to-all.
 void cuda_lighthouse_gather(CudaContext *context, const CudaLighthouseRows *rows,
                             const CudaLighthouseScratch *scratch, CudaRows q, CudaRows k, CudaRows v,
                             const LighthouseShape *shape);
@@ -28,7 +28,7 @@ void cuda_lighthouse_gather(CudaContext *context, const CudaLighthouseRows *rows
 void cuda_lighthouse_scatter(CudaContext *context, CudaRows out, const CudaLighthouseRows *rows,
                              const CudaLighthouseScratch *scratch, const LighthouseShape *shape);
 
-// Gradient of the gathered out, scratch->dout (B, H, S, D), or packed for trading, from that of out.
+// Gradient of the gathered out, scratch->dout (B, H, S, D), or packed for the all-to-all, from that of out.
 void cuda_lighthouse_scatter_backward(CudaContext *context, CudaRows dout, const CudaLighthouseRows *rows,
                                       const CudaLighthouseScratch *scratch, const LighthouseShape *shape);
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# scripts/reproduce_split.sh, killed at random moments and behind random updates, and started again until it is done, ends in the same bits as one that
-# nobody stopped.   restart_split.sh DATA [SEED]      DATA: a folder of shards, as pack writes it
+# scripts/reproduce_split.sh, killed at random moments and behind random updates, and started again until it is done, ends in
+# the same bits as one that nobody stopped.   restart_split.sh DATA [SEED]      DATA: a folder of shards, as pack writes it
 set -euo pipefail
 [ $# -ge 1 ] || { echo "usage: restart_split.sh DATA [SEED]" >&2; exit 2; }
 cd "$(dirname "$0")/../.."
