@@ -25,7 +25,7 @@
 #include "cuda/kernels/select.cuh"
 
 // ---------------------------------------------------------------------------------------------------------------
-// Between tokens and gathered rows. D / 8 neighbouring lanes hold a row, 8 elements each.
+// Between tokens and gathered rows. LANES neighbouring lanes take a row, of which D / 8 hold 8 elements each.
 
 #define SPAN_THREADS  128
 #define SPAN_LOADS    4 // rows of a long span whose loads are under way at once
@@ -87,12 +87,12 @@ static __global__ void __launch_bounds__(SPAN_THREADS)
     sum_spans_kernel(const __grid_constant__ Exchanges exchanges, const int32_t *entries /* (B, H, S) */,
                      const __grid_constant__ Levels levels, int H, unsigned heads /* of all jobs */,
                      const __grid_constant__ ExchangedRows exchanged) {
-    const int LANES = D / 8;
+    const int LANES = row_lanes(D / 8);
     int index = 0, head = (int)(blockIdx.x % heads), b = blockIdx.y, lane = threadIdx.x % LANES;
     while (head >= H) head -= H, index++;
     const Exchange &job = exchanges.job[index];
     int s = (int)(blockIdx.x / heads) * (SPAN_THREADS / LANES) + threadIdx.x / LANES;
-    if (s >= levels.selected) return;
+    if (s >= levels.selected || lane >= D / 8) return;
     int64_t row = ((int64_t)b * H + head) * levels.selected + s;
     int entry = entries[row], level = 0;
     while (entry >= levels.offset[level + 1]) level++;
@@ -159,28 +159,28 @@ static inline __device__ void add_coarse_covers(float (&sum)[SUMS][8], int unit,
 //
 // What covers t on a level is entry (t + SHIFTED) / span - SHIFTED, or nothing if that is negative. So TOKENS
 // neighbours, TOKENS a divisor of p, have the same rows on all levels but the finest, if the first of them
-// has t + SHIFTED = `unit`, a multiple of TOKENS. D / 8 lanes take them together and read these rows once; of
-// one head alone the sum of these rows, too, is the same for all.
+// has t + SHIFTED = `unit`, a multiple of TOKENS. The lanes of a row take them together and read these rows
+// once; of one head alone the sum of these rows, too, is the same for all.
 template <int D, bool SHIFTED, bool GROUPED, int TOKENS, bool EXCHANGED>
 static __global__ void __launch_bounds__(COVER_THREADS, GROUPED ? 5 : 6)
     sum_covers_kernel(const __grid_constant__ Exchanges exchanges,
                       const int32_t *__restrict__ positions /* (B, H, E) */,
                       const __grid_constant__ Levels levels, int H, unsigned heads /* of all jobs */,
                       const __grid_constant__ ExchangedRows exchanged) {
-    const int LANES = D / 8, SUMS = GROUPED ? TOKENS : 1;
+    const int VECTORS = D / 8, LANES = row_lanes(VECTORS), SUMS = GROUPED ? TOKENS : 1;
     int index = 0, token_head = (int)(blockIdx.x % heads), b = blockIdx.y, lane = threadIdx.x % LANES;
     while (token_head >= exchanges.job[index].heads) token_head -= exchanges.job[index++].heads;
     const Exchange &job = exchanges.job[index];
     int unit = (int)(blockIdx.x / heads * (COVER_THREADS / LANES) + threadIdx.x / LANES) * TOKENS;
     int t = unit - SHIFTED, share = GROUPED ? job.tokens.share : 1;
-    if (t >= levels.n) return;
+    if (t >= levels.n || lane >= VECTORS) return;
     int64_t head = (int64_t)b * H + token_head * share;
     const int32_t *position = positions + head * levels.entries;
     int64_t first =
         EXCHANGED ? exchanged_row<D>(exchanged, b, token_head * share, 0) : head * levels.selected * D;
     const int64_t row_step =
-        EXCHANGED ? exchanged.row / 8 : LANES; // of neighbouring rows, and below of a rank's heads
-    const int64_t head_step = EXCHANGED ? LANES : (int64_t)levels.selected * LANES;
+        EXCHANGED ? exchanged.row / 8 : VECTORS; // of neighbouring rows, and below of a rank's heads
+    const int64_t head_step = EXCHANGED ? VECTORS : (int64_t)levels.selected * VECTORS;
     const uint4 *rows = (const uint4 *)(job.rows + first) + lane, *halo = NULL;
     if (EXCHANGED && SHIFTED) halo = (const uint4 *)(exchanged.halo + head * (levels.levels - 1) * D) + lane;
     float sum[SUMS][8] = {};
@@ -204,7 +204,7 @@ static __global__ void __launch_bounds__(COVER_THREADS, GROUPED ? 5 : 6)
         position += levels.entries, rows += head_step;
         // Where ranks are more than the key/value heads, the next query head may be another rank's.
         if (EXCHANGED && GROUPED && (token_head * share + reader + 1) % exchanged.own == 0)
-            rows += exchanged.rank / 8 - (int64_t)exchanged.own * LANES;
+            rows += exchanged.rank / 8 - (int64_t)exchanged.own * VECTORS;
     }
     int64_t step = job.tokens.row / 8;
     uint4 *token =
@@ -229,7 +229,7 @@ static inline void sum_spans_of(CudaContext *context, const Exchanges *exchanges
     auto kernel = exchanged
                       ? (shifted ? sum_spans_kernel<D, true, true> : sum_spans_kernel<D, false, true>)
                       : (shifted ? sum_spans_kernel<D, true, false> : sum_spans_kernel<D, false, false>);
-    int64_t tiles = ceil_div(levels.selected, SPAN_THREADS / (D / 8));
+    int64_t tiles = ceil_div(levels.selected, SPAN_THREADS / row_lanes(D / 8));
     kernel<<<dim3(heads * (unsigned)tiles, (unsigned)shape->B), SPAN_THREADS, 0, context->stream>>>(
         *exchanges, entries, levels, (int)shape->H, heads, exchanged ? *exchanged : none);
     CUDA_CHECK(cudaGetLastError());
@@ -239,13 +239,13 @@ static inline void sum_spans_of(CudaContext *context, const Exchanges *exchanges
 static inline void sum_spans(CudaContext *context, const Exchanges *exchanges, int count, bool shifted,
                              const int32_t *entries, const LighthouseShape *shape,
                              const ExchangedRows *exchanged) {
-    assert(shape->D == 64 || shape->D == 128);
-    auto launch = shape->D == 64 ? sum_spans_of<64> : sum_spans_of<128>;
+    assert(head_width_known(shape->D));
+    auto launch = FOR_HEAD_WIDTH(shape->D, sum_spans_of);
     launch(context, exchanges, (unsigned)(count * shape->H), shifted, entries, shape, exchanged);
 }
 
 template <int D, bool SHIFTED, bool GROUPED, bool EXCHANGED>
-static inline void sum_covers_of(CudaContext *context, const Exchanges *exchanges, unsigned heads,
+static inline void launch_covers(CudaContext *context, const Exchanges *exchanges, unsigned heads,
                                  const int32_t *positions, const LighthouseShape *shape,
                                  const ExchangedRows *exchanged) {
     Levels levels = levels_of(&shape->hierarchy);
@@ -255,18 +255,21 @@ static inline void sum_covers_of(CudaContext *context, const Exchanges *exchange
     int tokens = levels.log_pool == 1 ? 2 : MOST;
     auto kernel = tokens == 2 ? sum_covers_kernel<D, SHIFTED, GROUPED, 2, EXCHANGED>
                               : sum_covers_kernel<D, SHIFTED, GROUPED, MOST, EXCHANGED>;
-    int64_t tiles = ceil_div(levels.n + SHIFTED, tokens * COVER_THREADS / (D / 8));
+    int64_t tiles = ceil_div(levels.n + SHIFTED, tokens * COVER_THREADS / row_lanes(D / 8));
     kernel<<<dim3(heads * (unsigned)tiles, (unsigned)shape->B), COVER_THREADS, 0, context->stream>>>(
         *exchanges, positions, levels, (int)shape->H, heads, exchanged ? *exchanged : none);
     CUDA_CHECK(cudaGetLastError());
 }
 
-template <int D, bool SHIFTED, bool GROUPED>
+template <int D>
 static inline void sum_covers_of(CudaContext *context, const Exchanges *exchanges, unsigned heads,
-                                 const int32_t *positions, const LighthouseShape *shape,
-                                 const ExchangedRows *exchanged) {
+                                 bool shifted, bool grouped, const int32_t *positions,
+                                 const LighthouseShape *shape, const ExchangedRows *exchanged) {
     auto launch =
-        exchanged ? sum_covers_of<D, SHIFTED, GROUPED, true> : sum_covers_of<D, SHIFTED, GROUPED, false>;
+        shifted ? (exchanged ? launch_covers<D, true, false, true> : launch_covers<D, true, false, false>)
+        : grouped
+            ? (exchanged ? launch_covers<D, false, true, true> : launch_covers<D, false, true, false>)
+            : (exchanged ? launch_covers<D, false, false, true> : launch_covers<D, false, false, false>);
     launch(context, exchanges, heads, positions, shape, exchanged);
 }
 
@@ -280,12 +283,9 @@ static inline void sum_covers(CudaContext *context, const Exchanges *exchanges, 
         heads += (unsigned)exchanges->job[i].heads;
         grouped = grouped || exchanges->job[i].tokens.share > 1;
     }
-    assert((shape->D == 64 || shape->D == 128) && !(shifted && grouped));
-    bool wide = shape->D == 128;
-    auto launch = shifted   ? (wide ? sum_covers_of<128, true, false> : sum_covers_of<64, true, false>)
-                  : grouped ? (wide ? sum_covers_of<128, false, true> : sum_covers_of<64, false, true>)
-                            : (wide ? sum_covers_of<128, false, false> : sum_covers_of<64, false, false>);
-    launch(context, exchanges, heads, positions, shape, exchanged);
+    assert(head_width_known(shape->D) && !(shifted && grouped));
+    auto launch = FOR_HEAD_WIDTH(shape->D, sum_covers_of);
+    launch(context, exchanges, heads, shifted, grouped, positions, shape, exchanged);
 }
 
 // ---------------------------------------------------------------------------------------------------------------

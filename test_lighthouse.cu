@@ -223,6 +223,8 @@ static void check_kernels(GpuChecks *checks, CudaContext *context, Sdpa *sdpa) {
         {"groups of four", {SCORER_NORM, 3, 4, 128, 4}, 2, 8, 2, 128, 2064},
         {"wider pool", {SCORER_NORM, 2, 16, 128, 4}, 2, 3, 3, 128, 2064},
         {"eight levels, grouped", {SCORER_NORM, 8, 2, 128, 4}, 1, 4, 2, 64, 16512},
+        {"heads of 96", {SCORER_NORM, 3, 2, 256, 4}, 2, 3, 3, 96, 2044},
+        {"heads of 96, grouped", {SCORER_NORM, 3, 4, 128, 4}, 2, 4, 2, 96, 2064},
     };
     static const LighthouseSetting others[] = {
         {"dilated", {SCORER_DILATED, 3, 2, 128, 4}, 1, 2, 2, 64, 1024},
@@ -232,6 +234,9 @@ static void check_kernels(GpuChecks *checks, CudaContext *context, Sdpa *sdpa) {
         {"gla, grouped", {SCORER_GLA, 2, 4, 256, 4}, 2, 4, 2, 128, 1560},
         {"gla, segments", {SCORER_GLA, 2, 4, 256, 2}, 1, 2, 1, 128, 16648},
         {"gla, segments", {SCORER_GLA, 2, 4, 256, 1}, 1, 1, 1, 64, 12296},
+        {"dilated, heads of 96", {SCORER_DILATED, 2, 4, 256, 4}, 2, 6, 2, 96, 1536},
+        {"gla, heads of 96", {SCORER_GLA, 2, 4, 256, 4}, 2, 4, 2, 96, 1560},
+        {"gla, heads of 96, segments", {SCORER_GLA, 2, 4, 256, 2}, 1, 2, 1, 96, 16648},
     };
     for (size_t i = 0; i < sizeof norm / sizeof *norm; i++) {
         LighthouseCase *c = case_create(&norm[i], context, sdpa);

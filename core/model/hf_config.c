@@ -204,8 +204,8 @@ static bool head_dim_check(const json_t *config, const char *path, const ModelCo
 
 // Shapes that no engine takes, in the words of config.json.
 static bool shape_check(const json_t *config, const char *path, const ModelConfig *model, Error *error) {
-    if (model->head_dim != 64 && model->head_dim != 128) {
-        return error_set(error, STATUS_DATA, "%s: %s is %lld; attention is built for 64 and 128", path,
+    if (!head_width_known(model->head_dim)) {
+        return error_set(error, STATUS_DATA, "%s: %s is %lld; attention is built for " HEAD_WIDTHS, path,
                          hf_member(config, "head_dim") ? "head_dim" : "hidden_size / num_attention_heads",
                          (long long)model->head_dim);
     }

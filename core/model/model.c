@@ -14,8 +14,8 @@ bool model_config_check(const ModelConfig *config, Error *error) {
         return error_set(error, STATUS_USAGE, "--layers %lld: must be 1 to %d", (long long)config->n_layers,
                          MODEL_MAX_LAYERS);
     }
-    if (config->head_dim != 64 && config->head_dim != 128) {
-        return error_set(error, STATUS_USAGE, "--head-dim %lld: attention is built for 64 and 128",
+    if (!head_width_known(config->head_dim)) {
+        return error_set(error, STATUS_USAGE, "--head-dim %lld: attention is built for " HEAD_WIDTHS,
                          (long long)config->head_dim);
     }
     if (config->n_heads % config->n_kv_heads != 0) {

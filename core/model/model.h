@@ -24,6 +24,12 @@ extern "C" {
 #define MODEL_MAX_VOCAB  (1 << 24)
 #define MODEL_MAX_WINDOW 1000000000 // as of --seq-len
 
+// Widths of a head that both engines' attention is built for.
+#define HEAD_WIDTHS "64, 96 or 128"
+static inline bool head_width_known(int64_t width) {
+    return width == 64 || width == 96 || width == 128;
+}
+
 #define FIELD_INT     int64_t
 #define FIELD_REAL    double
 #define FIELD_FLAG    bool

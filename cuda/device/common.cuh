@@ -7,6 +7,7 @@
 #define CUDA_COMMON_CUH
 
 #include "core/base/error.h"
+#include "core/model/model.h"
 
 #include <cublasLt.h>
 #include <cuda_bf16.h>
@@ -139,6 +140,15 @@ static inline void cuda_context_destroy(CudaContext *context) {
 
 static inline __host__ __device__ int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
+}
+
+// The instance of a template for heads of width D, one of HEAD_WIDTHS (core/model/model.h).
+#define FOR_HEAD_WIDTH(D, kernel) ((D) == 64 ? kernel<64> : (D) == 96 ? kernel<96> : kernel<128>)
+
+// Neighbouring lanes that take a row of `vectors` Bf16x8: a power of two, so that no row lies in two warps.
+// Of heads of 96 every fourth lane holds nothing.
+static inline __host__ __device__ constexpr int row_lanes(int vectors) {
+    return vectors <= 1 ? 1 : 2 * row_lanes((vectors + 1) / 2);
 }
 
 // Eight neighbouring bf16 values: what a thread reads or writes at once (16 bytes). In words of two, the

@@ -20,7 +20,7 @@ typedef struct {
     int64_t n_heads;          // H, query heads
     int64_t n_kv_heads;       // KV, divides H
     int64_t rows;             // N, of queries and keys alike
-    int64_t head_dim;         // D, 64 or 128
+    int64_t head_dim;         // D, one of HEAD_WIDTHS (core/model/model.h)
     SdpaStrides q, k, v, out; // a gradient lies as its tensor does
 } SdpaProblem;
 
@@ -69,11 +69,11 @@ static inline SdpaProblem sdpa_single_head(const SdpaProblem *problem) {
 
 // Workspace of cuDNN's backward over a whole problem, as seen with 9.14 and 9.19 on Hopper: a float32 a row;
 // for grouped-query heads the size of a dk and a dv of every query head; and a float32 dq, or, where it must
-// be deterministic, 2 bytes for each pair of rows.
+// be deterministic, 2 bytes for each pair of rows. Of heads of 96 no less than what those of 128 take.
 static inline int64_t sdpa_kernel_workspace(const SdpaProblem *p, bool deterministic) {
     int64_t rows = p->batch * p->n_heads * p->rows, padded = (p->rows + 127) / 128 * 128;
-    int64_t sums = 4 * rows, dq = 4 * rows * p->head_dim;
-    int64_t grouped = p->n_heads > p->n_kv_heads ? 4 * rows * p->head_dim : 0;
+    int64_t width = (p->head_dim + 63) / 64 * 64, sums = 4 * rows, dq = 4 * rows * width;
+    int64_t grouped = p->n_heads > p->n_kv_heads ? dq : 0;
     int64_t pairs = 2 * p->batch * p->n_heads * padded * padded;
     return sums + grouped + (deterministic ? pairs : dq);
 }

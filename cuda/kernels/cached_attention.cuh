@@ -15,7 +15,7 @@ void cache_append(bf16 *keys, bf16 *values, const bf16 *qkv, int64_t N, int64_t 
                   int64_t KV, int64_t D, cudaStream_t stream);
 
 // out (N, H, D) = causal attention of the queries in qkv (N, H + 2 KV, D), which stand at position, position
-// + 1, ..., over the cache (with their own keys and values appended). D is 64 or 128.
+// + 1, ..., over the cache (with their own keys and values appended). D is one of HEAD_WIDTHS.
 void cached_attention_forward(bf16 *out, const bf16 *qkv, const bf16 *keys, const bf16 *values, int64_t N,
                               int64_t position, int64_t H, int64_t KV, int64_t D, cudaStream_t stream);
 

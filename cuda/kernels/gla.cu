@@ -126,9 +126,11 @@ template <int D> struct GlaShared {
     double sum[GLA_CHUNK];           // G
 };
 
-// How the state (D, D) is spread over the warps: 16 of its rows each, and all columns or half of them.
+// How the state (D, D) is spread over the first WARPS warps: 16 of its rows each, and all columns or half of
+// them.
 template <int D> struct GlaState {
-    static const int ROW_TILES = D / 16, COLUMN_TILES = D * ROW_TILES / GLA_WARPS / 8;
+    static const int ROW_TILES = D / 16, PARTS = GLA_WARPS / ROW_TILES, COLUMN_TILES = D / 8 / PARTS;
+    static const int WARPS = ROW_TILES * PARTS;
 };
 
 typedef struct {
@@ -149,8 +151,9 @@ typedef struct {
 template <int D>
 static inline __device__ void load_chunk(bf16 (*to)[D + 8], const CudaRows &from, const GlaProblem &p,
                                          int64_t b, int h, int r, int first) {
-    const int LANES = D / 8;
+    const int LANES = row_lanes(D / 8);
     int lane = threadIdx.x % LANES;
+    if (lane >= D / 8) return;
     for (int i = threadIdx.x / LANES; i < GLA_CHUNK; i += GLA_WARPS * 32 / LANES) {
         int64_t t = (int64_t)(first + i) * p.dilation + r;
         bool there = t < p.n;
@@ -180,6 +183,24 @@ static inline __device__ void sum_gates(double *sum, const GlaProblem &p, int64_
 
 static inline __device__ float decay(double sum) {
     return expf((float)sum);
+}
+
+// Hands the warp's part of the state, rows `row` on and columns `column` on, to all warps.
+template <int D>
+static inline __device__ void share_state(GlaShared<D> &shared,
+                                          const float (&state)[GlaState<D>::COLUMN_TILES][4], int row,
+                                          int column, int lane) {
+#pragma unroll
+    for (int n = 0; n < GlaState<D>::COLUMN_TILES; n++)
+#pragma unroll
+        for (int low = 0; low < 2; low++) {
+            unsigned parts[GLA_PARTS];
+            split(parts, state[n][2 * low], state[n][2 * low + 1]);
+#pragma unroll
+            for (int part = 0; part < GLA_PARTS; part++)
+                *(unsigned *)&shared.state[part][row + lane / 4 + low * 8][column + n * 8 + lane % 4 * 2] =
+                    parts[part];
+        }
 }
 
 // out = e^G q S for the warp's 16 rows.
@@ -319,12 +340,13 @@ static __global__ void __launch_bounds__(GLA_WARPS * 32, 1) gla_kernel(const __g
     int64_t slot = ((int64_t)blockIdx.y * (gridDim.x / segments) + sequence) * p.segments + segment;
     const CudaRows &q = blockIdx.y == 0 ? p.q : p.k, &k = blockIdx.y == 0 ? p.k : p.q;
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    bool holds = warp < GlaState<D>::WARPS; // a part of the state
     int state_row = warp % GlaState<D>::ROW_TILES * 16,
         state_column = warp / GlaState<D>::ROW_TILES * COLUMN_TILES * 8;
 
     float *stored = p.states + slot * D * D + (state_row + lane / 4) * D + state_column + lane % 4 * 2;
     float state[COLUMN_TILES][4] = {};
-    if (SCORES && (segment > 0 || p.before)) {
+    if (SCORES && holds && (segment > 0 || p.before)) {
 #pragma unroll
         for (int n = 0; n < COLUMN_TILES; n++) {
             float2 low = *(float2 *)(stored + n * 8), high = *(float2 *)(stored + 8 * D + n * 8);
@@ -338,17 +360,7 @@ static __global__ void __launch_bounds__(GLA_WARPS * 32, 1) gla_kernel(const __g
         load_chunk<D>(shared.v, p.v, p, b, h, r, first);
         if (SCORES) {
             load_chunk<D>(shared.q, q, p, b, h, r, first);
-#pragma unroll
-            for (int n = 0; n < COLUMN_TILES; n++)
-#pragma unroll
-                for (int low = 0; low < 2; low++) {
-                    unsigned parts[GLA_PARTS];
-                    split(parts, state[n][2 * low], state[n][2 * low + 1]);
-#pragma unroll
-                    for (int part = 0; part < GLA_PARTS; part++)
-                        *(unsigned *)&shared.state[part][state_row + lane / 4 + low * 8]
-                                                  [state_column + n * 8 + lane % 4 * 2] = parts[part];
-                }
+            if (holds) share_state<D>(shared, state, state_row, state_column, lane);
         }
         if (warp == 0) sum_gates(shared.sum, p, b, h, r, first);
         __pipeline_commit();
@@ -361,11 +373,11 @@ static __global__ void __launch_bounds__(GLA_WARPS * 32, 1) gla_kernel(const __g
             write_scores<D>(p.score[blockIdx.y] + (b * p.H + h) * p.entries, out, p, r, first + warp * 16,
                             lane);
         }
-        update_state<D>(state, shared, state_row, state_column, lane);
+        if (holds) update_state<D>(state, shared, state_row, state_column, lane);
         total += shared.sum[GLA_CHUNK - 1];
         __syncthreads();
     }
-    if (!SCORES) {
+    if (!SCORES && holds) {
 #pragma unroll
         for (int n = 0; n < COLUMN_TILES; n++) {
             *(float2 *)(stored + n * 8) = make_float2(state[n][0], state[n][1]);
@@ -452,7 +464,7 @@ bool gla_scores(CudaContext *context, LighthouseScores scores, CudaRows q, CudaR
                     NULL,
                     NULL};
     int64_t sequences = shape->B * shape->H * dilation;
-    assert(shape->D == 64 || shape->D == 128);
-    return shape->D == 64 ? gla_passes<64>(context, &p, sequences, handed, error)
-                          : gla_passes<128>(context, &p, sequences, handed, error);
+    assert(head_width_known(shape->D));
+    auto passes = FOR_HEAD_WIDTH(shape->D, gla_passes);
+    return passes(context, &p, sequences, handed, error);
 }

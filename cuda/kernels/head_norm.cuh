@@ -7,7 +7,7 @@
 
 #include "cuda/kernels/column_sums.cuh"
 
-// D is 64 or 128; weight (2, D): of queries, then of keys.
+// D is one of HEAD_WIDTHS; weight (2, D): of queries, then of keys.
 
 // Norms queries and keys of qkv (rows, H + 2 KV, D) in place, and keeps them in before (rows, H + KV, D).
 void cuda_head_norm_forward(bf16 *qkv, bf16 *before, const float *weight, int64_t rows, int64_t H, int64_t KV,

@@ -101,7 +101,8 @@ static __global__ void __launch_bounds__(HALO_THREADS)
 }
 
 // halo[head, l - 1] = sum of dout over the positions that the last entry of level l of the slice before
-// covers here. A block has one such row; HALO_THREADS / D lots of tokens, added up in order.
+// covers here. A block has one such row; HALO_THREADS / D lots of tokens, added up in order, and threads that
+// are left over.
 template <int D>
 static __global__ void __launch_bounds__(HALO_THREADS)
     sum_halo_kernel(float *halo /* (B, H, L-1, D) */, const __grid_constant__ CudaRows dout,
@@ -113,8 +114,9 @@ static __global__ void __launch_bounds__(HALO_THREADS)
     const bf16 *token = dout.data + head / H * dout.batch + head % H * dout.head + d;
     float sum = 0;
 #pragma unroll 4
-    for (int t = lot; t < covered; t += LOTS) sum += __bfloat162float(token[t * dout.row]);
-    sums[lot][d] = sum;
+    for (int t = lot < LOTS ? lot : covered; t < covered; t += LOTS)
+        sum += __bfloat162float(token[t * dout.row]);
+    if (lot < LOTS) sums[lot][d] = sum;
     __syncthreads();
     if (lot > 0) return;
     for (int other = 1; other < LOTS; other++) sum += sums[other][d];
@@ -151,8 +153,8 @@ static inline void split_return_rows(CudaContext *context, const CudaLighthouseR
     ExchangedRows exchanged = exchanged_rows(scratch, 1, shape);
     Levels levels = levels_of(&shape->hierarchy);
     int64_t count = halo_rows(shape) * shape->D;
-    assert(shape->D == 64 || shape->D == 128);
-    auto kernel = shape->D == 64 ? take_halo_kernel<64> : take_halo_kernel<128>;
+    assert(head_width_known(shape->D));
+    auto kernel = FOR_HEAD_WIDTH(shape->D, take_halo_kernel);
     cuda_context_return(split, rows->out, shape->B, shape->hierarchy.n_selected, exchanged.row);
     kernel<<<(unsigned)ceil_div(count / 8, HALO_THREADS), HALO_THREADS, 0, context->stream>>>(
         (uint4 *)scratch->halo_out, split->packed, rows->positions, levels, (int)shape->H,
@@ -167,7 +169,7 @@ static inline void split_return_rows(CudaContext *context, const CudaLighthouseR
 static inline void split_send_halo(CudaContext *context, CudaRows dout, const CudaLighthouseScratch *scratch,
                                    const LighthouseShape *shape) {
     Levels levels = levels_of(&shape->hierarchy);
-    auto kernel = shape->D == 64 ? sum_halo_kernel<64> : sum_halo_kernel<128>;
+    auto kernel = FOR_HEAD_WIDTH(shape->D, sum_halo_kernel);
     kernel<<<(unsigned)halo_rows(shape), HALO_THREADS, 0, context->stream>>>(scratch->halo_grad_out, dout,
                                                                              levels, (int)shape->H);
     CUDA_CHECK(cudaGetLastError());
@@ -181,7 +183,7 @@ static inline void split_add_halo(CudaContext *context, const CudaLighthouseRows
     ExchangedRows exchanged = exchanged_rows(scratch, 1, shape);
     Levels levels = levels_of(&shape->hierarchy);
     int64_t pairs = halo_rows(shape) * shape->D / 2;
-    auto kernel = shape->D == 64 ? add_halo_kernel<64> : add_halo_kernel<128>;
+    auto kernel = FOR_HEAD_WIDTH(shape->D, add_halo_kernel);
     cuda_context_wait(scratch->split, "the gradient of rows that reach past a slice");
     kernel<<<(unsigned)ceil_div(pairs, HALO_THREADS), HALO_THREADS, 0, context->stream>>>(
         scratch->split->packed, (const float2 *)scratch->halo_grad, rows->positions, levels, (int)shape->H,

@@ -18,9 +18,9 @@ static __global__ void rope_table_kernel(float *cosines, // (positions, D/2)
 #define ROPE_THREADS 256
 #define ROPE_HEADS   2 // neighbouring heads of a token whose loads a thread has under way at once
 
-// A thread block turns ROPE_HEADS heads of neighbouring tokens. D / 16 lanes make a token: each owns 8
-// elements of a head's first half and the 8 they turn with, by the same angles in all heads. Norms of
-// neighbouring tokens lie side by side; so that they leave together, they pass through shared memory.
+// A thread block turns ROPE_HEADS heads of neighbouring tokens. LANES lanes make a token: the first D / 16
+// own 8 elements each of a head's first half and the 8 they turn with, by the same angles in all heads. Norms
+// of neighbouring tokens lie side by side; so that they leave together, they pass through shared memory.
 template <int D>
 static __global__ void __launch_bounds__(ROPE_THREADS)
     rope_kernel(bf16 *qkv,               // (B, N, H + 2 KV, D)
@@ -28,22 +28,22 @@ static __global__ void __launch_bounds__(ROPE_THREADS)
                 const float *sines,      // (positions, D/2)
                 LighthouseScores scores, // (B, H, E), the first N written; or NULL q
                 int64_t entries, int64_t rows, int64_t N, int64_t first, int H, int KV, float direction) {
-    const int LANES = D / 16, TOKENS = ROPE_THREADS / LANES;
+    const int VECTORS = D / 16, LANES = row_lanes(VECTORS), TOKENS = ROPE_THREADS / LANES;
     __shared__ float norms[ROPE_HEADS][TOKENS];
     int groups = (int)ceil_div(H + KV, ROPE_HEADS), start = blockIdx.x % groups * ROPE_HEADS;
     int64_t block_row = blockIdx.x / groups * (int64_t)TOKENS, row = block_row + threadIdx.x / LANES;
-    int i = threadIdx.x % LANES, count = row < rows ? min(ROPE_HEADS, H + KV - start) : 0;
+    int i = threadIdx.x % LANES, count = row < rows && i < VECTORS ? min(ROPE_HEADS, H + KV - start) : 0;
     Bf16x8 *heads = (Bf16x8 *)(qkv + (row * (H + 2 * KV) + start) * D) + i;
     Bf16x8 low[ROPE_HEADS], high[ROPE_HEADS];
 #pragma unroll
     for (int j = 0; j < ROPE_HEADS; j++) {
         if (j >= count) continue;
         low[j] = heads[j * (D / 8)];
-        high[j] = heads[j * (D / 8) + LANES];
+        high[j] = heads[j * (D / 8) + VECTORS];
     }
     float cosine[8], sine[8];
-    const float4 *c = (const float4 *)(cosines + (first + row % N) * (D / 2) + i * 8);
-    const float4 *s = (const float4 *)(sines + (first + row % N) * (D / 2) + i * 8);
+    int64_t angles = (first + row % N) * (D / 2) + min(i, VECTORS - 1) * 8;
+    const float4 *c = (const float4 *)(cosines + angles), *s = (const float4 *)(sines + angles);
     *(float4 *)cosine = c[0], *(float4 *)(cosine + 4) = c[1];
     *(float4 *)sine = s[0], *(float4 *)(sine + 4) = s[1];
 #pragma unroll
@@ -63,7 +63,7 @@ static __global__ void __launch_bounds__(ROPE_THREADS)
         }
         Bf16x8 low_out = pack(turned_x), high_out = pack(turned_y);
         heads[j * (D / 8)] = low_out;
-        heads[j * (D / 8) + LANES] = high_out;
+        heads[j * (D / 8) + VECTORS] = high_out;
         if (scores.q) squares[j] = square_sum(low_out) + square_sum(high_out);
     }
     if (!scores.q) return;
@@ -97,9 +97,9 @@ void cuda_rope_table(float *cosines, float *sines, int64_t positions, int64_t D,
 static inline void rope_launch(bf16 *qkv, const float *cosines, const float *sines, LighthouseScores scores,
                                int64_t entries, int64_t B, int64_t N, int64_t H, int64_t KV, int64_t D,
                                int64_t first, float direction, cudaStream_t stream) {
-    assert(D == 64 || D == 128);
-    auto kernel = D == 64 ? rope_kernel<64> : rope_kernel<128>;
-    int64_t blocks = ceil_div(B * N, ROPE_THREADS / (D / 16)) * ceil_div(H + KV, ROPE_HEADS);
+    assert(head_width_known(D));
+    auto kernel = FOR_HEAD_WIDTH(D, rope_kernel);
+    int64_t blocks = ceil_div(B * N, ROPE_THREADS / row_lanes((int)D / 16)) * ceil_div(H + KV, ROPE_HEADS);
     kernel<<<(unsigned)blocks, ROPE_THREADS, 0, stream>>>(qkv, cosines, sines, scores, entries, B * N, N,
                                                           first, (int)H, (int)KV, direction);
     CUDA_CHECK(cudaGetLastError());

@@ -12,8 +12,8 @@ void cuda_rope_table(float *cosines, float *sines, int64_t positions, int64_t D,
                      cudaStream_t stream);
 
 // Turns queries and keys of qkv (B, N, H + 2 KV, D) in place; row n of a sequence stands at position first +
-// n. D is 64 or 128. Where scores.q is given, the norms of the rows as written become the first N of the
-// `entries` scores of each head.
+// n. D is one of HEAD_WIDTHS. Where scores.q is given, the norms of the rows as written become the first N of
+// the `entries` scores of each head.
 void cuda_rope_forward(bf16 *qkv, const float *cosines, const float *sines, LighthouseScores scores,
                        int64_t entries, int64_t B, int64_t N, int64_t H, int64_t KV, int64_t D, int64_t first,
                        cudaStream_t stream);

@@ -6,14 +6,14 @@ typedef struct {
 } NormJobs;
 
 #define NORM_THREADS 128
-#define NORM_TOKENS  4 // neighbouring rows whose loads D / 8 lanes have under way at once
+#define NORM_TOKENS  4 // neighbouring rows whose loads the lanes of a row have under way at once
 
 // Base scores. A block has neighbouring tokens of one head; the heads of both sides, which lie side by side,
 // come first along blockIdx.x, then the tokens; blockIdx.y is the sequence.
 template <int D>
 static __global__ void __launch_bounds__(NORM_THREADS)
     norm_kernel(const __grid_constant__ NormJobs jobs, int H, int n, int entries, unsigned heads) {
-    const int LANES = D / 8;
+    const int LANES = row_lanes(D / 8);
     int head = (int)(blockIdx.x % heads), side = head >= jobs.job[0].heads, b = blockIdx.y;
     if (side) head -= jobs.job[0].heads;
     const NormJob &job = jobs.job[side];
@@ -25,10 +25,10 @@ static __global__ void __launch_bounds__(NORM_THREADS)
     Bf16x8 x[NORM_TOKENS];
 #pragma unroll
     for (int u = 0; u < NORM_TOKENS; u++)
-        if (first + u < n) x[u] = row[u * step];
+        if (first + u < n && lane < D / 8) x[u] = row[u * step];
     double squares[NORM_TOKENS];
 #pragma unroll
-    for (int u = 0; u < NORM_TOKENS; u++) squares[u] = square_sum(x[u]);
+    for (int u = 0; u < NORM_TOKENS; u++) squares[u] = lane < D / 8 ? square_sum(x[u]) : 0;
     float norm = row_norms<LANES>(squares);
     if (lane >= NORM_TOKENS || first + lane >= n) return;
     float *score = job.score + ((int64_t)b * H + head * job.rows.share) * entries + first + lane;
@@ -39,11 +39,11 @@ static __global__ void __launch_bounds__(NORM_THREADS)
 void norm_scores(CudaContext *context, const NormJob *q, const NormJob *k, int64_t B, int64_t H, int64_t N,
                  int64_t entries, int64_t D) {
     NormJobs jobs = {{*q, k ? *k : *q}};
-    int64_t tiles = ceil_div(N, NORM_TOKENS * NORM_THREADS / (D / 8));
-    assert(D == 64 || D == 128);
+    int64_t tiles = ceil_div(N, NORM_TOKENS * NORM_THREADS / row_lanes((int)D / 8));
+    assert(head_width_known(D));
     unsigned heads = (unsigned)(q->heads + (k ? k->heads : 0));
     dim3 grid(heads * (unsigned)tiles, (unsigned)B);
-    auto kernel = D == 64 ? norm_kernel<64> : norm_kernel<128>;
+    auto kernel = FOR_HEAD_WIDTH(D, norm_kernel);
     kernel<<<grid, NORM_THREADS, 0, context->stream>>>(jobs, (int)H, (int)N, (int)entries, heads);
     CUDA_CHECK(cudaGetLastError());
 }

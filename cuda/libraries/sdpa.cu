@@ -166,12 +166,12 @@ static void assert_strides(SdpaStrides strides) {
 static bool problem_check(const SdpaProblem *p, Error *error) {
     assert(p->batch > 0 && p->n_heads > 0 && p->n_kv_heads > 0 && p->rows > 0);
     assert_strides(p->q), assert_strides(p->k), assert_strides(p->v), assert_strides(p->out);
-    if (p->head_dim != 64 && p->head_dim != 128)
-        return error_set(
-            error, STATUS_USAGE,
-            "a head dimension of %lld: attention on the GPU takes 64 or 128; change the model's heads or "
-            "use --device cpu",
-            (long long)p->head_dim);
+    if (!head_width_known(p->head_dim))
+        return error_set(error, STATUS_USAGE,
+                         "a head dimension of %lld: attention on the GPU takes " HEAD_WIDTHS
+                         "; change the model's heads or "
+                         "use --device cpu",
+                         (long long)p->head_dim);
     if (p->n_heads % p->n_kv_heads)
         return error_set(error, STATUS_USAGE, "%lld key/value heads do not divide %lld query heads",
                          (long long)p->n_kv_heads, (long long)p->n_heads);

@@ -475,7 +475,7 @@ static const struct {
     {"{'num_hidden_layers': -3}", "num_hidden_layers must be a whole number"},
     {"{'vocab_size': 9223372036854775807}", "vocab_size must be a whole number"},
     {"{'hidden_size': 64.5}", "must be a whole number from 1 to 1048576, and is 64.5"},
-    {"{'head_dim': 96}", "config.json: head_dim is 96; attention is built for 64 and 128"},
+    {"{'head_dim': 80}", "config.json: head_dim is 80; attention is built for 64, 96 or 128"},
     {"{'intermediate_size': 65}", "config.json: intermediate_size is 65, and must be a multiple of 8"},
     {"{'num_attention_heads': 3, 'num_key_value_heads': 2}",
      "num_key_value_heads 2 does not divide num_attention_heads 3"},

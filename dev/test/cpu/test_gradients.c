@@ -20,6 +20,7 @@ typedef struct {
     bool tied;
     Family family;
     LayerSet no_rope;
+    int64_t head_dim; // 0: 64
 } Kind;
 
 typedef struct {
@@ -42,6 +43,7 @@ static EngineConfig small_config(const Case *c) {
         config.model.tied = c->kind->tied;
         config.model.family = c->kind->family;
         config.model.no_rope = c->kind->no_rope;
+        if (c->kind->head_dim) config.model.head_dim = c->kind->head_dim;
     }
     config.lighthouse = lighthouse;
     config.dense_layer[1] = true; // between two Lighthouse layers
@@ -152,6 +154,7 @@ int main(void) {
     static const Kind qwen2_tied = {{ROPE_DEFAULT}, true, FAMILY_QWEN2};
     static const Kind qwen3 = {{ROPE_DEFAULT}, false, FAMILY_QWEN3};
     static const Kind qwen3_tied = {{ROPE_DEFAULT}, true, FAMILY_QWEN3};
+    static const Kind wide = {{ROPE_DEFAULT}, true, FAMILY_QWEN3, {{false}}, 96};
     static Case cases[] = {
         {"dense, 2 heads", SCORER_NORM, 2, 2, 2, 2, 1, 260, ATTENTION_DENSE, false},
         {"dense, 4 heads on 2", SCORER_NORM, 4, 2, 2, 2, 2, 136, ATTENTION_DENSE, true},
@@ -169,6 +172,10 @@ int main(void) {
         {"dense, qwen3", SCORER_NORM, 4, 2, 2, 2, 2, 136, ATTENTION_DENSE, true, &qwen3_tied},
         {"norm, qwen3", SCORER_NORM, 2, 1, 2, 2, 1, 260, ATTENTION_LIGHTHOUSE, false, &qwen3},
         {"dilated, qwen3", SCORER_DILATED, 2, 1, 2, 2, 1, 264, ATTENTION_LIGHTHOUSE, false, &qwen3},
+        {"dense, heads of 96", SCORER_NORM, 4, 2, 2, 2, 2, 136, ATTENTION_DENSE, true, &wide},
+        {"norm, heads of 96", SCORER_NORM, 4, 2, 3, 2, 1, 520, ATTENTION_LIGHTHOUSE, false, &wide},
+        {"dilated, heads of 96", SCORER_DILATED, 2, 1, 2, 2, 1, 264, ATTENTION_LIGHTHOUSE, false, &wide},
+        {"gla, heads of 96", SCORER_GLA, 2, 2, 2, 4, 1, 520, ATTENTION_LIGHTHOUSE, false, &wide},
     };
     enum { COUNT = sizeof cases / sizeof *cases };
     struct CMUnitTest tests[COUNT];

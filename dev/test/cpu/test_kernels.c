@@ -186,6 +186,7 @@ static void test_rope(void **state) {
     check_rope(1, 1, 1, 64, 0);
     check_rope(1, 1, 3, 128, 1000);
     check_rope(2, 37, 3, 64, 5);
+    check_rope(1, 21, 2, 96, 7);
     check_rope(1, 3, 1, 64, 100000); // angles are float64: position 100,000 is as exact as position 1
 }
 
@@ -430,6 +431,7 @@ static void test_sdpa(void **state) {
         {1, 1, 1, 1, 1, 64, false},     {2, 4, 2, 129, 129, 64, false}, {1, 2, 1, 128, 128, 128, true},
         {1, 3, 3, 300, 300, 128, true}, {2, 1, 1, 257, 257, 24, false}, {1, 6, 2, 1, 391, 64, false},
         {1, 2, 1, 130, 259, 64, false}, {1, 2, 2, 127, 128, 64, true},  {3, 2, 1, 2, 2, 64, false},
+        {2, 4, 2, 131, 131, 96, true},  {1, 2, 1, 3, 300, 96, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_sdpa(&cases[i]);
 }
@@ -438,7 +440,7 @@ static void test_sdpa(void **state) {
 
 // A shape for scoring alone.
 static LighthouseShape score_shape(Scorer scorer, int64_t dilation, int64_t N, int64_t B, int64_t H,
-                                   int64_t share) {
+                                   int64_t share, int64_t D) {
     LighthouseShape shape;
     Error error;
     memset(&shape, 0, sizeof shape);
@@ -447,7 +449,7 @@ static LighthouseShape score_shape(Scorer scorer, int64_t dilation, int64_t N, i
     shape.config = config;
     shape.B = B;
     shape.H = H;
-    shape.D = 24;
+    shape.D = D;
     shape.share = share;
     return shape;
 }
@@ -456,7 +458,7 @@ static LighthouseShape score_shape(Scorer scorer, int64_t dilation, int64_t N, i
 static double score_row(const LighthouseShape *s, Rows q, Rows k, Rows v, const float *gate, int64_t b,
                         int64_t h, int64_t t) {
     int64_t D = s->D, N = s->hierarchy.n;
-    double out[64] = {0}, sum = 0, gates = 0, squares = 0;
+    double out[96] = {0}, sum = 0, gates = 0, squares = 0;
     for (int64_t u = t; u >= 0; u -= s->config.dilation) {
         double dot = numbers_dot(cpu_rows_at(q, b, h, t), cpu_rows_at(k, b, h, u), D) / sqrt((double)D);
         double weight = s->config.scorer == SCORER_DILATED ? exp(dot) : exp(gates) * dot;
@@ -468,8 +470,9 @@ static double score_row(const LighthouseShape *s, Rows q, Rows k, Rows v, const 
     return sqrt(squares) / (s->config.scorer == SCORER_DILATED ? sum : 1);
 }
 
-static void check_score(Scorer scorer, int64_t dilation, int64_t N, int64_t B, int64_t H, int64_t share) {
-    LighthouseShape s = score_shape(scorer, dilation, N, B, H, share);
+static void check_score(Scorer scorer, int64_t dilation, int64_t N, int64_t B, int64_t H, int64_t share,
+                        int64_t D) {
+    LighthouseShape s = score_shape(scorer, dilation, N, B, H, share, D);
     int64_t E = s.hierarchy.n_entries, size = B * N * H * s.D;
     float *x[3], *gate = numbers_new(B * N * H, 4, 1);
     double *want = numbers_zeros(2 * N);
@@ -497,10 +500,10 @@ static void check_score(Scorer scorer, int64_t dilation, int64_t N, int64_t B, i
 
 static void test_scores(void **state) {
     (void)state;
-    check_score(SCORER_DILATED, 1, 258, 1, 2, 1);
-    check_score(SCORER_DILATED, 4, 268, 2, 2, 2);
-    check_score(SCORER_GLA, 1, 258, 1, 2, 2);
-    check_score(SCORER_GLA, 3, 264, 2, 3, 1);
+    check_score(SCORER_DILATED, 1, 258, 1, 2, 1, 24);
+    check_score(SCORER_DILATED, 4, 268, 2, 2, 2, 96);
+    check_score(SCORER_GLA, 1, 258, 1, 2, 2, 24);
+    check_score(SCORER_GLA, 3, 264, 2, 3, 1, 96);
 }
 
 static void test_gla_gate(void **state) {

@@ -17,12 +17,16 @@ static void check_small(GpuChecks *checks) {
     check_rope(checks, 2, 45, 2, 1, 64, 0);
     check_rope(checks, 1, 130, 8, 8, 128, 0);
     check_rope(checks, 1, 19, 40, 8, 128, 1000);
+    check_rope(checks, 2, 77, 3, 1, 96, 0);
+    check_rope(checks, 1, 131, 32, 8, 96, 5);
     const int64_t bias_shapes[][2] = {{1, 64}, {7, 192}, {2113, 1024}, {65, 6144}};
     for (const int64_t *shape : bias_shapes) check_bias(checks, shape[0], shape[1]);
     check_head_norm(checks, 1, 1, 1, 64);
     check_head_norm(checks, 77, 3, 1, 128);
     check_head_norm(checks, 2113, 6, 2, 64);
     check_head_norm(checks, 1057, 16, 8, 128);
+    check_head_norm(checks, 1, 1, 1, 96);
+    check_head_norm(checks, 2113, 6, 2, 96);
     const int64_t swiglu_shapes[][2] = {{1, 8}, {7, 24}, {65, 768}, {33, 1536}, {5, 14336}};
     for (const int64_t *shape : swiglu_shapes) check_swiglu(checks, shape[0], shape[1]);
     check_embedding(checks, 1, 1, 8, 8, 0);
@@ -46,6 +50,8 @@ static void check_small(GpuChecks *checks) {
     check_cached_attention(checks, 1, 1000, 8, 8, 128);
     check_cached_attention(checks, 5, 61, 6, 2, 64);
     check_cached_attention(checks, 33, 7, 8, 2, 128);
+    check_cached_attention(checks, 1, 0, 1, 1, 96);
+    check_cached_attention(checks, 5, 1000, 6, 2, 96);
     check_products(checks);
 }
 

@@ -210,7 +210,7 @@ static void check_problem(Tally *tally, int64_t rows, int64_t dim, int64_t kv_he
 }
 
 static void check(Tally *tally) {
-    static const int64_t rows[] = {128, 192, 333, 1152}, dims[] = {64, 128}, kv_heads[] = {4, 2, 1};
+    static const int64_t rows[] = {128, 192, 333, 1152}, dims[] = {64, 96, 128}, kv_heads[] = {4, 2, 1};
     Runner fast = runner_create(false), deterministic = runner_create(true);
     for (int64_t n : rows)
         for (int64_t dim : dims) {

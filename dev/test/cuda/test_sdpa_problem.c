@@ -39,6 +39,8 @@ static void test_grouped(void **data) {
     expect_bytes(2 * dq + dq / 128, &grouped, false);
     int64_t pairs = INT64_C(2) * 2 * 32 * 4096 * 4096;
     expect_bytes(pairs + dq + dq / 128, &grouped, true);
+    SdpaProblem heads_of_96 = problem_of(2, 32, 8, 4096, 96); // no less than those of 128
+    expect_bytes(2 * dq + dq / 128, &heads_of_96, false);
 }
 
 // All heads at once up to 6 GiB, then one key/value head of one sequence.

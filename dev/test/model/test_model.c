@@ -71,7 +71,7 @@ static void test_impossible_shapes(void **state) {
     } rows[] = {
         {{0, 64, 4, 2, 64, 88, 264, 1e4, 1e-5}, "--layers 0: must be 1 to 512"},
         {{513, 64, 4, 2, 64, 88, 264, 1e4, 1e-5}, "--layers 513: must be 1 to 512"},
-        {{2, 64, 4, 2, 96, 88, 264, 1e4, 1e-5}, "--head-dim 96: attention is built for 64 and 128"},
+        {{2, 64, 4, 2, 80, 88, 264, 1e4, 1e-5}, "--head-dim 80: attention is built for 64, 96 or 128"},
         {{2, 64, 12, 5, 64, 88, 264, 1e4, 1e-5},
          "--kv-heads 5 does not divide --heads 12; the nearest that does is 4"},
         {{2, 64, 4, 8, 64, 88, 264, 1e4, 1e-5},

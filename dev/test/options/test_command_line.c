@@ -160,7 +160,7 @@ static void test_settings(void **state) {
         {"train --preset big --dry-run", "--preset big: there are 530m, 270m, small, tiny, 2b, 8b"},
         {PLAN "--heads 3 --kv-heads 2", "--kv-heads 2 does not divide --heads 3"},
         {PLAN "--heads 2 --kv-heads 4", "--kv-heads 4 does not divide --heads 2"},
-        {PLAN "--head-dim 96", "--head-dim 96: attention is built for 64 and 128"},
+        {PLAN "--head-dim 80", "--head-dim 80: attention is built for 64, 96 or 128"},
         {PLAN "--head-dim 32", "--head-dim 32: must be from 64 to 128"},
         {PLAN "--dim 60", "--dim 60"},
         {PLAN "--batch 3", "--global-batch 2 is no multiple of --batch 3; nearest: 3 or 6"},

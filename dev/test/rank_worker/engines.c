@@ -370,6 +370,18 @@ static void check_copied_heads(Ranks *ranks, const Subject *subject, int64_t kv_
     check_context(ranks, subject, &config, ATTENTION_DENSE, name);
 }
 
+static void check_heads_of_96(Ranks *ranks, const Subject *subject) {
+    EngineConfig config = small_config(772 * ranks->context_size, 128 * ranks->context_size, 4, 2);
+    config.dense_layer[0] = true;
+    config.model.head_dim = 96;
+    for (int scorer = 0; scorer < SCORER_COUNT; scorer++) {
+        char name[48];
+        config.lighthouse.scorer = (Scorer)scorer;
+        snprintf(name, sizeof name, "%s, heads of 96", SCORER_TABLE[scorer].name);
+        check_context(ranks, subject, &config, ATTENTION_LIGHTHOUSE, name);
+    }
+}
+
 void scenario_context(Ranks *ranks, const Subject *subject) {
     int64_t slices = ranks->context_size;
     // Slices that begin and end within tiles of any size.
@@ -408,4 +420,5 @@ void scenario_context(Ranks *ranks, const Subject *subject) {
     config.model.head_dim = 128;
     config.dense_layer[0] = config.one_stage = true;
     check_context(ranks, subject, &config, ATTENTION_LIGHTHOUSE, "wide heads, one stage");
+    check_heads_of_96(ranks, subject);
 }
