@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <xxhash.h>
 
 // Bytes of what a rank has of a tensor: a halo, a small layer's gradients, those of a layer of 530m or rows
@@ -15,8 +16,10 @@
 static const int64_t SIZES[] = {64 << 10, 1 << 20, 32 << 20, 128 << 20};
 #define SIZE_COUNT ((int)(sizeof SIZES / sizeof *SIZES))
 
-#define SERIES         3   // of which the median counts
-#define SERIES_SECONDS 0.1 // of each, about
+#define SERIES         5    // of which the median counts
+#define SERIES_SECONDS 0.1  // of each, about
+#define PAUSE_SECONDS  4e-3 // before a call apart: about what a layer of 530m computes between two
+#define MOST_APART     5
 #define MOST_CALLS     50
 #define LONG_CALL      0.2 // seconds: larger sizes would tell nothing more
 
@@ -33,31 +36,61 @@ typedef struct {
 
 // ---- Timing
 
-// A sum as an update makes it, or an all-to-all; `count` elements for each rank of the group.
-static bool calls(LinkBench *b, LinkOperation operation, int64_t count, int64_t n, double *seconds,
-                  Error *error) {
+// Queues a sum as an update makes it, or an all-to-all; `count` elements for each rank of the group.
+static void queue_call(const LinkBench *b, LinkOperation operation, int64_t count) {
     Collectives *queue = b->link->queue;
     const char *what = "an exchange of tensors";
-    bool ok = ranks_agree(b->ranks, true, error); // all begin together
-    double start = now();
-    for (int64_t i = 0; ok && i < n && queue->size > 1; i++) {
-        if (operation == LINK_EXCHANGE) {
-            collectives_all_to_all(queue, b->link->out, b->link->in, count, ELEMENT_F32);
-        } else {
-            collectives_reduce_scatter(queue, b->link->in, count, ELEMENT_F32);
-            collectives_wait(queue, what);
-            collectives_all_gather(queue, b->link->in, count, ELEMENT_F32);
-        }
+    if (queue->size == 1) return;
+    if (operation == LINK_EXCHANGE) {
+        collectives_all_to_all(queue, b->link->out, b->link->in, count, ELEMENT_F32);
+    } else {
+        collectives_reduce_scatter(queue, b->link->in, count, ELEMENT_F32);
         collectives_wait(queue, what);
+        collectives_all_gather(queue, b->link->in, count, ELEMENT_F32);
     }
-    ok = ok && b->api->bench->link->settle(b->link, error);
-    *seconds = (now() - start) / (double)n;
+    collectives_wait(queue, what);
+}
+
+// So many calls behind each other, from when all ranks begin to when this one has all; adds the seconds.
+static bool run_calls(LinkBench *b, LinkOperation operation, int64_t count, int64_t n, double *seconds,
+                      Error *error) {
+    if (!ranks_agree(b->ranks, true, error)) return false;
+    double start = now();
+    for (int64_t i = 0; i < n; i++) queue_call(b, operation, count);
+    bool ok = b->api->bench->link->settle(b->link, error);
+    *seconds += now() - start;
     return ranks_agree_worked(b->ranks, ok, error);
+}
+
+// Seconds of a call: of so many behind each other, or of as many that each find the link idle, as exchanges
+// of a step do, which computes between them.
+static bool calls(LinkBench *b, LinkOperation operation, int64_t count, int64_t n, bool apart,
+                  double *seconds, Error *error) {
+    const struct timespec pause = {0, (long)(PAUSE_SECONDS * 1e9)};
+    bool ok = true;
+    *seconds = 0;
+    for (int64_t i = 0; ok && i < (apart ? n : 1); i++) {
+        if (apart) nanosleep(&pause, NULL);
+        ok = run_calls(b, operation, count, apart ? 1 : n, seconds, error);
+    }
+    *seconds /= (double)n;
+    return ok;
+}
+
+// Some series of calls, sorted.
+static bool time_series(LinkBench *b, LinkOperation operation, int64_t count, int64_t n, bool apart,
+                        double *seconds, Error *error) {
+    for (int i = 0; i < SERIES; i++)
+        if (!calls(b, operation, count, n, apart, &seconds[i], error)) return false;
+    bench_median(seconds, SERIES);
+    return true;
 }
 
 // What a rank tells the first of its times.
 typedef struct {
     double seconds, bytes; // that it sends
+    double least, most;    // seconds of its series
+    double apart;          // seconds of a call that finds the link idle
     int size;              // of its group; 1: it has nothing to tell
     int local;             // its number on its host
 } RankTime;
@@ -76,23 +109,31 @@ static int slowest(const LinkBench *b, const RankTime *mine, RankTime *time) {
     return found;
 }
 
+// Calls of a series, by what one took of the rank that sends slowest.
+static int64_t repeats_of(const LinkBench *b, const RankTime *mine) {
+    RankTime trial;
+    slowest(b, mine, &trial);
+    double wanted = SERIES_SECONDS / trial.seconds;
+    return wanted > MOST_CALLS ? MOST_CALLS : wanted < 1 ? 1 : (int64_t)wanted;
+}
+
 // The median of some series of calls, as many as take some time; first one to connect and one to count by.
 static bool time_operation(LinkBench *b, LinkOperation operation, int64_t size, RankTime *mine,
                            Error *error) {
     int64_t n = b->link->queue->size, count = size / 4 / n, times = operation == LINK_SUM ? 2 : 1;
     double seconds[SERIES];
-    RankTime trial;
     mine->size = (int)n;
     mine->local = b->ranks->local_rank;
     mine->bytes = (double)(times * (n - 1) * count * 4);
     for (int i = 0; i < 2; i++)
-        if (!calls(b, operation, count, 1, &mine->seconds, error)) return false;
-    slowest(b, mine, &trial);
-    double wanted = SERIES_SECONDS / trial.seconds;
-    int64_t repeats = wanted > MOST_CALLS ? MOST_CALLS : wanted < 1 ? 1 : (int64_t)wanted;
-    for (int i = 0; i < SERIES; i++)
-        if (!calls(b, operation, count, repeats, &seconds[i], error)) return false;
-    mine->seconds = bench_median(seconds, SERIES);
+        if (!calls(b, operation, count, 1, false, &mine->seconds, error)) return false;
+    int64_t repeats = repeats_of(b, mine), apart = repeats < MOST_APART ? repeats : MOST_APART;
+    if (!time_series(b, operation, count, apart, true, seconds, error)) return false;
+    mine->apart = seconds[SERIES / 2];
+    if (!time_series(b, operation, count, repeats, false, seconds, error)) return false;
+    mine->least = seconds[0];
+    mine->seconds = seconds[SERIES / 2];
+    mine->most = seconds[SERIES - 1];
     return true;
 }
 
@@ -101,17 +142,20 @@ static bool time_operation(LinkBench *b, LinkOperation operation, int64_t size, 
 static void print_row(const LinkBench *b, LinkGroup group, LinkOperation operation, const RankTime *time,
                       double assumed) {
     double rate = time->bytes / time->seconds;
-    json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:f, s:f, s:f}", "links",
-                            b->link->queue->api->name, "name", LINK_OPERATION_NAMES[operation], "among",
-                            LINK_GROUP_NAMES[group], "device", b->device, "hosts", b->hosts, "ranks_per_host",
-                            b->ranks_per_host, "ranks", time->size, "bytes", (json_int_t)time->bytes, "ms",
-                            time->seconds * 1e3, "gb_per_s", rate * 1e-9, "assumed_gb_per_s", assumed * 1e-9);
+    json_t *row =
+        json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "links",
+                  b->link->queue->api->name, "name", LINK_OPERATION_NAMES[operation], "among",
+                  LINK_GROUP_NAMES[group], "device", b->device, "hosts", b->hosts, "ranks_per_host",
+                  b->ranks_per_host, "ranks", time->size, "bytes", (json_int_t)time->bytes, "ms",
+                  time->seconds * 1e3, "least_ms", time->least * 1e3, "most_ms", time->most * 1e3, "apart_ms",
+                  time->apart * 1e3, "gb_per_s", rate * 1e-9, "assumed_gb_per_s", assumed * 1e-9);
     json_dumpf(row, stdout, JSON_REAL_PRECISION(7));
     json_decref(row);
     printf("\n");
     fflush(stdout);
-    fprintf(stderr, "%-22s %-11s %5d %11.3f %11.3f %11.3f %11.3f\n", LINK_GROUP_NAMES[group],
-            LINK_OPERATION_NAMES[operation], time->size, time->bytes * 1e-6, time->seconds * 1e3, rate * 1e-9,
+    fprintf(stderr, "%-22s %-11s %5d %11.3f %11.3f %11.3f %11.3f %11.3f %11.3f %11.3f\n",
+            LINK_GROUP_NAMES[group], LINK_OPERATION_NAMES[operation], time->size, time->bytes * 1e-6,
+            time->seconds * 1e3, time->least * 1e3, time->most * 1e3, time->apart * 1e3, rate * 1e-9,
             assumed * 1e-9);
 }
 
@@ -214,9 +258,9 @@ bool bench_links(const Options *options, const EngineApi *api, Ranks *ranks, Err
     count_hosts(&b);
     compare_network(&b);
     if (ranks_first(ranks))
-        fprintf(stderr, "%d ranks on %d host%s, %s\n%-22s %-11s %5s %11s %11s %11s %11s\n", ranks->size,
-                b.hosts, b.hosts > 1 ? "s" : "", b.device, "", "", "ranks", "MB sent", "ms", "GB/s",
-                "assumed");
+        fprintf(stderr, "%d ranks on %d host%s, %s\n%-22s %-11s %5s %11s %11s %11s %11s %11s %11s %11s\n",
+                ranks->size, b.hosts, b.hosts > 1 ? "s" : "", b.device, "", "", "ranks", "MB sent", "ms",
+                "least", "most", "apart", "GB/s", "assumed");
     if (b.hosts == 1) return measure(&b, LINKS_HOST, 0, error);
     return (b.ranks_per_host == 1 || measure(&b, LINKS_HOST, ranks->host, error)) &&
            measure(&b, LINKS_HOSTS, ranks->local_rank, error) && measure(&b, LINKS_ALL, 0, error);

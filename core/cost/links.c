@@ -50,13 +50,27 @@ double links_seconds(const Links *links, LinkOperation operation, double bytes, 
 // ---- What was measured
 
 typedef struct {
-    double bytes, seconds; // of the smallest and the largest operation
+    double bytes, seconds;
     int ranks, ranks_per_host;
+    int times; // measured: `seconds` is their mean
 } Row;
 
 typedef struct {
-    Row least, most; // bytes 0: none
+    Row least, most; // the smallest and the largest operation; bytes 0: none
 } Span;
+
+// Where several measurements stand in one file, each counts.
+static void keep_mean(Row *kept, const Row *row) {
+    kept->seconds += (row->seconds - kept->seconds) / ++kept->times;
+}
+
+static void keep_in_span(Span *span, const Row *row) {
+    Row *least = &span->least, *most = &span->most;
+    if (row->bytes == least->bytes) keep_mean(least, row);
+    if (row->bytes == most->bytes) keep_mean(most, row);
+    if (least->bytes == 0 || row->bytes < least->bytes) *least = *row;
+    if (row->bytes > most->bytes) *most = *row;
+}
 
 static bool keep_row(const json_t *json, Span spans[LINK_GROUP_COUNT][LINK_OPERATION_COUNT]) {
     const char *name, *among;
@@ -73,9 +87,8 @@ static bool keep_row(const json_t *json, Span spans[LINK_GROUP_COUNT][LINK_OPERA
                  row.seconds > 0 && row.ranks > 1 && row.ranks_per_host > 0;
     if (!right) return false;
     row.seconds *= 1e-3;
-    Span *span = &spans[group][operation];
-    if (span->least.bytes == 0 || row.bytes < span->least.bytes) span->least = row;
-    if (row.bytes > span->most.bytes) span->most = row;
+    row.times = 1;
+    keep_in_span(&spans[group][operation], &row);
     return true;
 }
 

@@ -44,8 +44,8 @@ double links_exchange_seconds(const Links *links, double bytes, double exchanges
 double links_seconds(const Links *links, LinkOperation operation, double bytes, int ranks,
                      int ranks_per_host);
 
-// The rows that `info --links` has printed, in place of what is assumed. Error (status 3) where a line is no
-// such row, or there is none.
+// The rows that `info --links` has printed, in place of what is assumed; of several measurements in one file
+// the mean. Error (status 3) where a line is no such row, or there is none.
 bool links_read(const char *path, Links *links, Error *error);
 
 #ifdef __cplusplus

@@ -30,6 +30,8 @@ static void expect_row(const json_t *row, int ranks, int *sizes) {
     assert_string_equal(json_string_value(json_object_get(row, "links")), "mpi");
     assert_true(number(row, "ranks") == ranks && number(row, "ranks_per_host") == ranks);
     assert_true(number(row, "hosts") == 1 && number(row, "ms") > 0);
+    assert_true(number(row, "least_ms") <= number(row, "ms") && number(row, "ms") <= number(row, "most_ms"));
+    assert_true(number(row, "least_ms") > 0 && number(row, "apart_ms") > 0);
     int count = (64 << 10) / 4 / ranks;
     double bytes = number(row, "bytes"), sent = (operation == LINK_SUM ? 2.0 : 1.0) * (ranks - 1) * count * 4;
     if (sizes[operation]++ == 0) assert_true(bytes == sent);

@@ -79,6 +79,24 @@ static void test_measured(void **state) {
     assert_true(links.inside[LINK_SUM].measured && links.between[LINK_EXCHANGE].measured);
 }
 
+// Of two measurements in one file, as `info --links >>FILE` makes it, the mean.
+static void test_measured_twice(void **state) {
+    (void)state;
+    Links links;
+    Error error;
+    FILE *file = fopen("twice.jsonl", "w");
+    assert_non_null(file);
+    for (int time = 0; time < 2; time++) {
+        for (int i = 0; i < 2; i++) {
+            double bytes = i == 0 ? 1 << 10 : 1 << 28;
+            add_row(file, "all-to-all", "ranks of a host", 2, bytes, (time + 1) * (bytes / 10e9 + 4e-6));
+        }
+    }
+    fclose(file);
+    assert_true(links_read("twice.jsonl", &links, &error));
+    expect_near(links_seconds(&links, LINK_EXCHANGE, 10e9, 2, 2), 1.5 * (1 + 4e-6));
+}
+
 // What was not measured stays as it is assumed.
 static void test_one_host(void **state) {
     (void)state;
@@ -162,8 +180,9 @@ static void test_dry_run(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_assumed), cmocka_unit_test(test_measured), cmocka_unit_test(test_one_host),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_dry_run),
+        cmocka_unit_test(test_assumed),        cmocka_unit_test(test_measured),
+        cmocka_unit_test(test_measured_twice), cmocka_unit_test(test_one_host),
+        cmocka_unit_test(test_refused),        cmocka_unit_test(test_dry_run),
     };
     program_find();
     return cmocka_run_group_tests_name("links", tests, temporary_folder_enter, temporary_folder_leave) ? 1

@@ -20,6 +20,17 @@ cluster_ports() {
     return 1
 }
 
+# Slurm leaves the machine's cgroups alone: of 23.11 and later it takes one word for that, and refuses the one from before.
+cgroup_words() {
+    local version
+    version=$(slurmd -V | grep -o '[0-9]*\.[0-9]*' | head -n 1)
+    if [ "$(printf '%s\n' 23.11 "$version" | sort -V | head -n 1)" = 23.11 ]; then
+        echo CgroupPlugin=disabled
+    else
+        echo CgroupAutomount=no
+    fi
+}
+
 # Times are such that a busy machine is not taken for one that is lost.
 cluster_configure() {
     local i
@@ -55,7 +66,7 @@ CONF
     for ((i = 1; i <= cluster_nodes; i++)); do
         echo "NodeName=n$i NodeHostname=localhost NodeAddr=127.0.0.1 Port=$((cluster_port + i)) CPUs=64 RealMemory=1000"
     done >>slurm.conf
-    echo CgroupAutomount=no >cgroup.conf
+    cgroup_words >cgroup.conf
 }
 
 node_start() { # NODE
