@@ -65,8 +65,13 @@ trap on_term TERM # the ranks have it too
 rest() { sleep "$1" & wait $! || true; }
 attempt() { timeout 60 "$@" >/dev/null 2>&1 & wait $!; }
 
-# A rank is gone or hangs (6), a signal has ended ranks or srun, or srun has lost a host (1, which the program never gives).
-lost() { [ "$1" -eq 6 ] || [ "$1" -eq 1 ] || [ "$1" -ge 128 ]; }
+# A rank is gone or hangs (6), or the status is none of the program's: a signal has ended ranks or srun, srun has lost a host (1),
+# or Open MPI 5 has ended the others of a rank that was killed (14). A program that cannot be started is no loss (126, 127).
+lost() {
+    case $1 in
+    0 | [2-5] | 75 | 126 | 127) return 1 ;;
+    esac
+}
 
 newest_checkpoint() {
     local all=("$out"/step_*)

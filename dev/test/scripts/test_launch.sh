@@ -200,6 +200,7 @@ ended_job() { # STATUS RESTARTS FATE
 queues() { [ -s requeued ] || fault "$*: not queued again"; }
 stays() { [ ! -s requeued ] || fault "$*: queued again"; }
 test_job_fates() {
+    local status
     ended_job 75 0 'JobState=COMPLETING Reason=None Restarts=0 PreemptTime=None'; stays cancelled
     grep -q 'cancelled: it stays so' console || fault "it says nothing of it"
     ended_job 75 0 'JobState=CANCELLED Reason=None Restarts=0 PreemptTime=None'; stays cancelled
@@ -208,13 +209,13 @@ test_job_fates() {
     ended_job 75 0 'JobState=COMPLETING Reason=TimeLimit Restarts=0 PreemptTime=None'; queues "at its time limit"
     ended_job 75 2 'JobState=COMPLETING Reason=None Restarts=3 SuspendTime=None'; stays "requeued by Slurm"
     ended_job 75 2 'JobState=COMPLETING Reason=job_requeued_in_held_state Restarts=3'; stays "held by a person"
-    ended_job 3 0 "$running"; stays "an error"
+    for status in 3 127; do ended_job $status 0 "$running"; stays "an error, status $status"; done
 }
 # Losses count in a row, without a new checkpoint between them; time limits do not.
 test_job_losses() {
     local i status
     mkdir -p ended/step_00000010
-    for status in 6 1 137; do
+    for status in 6 1 14 137; do
         rm -f ended/slurm_losses pauses
         for i in 1 2; do RESTARTS=2 ended_job $status 90 "$running"; queues "loss $i, status $status"; done
         RESTARTS=2 ended_job 75 90 "$running"; queues "the time limit"
