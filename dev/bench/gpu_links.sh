@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Links between two GPUs of this machine, as they are and as those between hosts would be: with NCCL_P2P_DISABLE=1 and
 # NCCL_SHM_DISABLE=1 ranks talk over sockets. Both ways `info --links`, steps of `bench step` on sequences of their own and on
-# slices (--cp 2), and the step that `train --dry-run --links` predicts of what was measured; then a rank that is stopped over
-# sockets, which ends all with status 6. A table comes last; status 1 where a prediction is off by more than a tenth, or the
-# watchdog did not end the job. In four minutes.
+# slices (--cp 2), `info --links` once more, and the step that `train --dry-run --links` predicts of both measurements; then a rank
+# that is stopped over sockets, which ends all with status 6. Tables come last; status 1 where a prediction is off by more than a
+# tenth, or the watchdog did not end the job. In five minutes.
 #   gpu_links.sh [BUILD] [FOLDER]    rows go to FOLDER, a new one where it is not given
 # DEVICE=cpu PRESET=tiny OPTIONS="--seq-len 512 --levels 2 --topk 256 --dense-layers 0" exercises the script where no GPU is:
 # there nothing is predicted.   NCCL_SOCKET_IFNAME=lo unless it is given.
@@ -25,16 +25,25 @@ model=(--preset "$preset" "${options[@]}")
 
 # ---- Measures
 
-links() { # WAY
-    echo "== links, $1" >&2
-    $(way "$1") "${ranks[@]}" info --links --device "$device" >"links.$1.jsonl"
+# What NCCL tells of its connections, of each command and process, goes to files of their own.
+told() { env NCCL_DEBUG=INFO NCCL_DEBUG_SUBSYS=INIT,NET,TUNING "NCCL_DEBUG_FILE=$PWD/nccl.$1.%p.txt" "${@:2}"; }
+links() { # WAY TIME
+    echo "== links, $1, time $2" >&2
+    # shellcheck disable=SC2046 # words
+    told "links.$1.$2" $(way "$1") "${ranks[@]}" info --links --device "$device" >"links.$1.$2.jsonl"
 }
 # Milliseconds of a Lighthouse step of two ranks.
 step() { # WAY CP
     echo "== bench step, $1, --cp $2" >&2
-    $(way "$1") "${ranks[@]}" bench step "${model[@]}" --device "$device" --attention lighthouse --cp "$2" --no-parts --warmup 2 \
-        --repeats 3 >"step.$1.$2.jsonl"
-    sed -n 's/.*"name": "step".* "ms": \([^,}]*\).*/\1/p' "step.$1.$2.jsonl"
+    # shellcheck disable=SC2046 # words
+    told "step.$1.$2" $(way "$1") "${ranks[@]}" bench step "${model[@]}" --device "$device" --attention lighthouse --cp "$2" \
+        --warmup 2 --repeats 3 >"step.$1.$2.jsonl"
+    ms_of step "step.$1.$2.jsonl"
+}
+ms_of() { sed -n "s/.*\"name\": \"$1\".* \"ms\": \([^,}]*\).*/\1/p" "$2"; } # ROW FILE
+# What a part of the step took where parts are told apart, of both ways.
+part_row() { # PART CP
+    printf '| --cp %d, %s | %s | %s |\n' "$2" "$1" "$(ms_of "$1" "step.plain.$2.jsonl")" "$(ms_of "$1" "step.sockets.$2.jsonl")"
 }
 # Milliseconds predicted, and of these the waiting.
 predicted() { # WAY CP
@@ -70,11 +79,15 @@ stopped() {
 # ---- All of it
 
 bad=0
-links plain
-links sockets
+for way in plain sockets; do links $way 1; done
+for cp in 1 2; do for way in plain sockets; do step $way $cp >"ms.$way.$cp"; done; done
+for way in plain sockets; do
+    links $way 2
+    cat links.$way.[12].jsonl >links.$way.jsonl
+done
 rows=()
 for cp in 1 2; do
-    plain=$(step plain $cp) slow=$(step sockets $cp)
+    plain=$(cat ms.plain.$cp) slow=$(cat ms.sockets.$cp)
     if [ "$device" = cuda ]; then
         # What this GPU computes may be faster or slower than the prediction's H200: held to what the links add, too.
         line=$(echo "$plain $slow $(predicted plain $cp) $(predicted sockets $cp)" | awk -v cp=$cp '{
@@ -92,14 +105,23 @@ case $status:$said in 6:*"rank "*" on "*hangs*) ;; *) bad=1 ;; esac
 
 echo
 [ "$device" != cuda ] || nvidia-smi --query-gpu=name --format=csv,noheader | sort | uniq -c
-echo "| among 2 ranks, the largest of each | NVLink or as it is, GB/s | over sockets, GB/s |"
+echo "| among 2 ranks, the largest of each, before the steps and after, GB/s | as it is | over sockets |"
 echo "| --- | ---: | ---: |"
 for name in all-reduce all-to-all; do
     printf '| %s |' $name
-    for file in links.plain.jsonl links.sockets.jsonl; do
-        sed -n "/\"name\": \"$name\"/s/.*\"gb_per_s\": \([0-9.e+-]*\), \"assumed.*/\1/p" $file | tail -n 1 | awk '{ printf " %.2f |", $1 }'
+    for way in plain sockets; do
+        for time in 1 2; do
+            sed -n "/\"name\": \"$name\"/s/.*\"gb_per_s\": \([0-9.e+-]*\), \"assumed.*/\1/p" links.$way.$time.jsonl | tail -n 1
+        done | paste -sd ' ' | awk '{ printf " %.2f, %.2f |", $1, $2 }'
     done
     echo
+done
+echo
+echo "| parts of a step, ms | as it is | over sockets |"
+echo "| --- | ---: | ---: |"
+for cp in 1 2; do
+    for part in "matrix products" "dense attention" "Lighthouse attention" elementwise "head and loss" optimizer "waiting for other ranks" \
+        other; do part_row "$part" $cp; done
 done
 echo
 echo "| Lighthouse step of $preset, ms | plain | predicted | over sockets | predicted | of it waiting | off | plain + added waiting | off |"
