@@ -48,6 +48,7 @@ typedef struct {
     int64_t batch;       // B, sequences a call at most
     int64_t context;     // N, tokens a sequence at most
     int64_t cache;       // tokens of key/value cache for engine_decode; 0 for none
+    int64_t tile;        // for tests: rows of a tile (core/engine/tiles.h); 0: the plan chooses
     Ranks *ranks;        // split for their sequences; NULL: alone
     int64_t micro_steps; // calls of forward_backward an update: in the last one's backward the gradients' sum
                          // over the ranks begins; 0: not known, it begins with the update

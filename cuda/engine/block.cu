@@ -106,14 +106,20 @@ static bool dense_forward(CudaBlockActivations *acts, CudaBlockScratch *scratch,
     return true;
 }
 
+// Where the gradient of attention's output comes to lie.
+static bf16 *dattention_of(CudaBlockActivations *acts, const CudaBlockScratch *scratch) {
+    return scratch->dattention ? scratch->dattention : acts->attention;
+}
+
 static bool dense_backward(CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
                            const Sizes *s, const BlockTools *tools, Error *error) {
+    bf16 *dattention = dattention_of(acts, scratch);
     int64_t ranks = ranks_of(pass), k = s->own * s->D, v = k + s->own_kv * s->D;
     SdpaProblem problem = block_sdpa_problem(pass->model, pass->B, pass->N * ranks, ranks);
-    if (pass->split) exchange(scratch->dattention, pass, s->H, 0, tools);
+    if (pass->split) exchange(dattention, pass, s->H, 0, tools);
     TRY(cuda_sdpa_backward(tools->sdpa, &problem, acts->qkv, acts->qkv + k, acts->qkv + v,
-                           pass->split ? acts->exchanged_out : acts->attention, scratch->dattention,
-                           acts->lse, scratch->dqkv, scratch->dqkv + k, scratch->dqkv + v, scratch->sdpa,
+                           pass->split ? acts->exchanged_out : acts->attention, dattention, acts->lse,
+                           scratch->dqkv, scratch->dqkv + k, scratch->dqkv + v, scratch->sdpa,
                            scratch->sdpa_bytes, error));
     if (pass->split) exchange_back(scratch->dqkv, scratch->dqkv, pass, s->H, s->KV, tools);
     return true;
@@ -137,23 +143,21 @@ static bool scored_by_rope(const CudaBlockPass *pass) {
     return lighthouse_scorer(&pass->lighthouse->config)->with_rope && !pass->no_rope;
 }
 
+static bool has_gates(const CudaBlockPass *pass) {
+    return pass->lighthouse && lighthouse_scorer(&pass->lighthouse->config)->gates;
+}
+
 static bool attention_forward(CudaBlockActivations *acts, CudaBlockScratch *scratch,
-                              const CudaBlockWeights *weights, const CudaBlockPass *pass, const Sizes *s,
-                              const BlockTools *tools, Error *error) {
+                              const CudaBlockPass *pass, const Sizes *s, const BlockTools *tools,
+                              Error *error) {
     if (pass->cache_k) return cached_forward(acts, scratch, pass, s, tools, error);
     if (!pass->lighthouse) return dense_forward(acts, scratch, pass, s, tools, error);
-    const float *gate = NULL;
-    if (lighthouse_scorer(&pass->lighthouse->config)->gates) {
-        // scratch->normed still is the input of the query, key and value projections.
-        cuda_gla_gate(tools->context, scratch->gla_gate, scratch->normed, weights->gla_weight,
-                      weights->gla_bias, s->rows, s->C, s->H);
-        gate = scratch->gla_gate;
-    }
     bool scored = scored_by_rope(pass);
     return cuda_lighthouse_forward(
         tools->context, tools->sdpa, cuda_rows_packed(acts->attention, pass->N, s->H, 0, s->D, 1),
         &acts->lighthouse, &scratch->lighthouse, query_rows(acts->qkv, pass, s), key_rows(acts->qkv, pass, s),
-        value_rows(acts->qkv, pass, s), gate, scored, pass->forced, pass->lighthouse, error);
+        value_rows(acts->qkv, pass, s), has_gates(pass) ? scratch->gla_gate : NULL, scored, pass->forced,
+        pass->lighthouse, error);
 }
 
 static Part attention_part(const CudaBlockPass *pass) {
@@ -166,11 +170,42 @@ static bool attention_backward(CudaBlockActivations *acts, CudaBlockScratch *scr
     if (!pass->lighthouse) return dense_backward(acts, scratch, pass, s, tools, error);
     return cuda_lighthouse_backward(tools->context, tools->sdpa, query_rows(scratch->dqkv, pass, s),
                                     key_rows(scratch->dqkv, pass, s), value_rows(scratch->dqkv, pass, s),
-                                    cuda_rows_packed(scratch->dattention, pass->N, s->H, 0, s->D, 1),
+                                    cuda_rows_packed(dattention_of(acts, scratch), pass->N, s->H, 0, s->D, 1),
                                     &acts->lighthouse, &scratch->lighthouse, pass->lighthouse, error);
 }
 
 // ---- the block
+
+// Rows [first, first + rows) of all, and where of what is kept theirs lies.
+typedef struct {
+    int64_t first, rows;
+    bf16 *mid, *gate_up; // (rows, C), (rows, 2F)
+} Tile;
+
+static Tile tile_at(int64_t first, const CudaBlockActivations *acts, const CudaBlockScratch *scratch,
+                    const Sizes *s) {
+    int64_t left = s->rows - first, at = scratch->remakes ? 0 : first;
+    Tile tile = {first, left < scratch->tile ? left : scratch->tile, acts->mid + at * s->C,
+                 acts->gate_up + at * 2 * s->F};
+    return tile;
+}
+
+// Queries, keys and values of a tile of the normed input, before their own norm; and the gates of `gla`.
+static bool project(const Tile *tile, const bf16 *x, const CudaBlockWeights *weights,
+                    CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
+                    const Sizes *s, const BlockTools *tools, Error *error) {
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
+    cuda_rmsnorm_forward(scratch->normed, x + tile->first * s->C, weights->attention_norm, tile->rows, s->C,
+                         pass->model->norm_eps, tools->context->stream);
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
+    TRY(cuda_matmul_forward(tools->matmul, acts->qkv + tile->first * s->QKV, scratch->normed, weights->qkv,
+                            NULL, tile->rows, s->C, s->QKV, error));
+    if (!has_gates(pass)) return true;
+    cuda_part_begin(tools->clock, PART_LIGHTHOUSE);
+    cuda_gla_gate(tools->context, scratch->gla_gate + tile->first * s->H, scratch->normed,
+                  weights->gla_weight, weights->gla_bias, tile->rows, s->C, s->H);
+    return true;
+}
 
 // Queries, keys and values of the normed input, turned to their positions, and their attention.
 static bool attention_half(const bf16 *x, const CudaBlockWeights *weights, CudaBlockActivations *acts,
@@ -182,12 +217,10 @@ static bool attention_half(const bf16 *x, const CudaBlockWeights *weights, CudaB
         scores = scratch->lighthouse.scores;
         entries = pass->lighthouse->hierarchy.n_entries;
     }
-    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
-    cuda_rmsnorm_forward(scratch->normed, x, weights->attention_norm, s->rows, s->C, pass->model->norm_eps,
-                         tools->context->stream);
-    cuda_part_begin(tools->clock, PART_PRODUCTS);
-    TRY(cuda_matmul_forward(tools->matmul, acts->qkv, scratch->normed, weights->qkv, NULL, s->rows, s->C,
-                            s->QKV, error));
+    for (int64_t first = 0; first < s->rows; first += scratch->tile) {
+        Tile tile = tile_at(first, acts, scratch, s);
+        TRY(project(&tile, x, weights, acts, scratch, pass, s, tools, error));
+    }
     cuda_part_begin(tools->clock, PART_ELEMENTWISE);
     if (weights->qkv_bias) {
         cuda_bias_forward(acts->qkv, weights->qkv_bias, s->rows, s->QKV, tools->context->stream);
@@ -200,7 +233,32 @@ static bool attention_half(const bf16 *x, const CudaBlockWeights *weights, CudaB
         cuda_rope_forward(acts->qkv, scratch->cosines, scratch->sines, scores, entries, pass->B, pass->N,
                           s->H, s->KV, s->D, pass->position, tools->context->stream);
     cuda_part_begin(tools->clock, attention_part(pass));
-    return attention_forward(acts, scratch, weights, pass, s, tools, error);
+    return attention_forward(acts, scratch, pass, s, tools, error);
+}
+
+// From the attention of a tile to its gates and ups.
+static bool ffn_begin(const Tile *tile, const bf16 *x, const CudaBlockWeights *weights,
+                      const CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
+                      const Sizes *s, const BlockTools *tools, Error *error) {
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
+    TRY(cuda_matmul_forward(tools->matmul, tile->mid, acts->attention + tile->first * s->HD, weights->o,
+                            x + tile->first * s->C, tile->rows, s->HD, s->C, error));
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
+    cuda_rmsnorm_forward(scratch->normed, tile->mid, weights->ffn_norm, tile->rows, s->C,
+                         pass->model->norm_eps, tools->context->stream);
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
+    return cuda_matmul_forward(tools->matmul, tile->gate_up, scratch->normed, weights->gate_up, NULL,
+                               tile->rows, s->C, 2 * s->F, error);
+}
+
+// From there to the block's output.
+static bool ffn_end(bf16 *x_out, const Tile *tile, const CudaBlockWeights *weights, CudaBlockScratch *scratch,
+                    const Sizes *s, const BlockTools *tools, Error *error) {
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
+    cuda_swiglu_forward(scratch->act, tile->gate_up, tile->rows, s->F, tools->context->stream);
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
+    return cuda_matmul_forward(tools->matmul, x_out + tile->first * s->C, scratch->act, weights->down,
+                               tile->mid, tile->rows, s->F, s->C, error);
 }
 
 bool cuda_block_forward(bf16 *x_out, const bf16 *x, const CudaBlockWeights *weights,
@@ -208,46 +266,39 @@ bool cuda_block_forward(bf16 *x_out, const bf16 *x, const CudaBlockWeights *weig
                         const BlockTools *tools, Error *error) {
     Sizes s = sizes_of(pass);
     TRY(attention_half(x, weights, acts, scratch, pass, &s, tools, error));
-    cuda_part_begin(tools->clock, PART_PRODUCTS);
-    TRY(cuda_matmul_forward(tools->matmul, acts->mid, acts->attention, weights->o, x, s.rows, s.HD, s.C,
-                            error));
-
-    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
-    cuda_rmsnorm_forward(scratch->normed, acts->mid, weights->ffn_norm, s.rows, s.C, pass->model->norm_eps,
-                         tools->context->stream);
-    cuda_part_begin(tools->clock, PART_PRODUCTS);
-    TRY(cuda_matmul_forward(tools->matmul, acts->gate_up, scratch->normed, weights->gate_up, NULL, s.rows,
-                            s.C, 2 * s.F, error));
-    if (!x_out) return true;
-    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
-    cuda_swiglu_forward(scratch->act, acts->gate_up, s.rows, s.F, tools->context->stream);
-    cuda_part_begin(tools->clock, PART_PRODUCTS);
-    return cuda_matmul_forward(tools->matmul, x_out, scratch->act, weights->down, acts->mid, s.rows, s.F, s.C,
-                               error);
+    if (!x_out && scratch->remakes) return true;
+    for (int64_t first = 0; first < s.rows; first += scratch->tile) {
+        Tile tile = tile_at(first, acts, scratch, &s);
+        TRY(ffn_begin(&tile, x, weights, acts, scratch, pass, &s, tools, error));
+        if (x_out) TRY(ffn_end(x_out, &tile, weights, scratch, &s, tools, error));
+    }
+    return true;
 }
 
-// The feed-forward half. Kernels that read what the forward read also give again what the forward made, in
-// place of the gradient that they take: so the gradient of a product's input comes first, that of its weight
-// after.
-static bool ffn_backward(bf16 *dx, const CudaBlockWeights *weights, const BlockGradients *gradients,
-                         CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
-                         const Sizes *s, const BlockTools *tools, Error *error) {
+// The feed-forward half of a tile. Kernels that read what the forward read also give again what the forward
+// made, in place of the gradient that they take: so the gradient of a product's input comes first, that of
+// its weight after.   dx: of all rows
+static bool ffn_backward(bf16 *dx, const Tile *tile, const CudaBlockWeights *weights,
+                         const BlockGradients *gradients, CudaBlockScratch *scratch,
+                         const CudaBlockPass *pass, const Sizes *s, const BlockTools *tools, Error *error) {
     Matmul *matmul = tools->matmul;
+    int64_t rows = tile->rows;
+    dx += tile->first * s->C;
     cuda_part_begin(tools->clock, PART_PRODUCTS);
-    TRY(cuda_matmul_backward_input(matmul, scratch->act, dx, weights->down, s->rows, s->F, s->C, error));
+    TRY(cuda_matmul_backward_input(matmul, scratch->act, dx, weights->down, rows, s->F, s->C, error));
     cuda_part_begin(tools->clock, PART_ELEMENTWISE);
-    cuda_swiglu_backward(scratch->act, acts->gate_up, s->rows, s->F, tools->context->stream);
+    cuda_swiglu_backward(scratch->act, tile->gate_up, rows, s->F, tools->context->stream);
     cuda_part_begin(tools->clock, PART_PRODUCTS);
-    TRY(cuda_matmul_backward_weight(matmul, gradients->down, dx, scratch->act, s->rows, s->F, s->C, error));
-    TRY(cuda_matmul_backward_input(matmul, scratch->normed, acts->gate_up, weights->gate_up, s->rows, s->C,
+    TRY(cuda_matmul_backward_weight(matmul, gradients->down, dx, scratch->act, rows, s->F, s->C, error));
+    TRY(cuda_matmul_backward_input(matmul, scratch->normed, tile->gate_up, weights->gate_up, rows, s->C,
                                    2 * s->F, error));
     cuda_part_begin(tools->clock, PART_ELEMENTWISE);
     cuda_rmsnorm_backward(dx, gradients->ffn_norm, scratch->normed, scratch->partial_sums, scratch->normed,
-                          acts->mid, weights->ffn_norm, s->rows, s->C, pass->model->norm_eps,
+                          tile->mid, weights->ffn_norm, rows, s->C, pass->model->norm_eps,
                           tools->context->stream);
     cuda_part_begin(tools->clock, PART_PRODUCTS);
-    return cuda_matmul_backward_weight(matmul, gradients->gate_up, acts->gate_up, scratch->normed, s->rows,
-                                       s->C, 2 * s->F, error);
+    return cuda_matmul_backward_weight(matmul, gradients->gate_up, tile->gate_up, scratch->normed, rows, s->C,
+                                       2 * s->F, error);
 }
 
 // From the gradients of q, k and v as attention read them to those of the product.
@@ -268,34 +319,62 @@ static void heads_backward(const CudaBlockWeights *weights, const BlockGradients
     }
 }
 
+// A tile's way back through the product that made its queries, keys and values, and through the norm before.
+static bool project_backward(bf16 *dx, const Tile *tile, const bf16 *x, const CudaBlockWeights *weights,
+                             const BlockGradients *gradients, CudaBlockScratch *scratch,
+                             const CudaBlockPass *pass, const Sizes *s, const BlockTools *tools,
+                             Error *error) {
+    const bf16 *dqkv = scratch->dqkv + tile->first * s->QKV;
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
+    TRY(cuda_matmul_backward_input(tools->matmul, scratch->normed, dqkv, weights->qkv, tile->rows, s->C,
+                                   s->QKV, error));
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
+    cuda_rmsnorm_backward(dx + tile->first * s->C, gradients->attention_norm, scratch->normed,
+                          scratch->partial_sums, scratch->normed, x + tile->first * s->C,
+                          weights->attention_norm, tile->rows, s->C, pass->model->norm_eps,
+                          tools->context->stream);
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
+    return cuda_matmul_backward_weight(tools->matmul, gradients->qkv, dqkv, scratch->normed, tile->rows, s->C,
+                                       s->QKV, error);
+}
+
+// From the gradient of the sum after attention to that of q, k and v. Where that of attention takes the place
+// of the output, the product's weight has read it before.
+static bool attention_half_backward(const bf16 *dx, const CudaBlockWeights *weights,
+                                    const BlockGradients *gradients, CudaBlockActivations *acts,
+                                    CudaBlockScratch *scratch, const CudaBlockPass *pass, const Sizes *s,
+                                    const BlockTools *tools, Error *error) {
+    if (pass->scatter_again) {
+        cuda_part_begin(tools->clock, PART_LIGHTHOUSE);
+        cuda_lighthouse_scatter(tools->context, cuda_rows_packed(acts->attention, pass->N, s->H, 0, s->D, 1),
+                                &acts->lighthouse, &scratch->lighthouse, pass->lighthouse);
+    }
+    cuda_part_begin(tools->clock, PART_PRODUCTS);
+    TRY(cuda_matmul_backward_weight(tools->matmul, gradients->o, dx, acts->attention, s->rows, s->HD, s->C,
+                                    error));
+    TRY(cuda_matmul_backward_input(tools->matmul, dattention_of(acts, scratch), dx, weights->o, s->rows,
+                                   s->HD, s->C, error));
+    cuda_part_begin(tools->clock, attention_part(pass));
+    TRY(attention_backward(acts, scratch, pass, s, tools, error));
+    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
+    heads_backward(weights, gradients, acts, scratch, pass, s, tools);
+    return true;
+}
+
 bool cuda_block_backward(bf16 *dx, const bf16 *x, const CudaBlockWeights *weights,
                          const BlockGradients *gradients, CudaBlockActivations *acts,
                          CudaBlockScratch *scratch, const CudaBlockPass *pass, const BlockTools *tools,
                          Error *error) {
     Sizes s = sizes_of(pass);
-    Matmul *matmul = tools->matmul;
-    TRY(ffn_backward(dx, weights, gradients, acts, scratch, pass, &s, tools, error));
-
-    if (pass->scatter_again) {
-        cuda_part_begin(tools->clock, PART_LIGHTHOUSE);
-        cuda_lighthouse_scatter(tools->context, cuda_rows_packed(acts->attention, pass->N, s.H, 0, s.D, 1),
-                                &acts->lighthouse, &scratch->lighthouse, pass->lighthouse);
+    for (int64_t first = 0; first < s.rows; first += scratch->tile) {
+        Tile tile = tile_at(first, acts, scratch, &s);
+        if (scratch->remakes) TRY(ffn_begin(&tile, x, weights, acts, scratch, pass, &s, tools, error));
+        TRY(ffn_backward(dx, &tile, weights, gradients, scratch, pass, &s, tools, error));
     }
-    cuda_part_begin(tools->clock, PART_PRODUCTS);
-    TRY(cuda_matmul_backward_input(matmul, scratch->dattention, dx, weights->o, s.rows, s.HD, s.C, error));
-    TRY(cuda_matmul_backward_weight(matmul, gradients->o, dx, acts->attention, s.rows, s.HD, s.C, error));
-    cuda_part_begin(tools->clock, attention_part(pass));
-    TRY(attention_backward(acts, scratch, pass, &s, tools, error));
-    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
-    heads_backward(weights, gradients, acts, scratch, pass, &s, tools);
-    cuda_part_begin(tools->clock, PART_PRODUCTS);
-    TRY(cuda_matmul_backward_input(matmul, scratch->normed, scratch->dqkv, weights->qkv, s.rows, s.C, s.QKV,
-                                   error));
-    cuda_part_begin(tools->clock, PART_ELEMENTWISE);
-    cuda_rmsnorm_backward(dx, gradients->attention_norm, scratch->normed, scratch->partial_sums,
-                          scratch->normed, x, weights->attention_norm, s.rows, s.C, pass->model->norm_eps,
-                          tools->context->stream);
-    cuda_part_begin(tools->clock, PART_PRODUCTS);
-    return cuda_matmul_backward_weight(matmul, gradients->qkv, scratch->dqkv, scratch->normed, s.rows, s.C,
-                                       s.QKV, error);
+    TRY(attention_half_backward(dx, weights, gradients, acts, scratch, pass, &s, tools, error));
+    for (int64_t first = 0; first < s.rows; first += scratch->tile) {
+        Tile tile = tile_at(first, acts, scratch, &s);
+        TRY(project_backward(dx, &tile, x, weights, gradients, scratch, pass, &s, tools, error));
+    }
+    return true;
 }

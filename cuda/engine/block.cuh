@@ -27,7 +27,8 @@ typedef struct {
 } BlockGradients;
 
 // What one layer's forward keeps for its backward, beside its input. Outputs of norms and of SwiGLU are
-// worked out again.   rows = B N, N tokens of each sequence that lie here
+// worked out again.   rows = B N, N tokens of each sequence that lie here; kept = rows, or the rows of one
+// tile, where the backward makes each tile once more
 // Where P ranks share the sequences, a dense layer exchanges qkv once it is made: (B, N P, own + 2 own_kv, D)
 // of the heads that the rank attends with, cuda/kernels/context.cuh.
 typedef struct {
@@ -37,8 +38,8 @@ typedef struct {
     float *lse;          // (B, H, N) of dense attention, exchanged (B, H / P, N P); NULL where there is none
     bf16 *exchanged_out; // (B, N P, H / P, D) dense attention of the exchanged; NULL where whole sequences
                          // are here
-    bf16 *mid;           // (rows, C) after the attention's residual addition
-    bf16 *gate_up;       // (rows, 2F); the backward turns it into its gradient
+    bf16 *mid;           // (kept, C) after the attention's residual addition
+    bf16 *gate_up;       // (kept, 2F); the backward turns it into its gradient
     CudaLighthouseRows lighthouse;
 } CudaBlockActivations;
 
@@ -46,9 +47,11 @@ typedef struct {
 typedef struct {
     float *cosines, *sines; // (positions, D/2)
     float *gla_gate;        // (rows, H)
-    bf16 *normed;           // (rows, C) output of a norm, or the gradient of that
-    bf16 *act;              // (rows, F) output of SwiGLU, or the gradient of that
-    bf16 *dattention;       // (B, N, H, D), then exchanged: (B, N P, H / P, D)
+    int64_t tile;           // rows that norms, SwiGLU and the products around them treat at once
+    bool remakes;           // of mid and gate_up there is one tile alone
+    bf16 *normed;           // (tile, C) output of a norm, or the gradient of that
+    bf16 *act;              // (tile, F) output of SwiGLU, or the gradient of that
+    bf16 *dattention;       // (B, N, H, D), then exchanged: (B, N P, H / P, D); NULL: in acts->attention
     bf16 *dqkv;             // exchanged: (B, N P, own + 2 own_kv, D), then (B, N, H + 2 KV, D)
     float *partial_sums;    // of gradients of norms and biases
     CudaLighthouseScratch lighthouse;

@@ -186,19 +186,27 @@ static bool cuda_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, 
     return pass_fetch_nats(e, nats, error);
 }
 
+// What the head got of these rows, a tile of them at most, as float32.
+static void read_outputs(CudaEngine *e, int64_t start, int64_t count, float *outputs) {
+    int64_t size = count * e->base.config.model.dim;
+    bf16 *rows = (bf16 *)alloc_or_exit((size_t)size, sizeof *rows);
+    pass_final_norm(e, start, count);
+    wait_or_exit(e, "outputs of the last pass");
+    CUDA_CHECK(cudaMemcpy(rows, e->scratch.normed, (size_t)size * sizeof *rows, cudaMemcpyDeviceToHost));
+    for (int64_t i = 0; i < size; i++) outputs[i] = __bfloat162float(rows[i]);
+    free(rows);
+}
+
 // The stream is done: the evaluation has ended with its loss.
 static void cuda_read_evaluated(Engine *engine, int64_t start, int64_t count, double *nats, float *outputs) {
     CudaEngine *e = (CudaEngine *)engine;
-    int64_t C = engine->config.model.dim;
+    int64_t C = engine->config.model.dim, tile = e->scratch.tile;
     if (nats) {
         CUDA_CHECK(cudaMemcpy(nats, e->nats + start, (size_t)count * sizeof *nats, cudaMemcpyDeviceToHost));
     }
-    if (!outputs) return;
-    bf16 *rows = (bf16 *)alloc_or_exit((size_t)(count * C), sizeof *rows);
-    CUDA_CHECK(cudaMemcpy(rows, e->scratch.normed + start * C, (size_t)(count * C) * sizeof *rows,
-                          cudaMemcpyDeviceToHost));
-    for (int64_t i = 0; i < count * C; i++) outputs[i] = __bfloat162float(rows[i]);
-    free(rows);
+    for (int64_t first = 0; outputs && first < count; first += tile) {
+        read_outputs(e, start + first, count - first < tile ? count - first : tile, outputs + first * C);
+    }
 }
 
 static bool cuda_decode(Engine *engine, const int32_t *tokens, int64_t count, int64_t position, float *logits,

@@ -1,4 +1,5 @@
 // The memory plan of the CUDA engine; see engine_parts.cuh.
+#include "core/engine/tiles.h"
 #include "cuda/kernels/cross_entropy.cuh"
 #include "cuda/engine/engine_parts.cuh"
 #include "cuda/kernels/rmsnorm.cuh"
@@ -29,12 +30,25 @@ static Sizes sizes_of(const EngineConfig *config) {
     return s;
 }
 
+// Whether a backward goes through dense attention: in the dense stage, or in layers that are always dense.
+static bool dense_backward(const EngineConfig *config) {
+    bool all_lighthouse = lighthouse_layers(config) == config->model.n_layers;
+    return config->training && !(config->use_lighthouse && config->one_stage && all_lighthouse);
+}
+
+// Whether attention's backward reads the output where the forward of the block read it. Ranks that share
+// sequences have it exchanged too, Lighthouse as gathered rows: else its gradient takes its place.
+static bool reads_output(const CudaEngine *e) {
+    return dense_backward(&e->base.config) && !cuda_split_of(e);
+}
+
 static void plan_activations(CudaEngine *e, MemoryPlan *plan) {
     const EngineConfig *config = &e->base.config;
     Sizes s = sizes_of(config);
     int64_t kept = e->kept_layers * s.rows, attention = e->attention_slots * s.rows;
     int64_t with_lse = e->attention_slots - (e->attention_slots < e->kept_layers); // a shared one has none
     int64_t lse = config->training ? with_lse * s.rows * config->model.n_heads : 0;
+    int64_t ffn = e->scratch.remakes ? e->scratch.tile : kept;
     const char *purpose = "activations";
     CudaBlockActivations *a = &e->acts;
     plan_add(plan, (void **)&e->x, purpose, "block inputs", e->kept_inputs * s.rows * s.C, sizeof(bf16));
@@ -45,8 +59,8 @@ static void plan_activations(CudaEngine *e, MemoryPlan *plan) {
     plan_add(plan, (void **)&a->lse, purpose, "log-sum-exp", lse, sizeof(float));
     plan_add(plan, (void **)&a->exchanged_out, purpose, "exchanged attention",
              cuda_split_of(e) ? attention * s.HD : 0, sizeof(bf16));
-    plan_add(plan, (void **)&a->mid, purpose, "after attention", kept * s.C, sizeof(bf16));
-    plan_add(plan, (void **)&a->gate_up, purpose, "gate, up", kept * 2 * s.F, sizeof(bf16));
+    plan_add(plan, (void **)&a->mid, purpose, "after attention", ffn * s.C, sizeof(bf16));
+    plan_add(plan, (void **)&a->gate_up, purpose, "gate, up", ffn * 2 * s.F, sizeof(bf16));
 }
 
 // The most elements of a vector whose gradient is summed at once.
@@ -68,10 +82,11 @@ static void plan_scratch(CudaEngine *e, MemoryPlan *plan) {
     plan_add(plan, (void **)&b->cosines, purpose, "cosines", positions * m->head_dim / 2, sizeof(float));
     plan_add(plan, (void **)&b->sines, purpose, "sines", positions * m->head_dim / 2, sizeof(float));
     plan_add(plan, (void **)&b->gla_gate, purpose, "gla gate", gate_rows * m->n_heads, sizeof(float));
-    plan_add(plan, (void **)&b->normed, purpose, "norm", s.rows * s.C, sizeof(bf16));
-    plan_add(plan, (void **)&b->act, purpose, "SwiGLU", s.rows * s.F, sizeof(bf16));
+    plan_add(plan, (void **)&b->normed, purpose, "norm", b->tile * s.C, sizeof(bf16));
+    plan_add(plan, (void **)&b->act, purpose, "SwiGLU", b->tile * s.F, sizeof(bf16));
     plan_add(plan, (void **)&e->dx, purpose, "dx", s.back * s.C, sizeof(bf16));
-    plan_add(plan, (void **)&b->dattention, purpose, "dattention", s.back * s.HD, sizeof(bf16));
+    plan_add(plan, (void **)&b->dattention, purpose, "dattention", reads_output(e) ? s.back * s.HD : 0,
+             sizeof(bf16));
     plan_add(plan, (void **)&b->dqkv, purpose, "dq, dk, dv", s.back * s.QKV, sizeof(bf16));
     plan_add(plan, (void **)&b->partial_sums, purpose, "dnorm partial",
              s.back ? column_slices(s.rows) * widest_vector(m) : 0, sizeof(float));
@@ -100,12 +115,6 @@ static bool workspace_grow(CudaEngine *e, const SdpaProblem *problem, SdpaPass p
     }
     if (bytes > e->scratch.sdpa_bytes) e->scratch.sdpa_bytes = bytes;
     return true;
-}
-
-// Whether a backward goes through dense attention: in the dense stage, or in layers that are always dense.
-static bool dense_backward(const EngineConfig *config) {
-    bool all_lighthouse = lighthouse_layers(config) == config->model.n_layers;
-    return config->training && !(config->use_lighthouse && config->one_stage && all_lighthouse);
 }
 
 // One workspace for all of cuDNN's passes.
@@ -163,6 +172,8 @@ bool cuda_plan_engine(CudaEngine *e, MemoryPlan *plan, Error *error) {
     e->kept_layers = config->training && !config->recompute ? m->n_layers : 1;
     e->kept_inputs = config->training ? m->n_layers + 1 : 2;
     e->attention_slots = attention_slots(e);
+    e->scratch.tile = tile_rows(config);
+    e->scratch.remakes = e->kept_layers == 1 && e->scratch.tile < context_rows(config);
     e->split.size = ranks_context(config->ranks);
     if (!context_check(config, e->split.size, error)) return false;
     if (!copies_or_refuse(m, e->split.size, error)) return false;

@@ -210,16 +210,22 @@ bool pass_forward(CudaEngine *e, const CudaBlockPass *pass, int64_t stride, int 
         ok = layer_forward(e, block_input(e, layer + 1), pass, layer, error);
         if (ok && nonfinite) look_at_output(e, pass, layer, nonfinite);
     }
-    cuda_part_begin(&e->clock, PART_ELEMENTWISE);
-    cuda_rmsnorm_forward(e->scratch.normed, block_input(e, m->n_layers),
-                         cuda_optimizer_vector(&e->optimizer, PARAM_FINAL_NORM, -1), pass->B * pass->N,
-                         m->dim, m->norm_eps, e->context.stream);
     return ok;
 }
 
-bool pass_head(CudaEngine *e, const CudaBlockPass *pass, double scale, Error *error) {
+void pass_final_norm(CudaEngine *e, int64_t first, int64_t count) {
     const ModelConfig *m = &e->base.config.model;
-    int64_t rows = pass->B * pass->N, C = m->dim, offset = offset_of(e, PARAM_HEAD, -1);
+    assert(count <= e->scratch.tile);
+    cuda_rmsnorm_forward(e->scratch.normed, block_input(e, m->n_layers) + first * m->dim,
+                         cuda_optimizer_vector(&e->optimizer, PARAM_FINAL_NORM, -1), count, m->dim,
+                         m->norm_eps, e->context.stream);
+}
+
+// Losses of the rows of a tile, whose norm is in scratch.normed; for a backward that becomes its gradient.
+static bool tile_head(CudaEngine *e, const CudaBlockPass *pass, int64_t tile, int64_t rows, double scale,
+                      Error *error) {
+    const ModelConfig *m = &e->base.config.model;
+    int64_t C = m->dim, offset = offset_of(e, PARAM_HEAD, -1);
     int64_t width = model_padded_vocab(m->vocab_size);
     int64_t chunk = cross_entropy_chunk(context_rows(&e->base.config), width);
     Matmul *matmul = e->tools.matmul;
@@ -229,7 +235,7 @@ bool pass_head(CudaEngine *e, const CudaBlockPass *pass, double scale, Error *er
         bf16 *x = e->scratch.normed + first * C;
         TRY(cuda_matmul_forward(matmul, e->logits, x, e->optimizer.copies + offset, NULL, count, C, width,
                                 error));
-        cuda_cross_entropy(e->logits, e->nats, e->tokens + 1, pass->N + 1, pass->N, first, count,
+        cuda_cross_entropy(e->logits, e->nats, e->tokens + 1, pass->N + 1, pass->N, tile + first, count,
                            m->vocab_size, scale, pass->keep, e->context.stream);
         if (!pass->keep) continue;
         TRY(cuda_matmul_backward_weight(matmul, e->optimizer.gradients + offset, e->logits, x, count, C,
@@ -237,6 +243,33 @@ bool pass_head(CudaEngine *e, const CudaBlockPass *pass, double scale, Error *er
         TRY(cuda_matmul_backward_input(matmul, x, e->logits, e->optimizer.copies + offset, count, C, width,
                                        error));
     }
+    return true;
+}
+
+// From the gradient of a tile's norm, in scratch.normed, to that of what it read.
+static void final_norm_backward(CudaEngine *e, int64_t first, int64_t count) {
+    const ModelConfig *m = &e->base.config.model;
+    cuda_rmsnorm_backward(e->dx + first * m->dim, e->optimizer.gradients + offset_of(e, PARAM_FINAL_NORM, -1),
+                          e->scratch.normed, e->scratch.partial_sums, e->scratch.normed,
+                          block_input(e, m->n_layers) + first * m->dim,
+                          cuda_optimizer_vector(&e->optimizer, PARAM_FINAL_NORM, -1), count, m->dim,
+                          m->norm_eps, e->context.stream);
+}
+
+bool pass_head(CudaEngine *e, const CudaBlockPass *pass, double scale, Error *error) {
+    int64_t rows = pass->B * pass->N, tile = e->scratch.tile, C = e->base.config.model.dim;
+    cuda_part_begin(&e->clock, PART_ELEMENTWISE);
+    if (pass->keep)
+        CUDA_TRY(cudaMemsetAsync(e->dx, 0, (size_t)(rows * C) * sizeof *e->dx, e->context.stream), error);
+    for (int64_t first = 0; first < rows; first += tile) {
+        int64_t count = rows - first < tile ? rows - first : tile;
+        cuda_part_begin(&e->clock, PART_ELEMENTWISE);
+        pass_final_norm(e, first, count);
+        TRY(tile_head(e, pass, first, count, scale, error));
+        cuda_part_begin(&e->clock, PART_ELEMENTWISE);
+        if (pass->keep) final_norm_backward(e, first, count);
+    }
+    cuda_part_begin(&e->clock, PART_HEAD);
     sum_ordered(e->total_nats, e->nats, rows, e->context.stream);
     return true;
 }
@@ -273,15 +306,8 @@ static void bucket_done(CudaEngine *e, bool last, int bucket) {
 bool pass_backward(CudaEngine *e, const CudaBlockPass *pass, bool last, Error *error) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
-    int64_t rows = pass->B * pass->N, norm = offset_of(e, PARAM_FINAL_NORM, -1);
     bool ok = true;
     Range range("backward");
-    cuda_part_begin(&e->clock, PART_ELEMENTWISE);
-    CUDA_TRY(cudaMemsetAsync(e->dx, 0, (size_t)(rows * m->dim) * sizeof *e->dx, e->context.stream), error);
-    cuda_rmsnorm_backward(e->dx, e->optimizer.gradients + norm, e->scratch.normed, e->scratch.partial_sums,
-                          e->scratch.normed, block_input(e, m->n_layers),
-                          cuda_optimizer_vector(&e->optimizer, PARAM_FINAL_NORM, -1), rows, m->dim,
-                          m->norm_eps, e->context.stream);
     bucket_done(e, last, (int)m->n_layers + 1);
     for (int layer = (int)m->n_layers - 1; ok && layer >= 0; layer--) {
         bool again = config->recompute && layer < m->n_layers - 1;
@@ -310,7 +336,9 @@ bool pass_fetch_logits(CudaEngine *e, int64_t row, float *logits, Error *error) 
     const ModelConfig *m = &e->base.config.model;
     const CudaSplit *split = cuda_split_of(e);
     if (!split || split->index == split->size - 1) {
-        TRY(matmul_forward_float32(e->tools.matmul, e->last_logits, e->scratch.normed + row * m->dim,
+        cuda_part_begin(&e->clock, PART_ELEMENTWISE);
+        pass_final_norm(e, row, 1);
+        TRY(matmul_forward_float32(e->tools.matmul, e->last_logits, e->scratch.normed,
                                    e->optimizer.copies + offset_of(e, PARAM_HEAD, -1), 1, m->dim,
                                    model_padded_vocab(m->vocab_size), error));
     } else {

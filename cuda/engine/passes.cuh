@@ -15,17 +15,20 @@ bool pass_make(CudaEngine *e, CudaBlockPass *pass, LighthouseShape *shape, int64
 bool pass_upload(CudaEngine *e, const CudaBlockPass *pass, const int32_t *tokens, int64_t stride,
                  int64_t count, Error *error);
 
-// Embedding, all layers, final norm; its output is left in scratch.normed.   token of row (b, n): the
-// uploaded tokens[b * stride + n]   nonfinite: NULL, or, in device memory, lowered to the first layer whose
-// output is not finite
+// Embedding and all layers.   token of row (b, n): the uploaded tokens[b * stride + n]   nonfinite: NULL, or,
+// in device memory, lowered to the first layer whose output is not finite
 bool pass_forward(CudaEngine *e, const CudaBlockPass *pass, int64_t stride, int *nonfinite, Error *error);
 
-// Losses of the rows in scratch.normed, a chunk of them at a time, so that the logits never exist at once.
-// For a backward also the head's gradient, and scratch.normed becomes its own gradient; both times `scale`.
+// Rows [first, first + count) of the final norm's output, of the last pass, in scratch.normed: a tile of them
+// at most.
+void pass_final_norm(CudaEngine *e, int64_t first, int64_t count);
+
+// Final norm and losses, a chunk of rows at a time, so that the logits never exist at once. For a backward
+// also the gradients of head and norm, and in dx that of the last layer's output; all times `scale`.
 bool pass_head(CudaEngine *e, const CudaBlockPass *pass, double scale, Error *error);
 
-// From the gradient of the final norm's output, in scratch.normed, to all the others. `last`: no other pass
-// adds to them before the update.
+// From the gradient of the last layer's output, in dx, to all the others. `last`: no other pass adds to them
+// before the update.
 bool pass_backward(CudaEngine *e, const CudaBlockPass *pass, bool last, Error *error);
 
 // The buffers of one layer among those planned for all.

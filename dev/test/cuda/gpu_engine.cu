@@ -410,6 +410,43 @@ static void check_chunks(GpuChecks *checks) {
     engine_destroy(gpu);
 }
 
+// Sequences in tiles, the last one not full, are what they are in one piece, but for the order of sums; where
+// tiles are made once more too.
+static void check_tiles(GpuChecks *checks, const EngineConfig *config, const char *name) {
+    const int64_t TILE = 384;
+    int64_t sequences = config->batch * (config->context + 1);
+    std::vector<int32_t> tokens =
+        random_tokens(sequences > 1200 ? sequences : 1200, config->model.vocab_size, 9);
+    for (bool recompute : {false, true}) {
+        EngineConfig whole = *config, tiled = *config;
+        whole.recompute = tiled.recompute = recompute;
+        tiled.tile = TILE;
+        char what[96];
+        snprintf(what, sizeof what, "%s, tiles of %lld%s", name, (long long)TILE,
+                 recompute ? ", recomputed" : "");
+        gpu_check(checks, plan_bytes(&tiled) < plan_bytes(&whole) ? 0 : 1, 0, "%s: less is held", what);
+        Engine *gpu = create(engine_cuda(), &tiled), *cpu = create(engine_cpu(), &whole);
+        write_weights(gpu, 3);
+        write_weights(cpu, 3);
+        if (!config->one_stage) compare_pass(checks, gpu, cpu, tokens.data(), ATTENTION_DENSE, what);
+        compare_pass(checks, gpu, cpu, tokens.data(), ATTENTION_LIGHTHOUSE, what);
+        check_evaluate(checks, gpu, cpu, tokens.data(), what);
+        check_decode(checks, gpu, cpu, tokens.data(), what);
+        check_predict(checks, gpu, cpu, tokens.data(), what);
+        // The same bits again.
+        clear_gradients(gpu);
+        double first = pass(gpu, tokens.data(), ATTENTION_LIGHTHOUSE);
+        Engine *again = create(engine_cuda(), &tiled);
+        write_weights(again, 3);
+        gpu_check(checks, fabs(pass(again, tokens.data(), ATTENTION_LIGHTHOUSE) - first), 0,
+                  "%s: the loss again", what);
+        gpu_check(checks, gradient_differences(gpu, again), 0, "%s: gradients again", what);
+        engine_destroy(again);
+        engine_destroy(cpu);
+        engine_destroy(gpu);
+    }
+}
+
 // A vocabulary that is padded inside: some updates, each with both decays at work, and the losses stay those
 // of the CPU engine, which pads nothing. What rows of padding gained would show in every denominator.
 static void check_padding(GpuChecks *checks, int64_t V) {
@@ -518,6 +555,11 @@ int main(void) {
         {"norm, YaRN and no RoPE", with_positions(small_config(128, 2, 1, 64, 2, SCORER_NORM))},
     };
     for (auto &model : models) check_model(&checks, &model.config, model.name);
+    for (auto &model : models) check_tiles(&checks, &model.config, model.name);
+    EngineConfig no_dense = models[0].config; // attention's output then gives way to its gradient
+    no_dense.dense_layer[0] = false;
+    no_dense.one_stage = true;
+    check_tiles(&checks, &no_dense, "norm, one stage without dense layers");
     check_chunks(&checks);
     for (int64_t V : {9, 130, 263, 50257}) check_padding(&checks, V);
     check_golden(&checks, "dev/test/golden/model_kv1.json");
