@@ -154,17 +154,6 @@ static void plan_packed(CudaEngine *e, MemoryPlan *plan) {
              tokens > gathered ? tokens : gathered, sizeof(bf16));
 }
 
-// Ranks beyond the key/value heads: the gradient of their copies was wrong on a GPU, and what mended it
-// (lighthouse.cuh, sum_covers_kernel) has not been run on one. dev/test/gpu_ranks.sh, and this goes.
-static bool copies_or_refuse(const ModelConfig *m, int64_t context_size, Error *error) {
-    if (context_size <= m->n_kv_heads) return true;
-    return error_set(
-        error, STATUS_USAGE,
-        "--cp %lld is more than --kv-heads %lld, which GPUs have not been seen to compute right: "
-        "give --cp %lld or less, or --device cpu",
-        (long long)context_size, (long long)m->n_kv_heads, (long long)m->n_kv_heads);
-}
-
 bool cuda_plan_engine(CudaEngine *e, MemoryPlan *plan, Error *error) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
@@ -176,7 +165,6 @@ bool cuda_plan_engine(CudaEngine *e, MemoryPlan *plan, Error *error) {
     e->scratch.remakes = e->kept_layers == 1 && e->scratch.tile < context_rows(config);
     e->split.size = ranks_context(config->ranks);
     if (!context_check(config, e->split.size, error)) return false;
-    if (!copies_or_refuse(m, e->split.size, error)) return false;
     if (config->use_lighthouse &&
         !context_lighthouse(config, config->batch, config->context, e->split.size, &e->lighthouse, error)) {
         return false;

@@ -55,6 +55,5 @@ int main(int argc, char **argv) {
     subject.moments = 1e-1;
     subject.slice_loss = 1e-6;
     subject.slice_gradients = 1e-4;
-    subject.copied_heads = false; // refused: cuda/engine/engine_plan.cu
     return worker_main(argc, argv, &subject);
 }

@@ -15,7 +15,6 @@ static void copy(void *to, const void *from, size_t size) {
 int main(int argc, char **argv) {
     Subject subject = {
         engine_cpu(), NULL, collectives_mpi, take, free, copy, copy, NULL, 0, 0, 0, 0, 0, 0, 0};
-    subject.copied_heads = true;
     subject.gradients = subject.losses = subject.norms = subject.slice_gradients = 1e-6;
     subject.weights = 1e-5;
     subject.moments = 1e-4;

@@ -392,7 +392,7 @@ void scenario_context(Ranks *ranks, const Subject *subject) {
         check_context(ranks, subject, &config, ATTENTION_LIGHTHOUSE, SCORER_TABLE[scorer].name);
         if (ranks->data_size > 1) return; // the scorers know of nothing but their own sequence
     }
-    for (int64_t kv_heads = 1; subject->copied_heads && kv_heads < slices; kv_heads *= 2) {
+    for (int64_t kv_heads = 1; kv_heads < slices; kv_heads *= 2) {
         check_copied_heads(ranks, subject, kv_heads);
     }
     if (slices > 2) return;

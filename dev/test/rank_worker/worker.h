@@ -25,7 +25,6 @@ typedef struct {
     double gradients, losses, norms;    // of the first of ten updates; of all of them
     double weights, moments;            // after them
     double slice_loss, slice_gradients; // of one step with ranks that share sequences
-    bool copied_heads;                  // whether more ranks than key/value heads are taken
 } Subject;
 
 // Seconds after which a rank that does not come hangs, for tests of just that: much more than a busy machine
