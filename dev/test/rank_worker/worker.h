@@ -25,6 +25,7 @@ typedef struct {
     double gradients, losses, norms;    // of the first of ten updates; of all of them
     double weights, moments;            // after them
     double slice_loss, slice_gradients; // of one step with ranks that share sequences
+    double copied_gradients;            // of the same where ranks have copies of a key/value head
 } Subject;
 
 // Seconds after which a rank that does not come hangs, for tests of just that: much more than a busy machine
