@@ -11,7 +11,7 @@
 //
 // Others include cuda/kernels/lighthouse_layer.cuh, which declares what they call.
 //
-// What is different where ranks share the sequences is in cuda/kernels/lighthouse_split.cuh: there gathered
+// What is different where ranks share the sequences is in cuda/kernels/lighthouse_cp.cuh: there gathered
 // rows lie packed as they are exchanged, so that gather and scatter read and write them in place.
 //
 // The gather and the backward of the scatter are one kernel: rows that sum a span of tokens. The scatter and
@@ -21,7 +21,7 @@
 #define LIGHTHOUSE_CUH
 
 #include "cuda/kernels/lighthouse_layer.cuh"
-#include "cuda/kernels/lighthouse_split.cuh"
+#include "cuda/kernels/lighthouse_cp.cuh"
 #include "cuda/kernels/select.cuh"
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -299,8 +299,8 @@ static inline SdpaProblem gathered_problem(const LighthouseShape *shape) {
     return problem;
 }
 
-SdpaProblem cuda_lighthouse_attention_problem(const LighthouseShape *shape, const CudaSplit *split) {
-    return split ? exchanged_problem(shape, split->size) : gathered_problem(shape);
+SdpaProblem cuda_lighthouse_attention_problem(const LighthouseShape *shape, const CudaCp *cp) {
+    return cp ? exchanged_problem(shape, cp->size) : gathered_problem(shape);
 }
 
 // The subsequences t = r (mod dilation) of one sequence are a batch of `dilation`; `heads` heads from `first`
@@ -357,17 +357,17 @@ static inline bool dilated_scores(CudaContext *context, Sdpa *sdpa, LighthouseSc
 
 // The same where ranks share the sequences: the subsequences need all rows, so each rank scores its heads.
 // q, k, v: of one packed (B, n, H + 2 KV, D)
-static inline bool split_dilated_scores(CudaContext *context, Sdpa *sdpa, CudaLighthouseScratch *scratch,
-                                        CudaRows q, CudaRows k, CudaRows v, const LighthouseShape *shape,
-                                        Error *error) {
-    int64_t P = scratch->split->size, D = shape->D, kv_heads = shape->H / shape->share;
+static inline bool cp_dilated_scores(CudaContext *context, Sdpa *sdpa, CudaLighthouseScratch *scratch,
+                                     CudaRows q, CudaRows k, CudaRows v, const LighthouseShape *shape,
+                                     Error *error) {
+    int64_t P = scratch->cp->size, D = shape->D, kv_heads = shape->H / shape->share;
     int64_t attended = context_heads(kv_heads, P), KV = attended / P;
     LighthouseShape whole = *shape;
     whole.H = shape->H / P;
     whole.share = shape->H / attended;
     whole.hierarchy.n = whole.hierarchy.n_entries = shape->hierarchy.n * P;
     assert(k.data == q.data + shape->H * D && v.data == k.data + kv_heads * D && q.row == v.row);
-    split_exchange_tokens(context, scratch, q.data, shape);
+    cp_exchange_tokens(context, scratch, q.data, shape);
     int64_t N = whole.hierarchy.n, H = whole.H, heads = H + 2 * KV, share = whole.share;
     LighthouseScores scores = {scratch->whole_scores, scratch->whole_scores + shape->B * H * N};
     if (!dilated_scores(context, sdpa, scores, scratch,
@@ -375,7 +375,7 @@ static inline bool split_dilated_scores(CudaContext *context, Sdpa *sdpa, CudaLi
                         cuda_rows_packed(scratch->whole_qkv, N, heads, H, D, share),
                         cuda_rows_packed(scratch->whole_qkv, N, heads, H + KV, D, share), &whole, error))
         return false;
-    split_return_scores(context, scratch, shape);
+    cp_return_scores(context, scratch, shape);
     return true;
 }
 
@@ -420,14 +420,14 @@ static inline bool cuda_norm_scores(CudaContext *context, Sdpa *, CudaLighthouse
 
 static inline bool cuda_dilated_scores(CudaContext *context, Sdpa *sdpa, CudaLighthouseScratch *scratch,
                                        const ScorerInput *in, const LighthouseShape *shape, Error *error) {
-    return scratch->split
-               ? split_dilated_scores(context, sdpa, scratch, in->q, in->k, in->v, shape, error)
+    return scratch->cp
+               ? cp_dilated_scores(context, sdpa, scratch, in->q, in->k, in->v, shape, error)
                : dilated_scores(context, sdpa, scratch->scores, scratch, in->q, in->k, in->v, shape, error);
 }
 
 static inline bool cuda_gla_scores(CudaContext *context, Sdpa *, CudaLighthouseScratch *scratch,
                                    const ScorerInput *in, const LighthouseShape *shape, Error *error) {
-    GlaHanded handed = {scratch->split, scratch->gla_before, scratch->gla_after};
+    GlaHanded handed = {scratch->cp, scratch->gla_before, scratch->gla_after};
     return gla_scores(context, scratch->scores, in->q, in->k, in->v, in->gate, scratch->gla_states,
                       scratch->gla_decays, &handed, shape, error);
 }
@@ -458,40 +458,40 @@ void cuda_lighthouse_gather(CudaContext *context, const CudaLighthouseRows *rows
                             const LighthouseShape *shape) {
     Exchanges exchanges = {
         {exchange(q, rows->q, shape), exchange(k, rows->k, shape), exchange(v, rows->v, shape)}};
-    if (!scratch->split) {
+    if (!scratch->cp) {
         sum_spans(context, &exchanges, 3, false, rows->entries, shape, NULL);
         return;
     }
     ExchangedRows exchanged = exchanged_rows(scratch, 3, shape);
-    for (int i = 0; i < 3; i++) exchanges.job[i].rows = scratch->split->packed + i * exchanged.own * shape->D;
+    for (int i = 0; i < 3; i++) exchanges.job[i].rows = scratch->cp->packed + i * exchanged.own * shape->D;
     sum_spans(context, &exchanges, 3, false, rows->entries, shape, &exchanged);
 }
 
 void cuda_lighthouse_scatter(CudaContext *context, CudaRows out, const CudaLighthouseRows *rows,
                              const CudaLighthouseScratch *scratch, const LighthouseShape *shape) {
-    if (!scratch->split) {
+    if (!scratch->cp) {
         Exchanges exchanges = {{exchange(out, rows->out, shape)}};
         sum_covers(context, &exchanges, 1, true, rows->positions, shape, NULL);
         return;
     }
-    split_return_rows(context, rows, scratch, shape);
-    Exchanges exchanges = {{exchange(out, scratch->split->packed, shape)}};
+    cp_return_rows(context, rows, scratch, shape);
+    Exchanges exchanges = {{exchange(out, scratch->cp->packed, shape)}};
     ExchangedRows exchanged = exchanged_rows(scratch, 1, shape);
     sum_covers(context, &exchanges, 1, true, rows->positions, shape, &exchanged);
 }
 
 void cuda_lighthouse_scatter_backward(CudaContext *context, CudaRows dout, const CudaLighthouseRows *rows,
                                       const CudaLighthouseScratch *scratch, const LighthouseShape *shape) {
-    if (!scratch->split) {
+    if (!scratch->cp) {
         Exchanges exchanges = {{exchange(dout, scratch->dout, shape)}};
         sum_spans(context, &exchanges, 1, true, rows->entries, shape, NULL);
         return;
     }
-    split_send_halo(context, dout, scratch, shape);
-    Exchanges exchanges = {{exchange(dout, scratch->split->packed, shape)}};
+    cp_send_halo(context, dout, scratch, shape);
+    Exchanges exchanges = {{exchange(dout, scratch->cp->packed, shape)}};
     ExchangedRows exchanged = exchanged_rows(scratch, 1, shape);
     sum_spans(context, &exchanges, 1, true, rows->entries, shape, &exchanged);
-    split_add_halo(context, rows, scratch, shape);
+    cp_add_halo(context, rows, scratch, shape);
 }
 
 void cuda_lighthouse_gather_backward(CudaContext *context, CudaRows dq, CudaRows dk, CudaRows dv,
@@ -499,18 +499,18 @@ void cuda_lighthouse_gather_backward(CudaContext *context, CudaRows dq, CudaRows
                                      const LighthouseShape *shape) {
     Exchanges exchanges = {{exchange(dq, scratch->dq, shape), exchange(dk, scratch->dk, shape),
                             exchange(dv, scratch->dv, shape)}};
-    if (!scratch->split) {
+    if (!scratch->cp) {
         sum_covers(context, &exchanges, 3, false, rows->positions, shape, NULL);
         return;
     }
     ExchangedRows exchanged = exchanged_rows(scratch, 3, shape);
-    for (int i = 0; i < 3; i++) exchanges.job[i].rows = scratch->split->packed + i * exchanged.own * shape->D;
+    for (int i = 0; i < 3; i++) exchanges.job[i].rows = scratch->cp->packed + i * exchanged.own * shape->D;
     sum_covers(context, &exchanges, 3, false, rows->positions, shape, &exchanged);
 }
 
 bool cuda_lighthouse_attend(Sdpa *sdpa, const CudaLighthouseRows *rows, CudaLighthouseScratch *scratch,
                             const LighthouseShape *shape, Error *error) {
-    if (scratch->split) return split_attend(sdpa, rows, scratch, shape, error);
+    if (scratch->cp) return cp_attend(sdpa, rows, scratch, shape, error);
     SdpaProblem problem = gathered_problem(shape);
     return cuda_sdpa_forward(sdpa, &problem, rows->q, rows->k, rows->v, rows->out, rows->lse, scratch->sdpa,
                              scratch->sdpa_bytes, error);
@@ -519,7 +519,7 @@ bool cuda_lighthouse_attend(Sdpa *sdpa, const CudaLighthouseRows *rows, CudaLigh
 bool cuda_lighthouse_attend_backward(Sdpa *sdpa, const CudaLighthouseRows *rows,
                                      CudaLighthouseScratch *scratch, const LighthouseShape *shape,
                                      Error *error) {
-    if (scratch->split) return split_attend_backward(sdpa, rows, scratch, shape, error);
+    if (scratch->cp) return cp_attend_backward(sdpa, rows, scratch, shape, error);
     SdpaProblem problem = gathered_problem(shape);
     return cuda_sdpa_backward(sdpa, &problem, rows->q, rows->k, rows->v, rows->out, scratch->dout, rows->lse,
                               scratch->dq, scratch->dk, scratch->dv, scratch->sdpa, scratch->sdpa_bytes,

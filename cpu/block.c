@@ -7,15 +7,15 @@ typedef struct {
     int64_t rows, C, H, KV, D, F;
 } Sizes;
 
-static Sizes sizes_of(const CpuBlockPass *pass) {
+static Sizes sizes_of(const Pass *pass) {
     const ModelConfig *m = pass->model;
     Sizes sizes = {pass->B * pass->N, m->dim, m->n_heads, m->n_kv_heads, m->head_dim, m->ffn_dim};
     return sizes;
 }
 
 // Decoding reads few rows, which nothing is compared with.
-static Places places_of(const CpuBlockPass *pass) {
-    Places places = {pass->B, pass->N, pass->cache_k ? UNPLACED : pass->position};
+static Places places_of(const Pass *pass) {
+    Places places = {pass->B, pass->N, pass->cached ? UNPLACED : pass->position};
     return places;
 }
 
@@ -25,85 +25,82 @@ static void add(real *out, const real *a, int64_t count) {
 }
 
 // Query, key/value, as attention reads them.
-static Rows query_rows(real *data, const CpuBlockPass *pass) {
+static Rows query_rows(real *data, const Pass *pass) {
     return rows_token_major(data, pass->N, pass->model->n_heads, pass->model->head_dim, 1);
 }
-static Rows key_rows(real *data, const CpuBlockPass *pass) {
+static Rows key_rows(real *data, const Pass *pass) {
     const ModelConfig *m = pass->model;
     return rows_token_major(data, pass->N, m->n_kv_heads, m->head_dim, m->n_heads / m->n_kv_heads);
 }
 
 // Attention of new tokens over the cached ones and themselves.
-static void cached_attention(CpuBlockActivations *acts, const CpuBlockPass *pass, const Sizes *s) {
+static void cached_attention(CpuBlockActivations *acts, const CpuBlockScratch *scratch, const Pass *pass,
+                             const Sizes *s) {
     int64_t width = s->KV * s->D, n_k = pass->position + pass->N;
-    memcpy(pass->cache_k + pass->position * width, acts->k, (size_t)(s->rows * width) * sizeof(real));
-    memcpy(pass->cache_v + pass->position * width, acts->v, (size_t)(s->rows * width) * sizeof(real));
+    real *cache_k = scratch->cache_k + pass->cache_skip, *cache_v = scratch->cache_v + pass->cache_skip;
+    memcpy(cache_k + pass->position * width, acts->k, (size_t)(s->rows * width) * sizeof(real));
+    memcpy(cache_v + pass->position * width, acts->v, (size_t)(s->rows * width) * sizeof(real));
     cpu_sdpa_forward(query_rows(acts->attention, pass), NULL, query_rows(acts->q, pass),
-                     key_rows(pass->cache_k, pass), key_rows(pass->cache_v, pass), 1, s->H, pass->N, n_k,
-                     s->D);
+                     key_rows(cache_k, pass), key_rows(cache_v, pass), 1, s->H, pass->N, n_k, s->D);
 }
 
 // q, k and v as the projections write them: kept as they are, or exchanged before they are kept.
-static real *fresh_q(const CpuBlockActivations *acts, const CpuBlockScratch *scratch,
-                     const CpuBlockPass *pass) {
-    return pass->split ? scratch->exchanged_q : acts->q;
+static real *fresh_q(const CpuBlockActivations *acts, const CpuBlockScratch *scratch, const Pass *pass) {
+    return pass->ranks > 1 ? scratch->exchanged_q : acts->q;
 }
-static real *fresh_k(const CpuBlockActivations *acts, const CpuBlockScratch *scratch,
-                     const CpuBlockPass *pass) {
-    return pass->split ? scratch->exchanged_k : acts->k;
+static real *fresh_k(const CpuBlockActivations *acts, const CpuBlockScratch *scratch, const Pass *pass) {
+    return pass->ranks > 1 ? scratch->exchanged_k : acts->k;
 }
-static real *fresh_v(const CpuBlockActivations *acts, const CpuBlockScratch *scratch,
-                     const CpuBlockPass *pass) {
-    return pass->split ? scratch->exchanged_v : acts->v;
+static real *fresh_v(const CpuBlockActivations *acts, const CpuBlockScratch *scratch, const Pass *pass) {
+    return pass->ranks > 1 ? scratch->exchanged_v : acts->v;
 }
 
 // This rank's heads of all tokens: of queries, and of keys or values.
-static Rows exchanged_queries(real *data, const CpuBlockPass *pass) {
+static Rows exchanged_queries(real *data, const Pass *pass) {
     const ModelConfig *m = pass->model;
-    return rows_token_major(data, pass->N * pass->split->size, m->n_heads / pass->split->size, m->head_dim,
-                            1);
+    return rows_token_major(data, pass->N * pass->ranks, m->n_heads / pass->ranks, m->head_dim, 1);
 }
-static Rows exchanged_keys(real *data, const CpuBlockPass *pass) {
+static Rows exchanged_keys(real *data, const Pass *pass) {
     const ModelConfig *m = pass->model;
-    int64_t P = pass->split->size, heads = context_heads(m->n_kv_heads, P);
+    int64_t P = pass->ranks, heads = context_heads(m->n_kv_heads, P);
     return rows_token_major(data, pass->N * P, heads / P, m->head_dim, m->n_heads / heads);
 }
 
 // Dense attention of sequences that ranks share.
-static void shared_attention(CpuBlockActivations *acts, Rows out, Rows q, Rows k, Rows v,
-                             const CpuBlockPass *pass, const Sizes *s) {
-    const ContextSplit *split = pass->split;
-    int64_t all = pass->N * split->size;
-    cpu_context_all_to_all(split, acts->q, q, pass->B, pass->N, s->H, s->D);
-    cpu_context_all_to_all(split, acts->k, k, pass->B, pass->N, s->KV, s->D);
-    cpu_context_all_to_all(split, acts->v, v, pass->B, pass->N, s->KV, s->D);
+static void shared_attention(CpuBlockActivations *acts, const CpuBlockScratch *scratch, Rows out, Rows q,
+                             Rows k, Rows v, const Pass *pass, const Sizes *s) {
+    const CpuCp *cp = scratch->cp;
+    int64_t all = pass->N * pass->ranks;
+    cpu_context_all_to_all(cp, acts->q, q, pass->B, pass->N, s->H, s->D);
+    cpu_context_all_to_all(cp, acts->k, k, pass->B, pass->N, s->KV, s->D);
+    cpu_context_all_to_all(cp, acts->v, v, pass->B, pass->N, s->KV, s->D);
     cpu_sdpa_forward(exchanged_queries(acts->exchanged_out, pass), acts->lse,
                      exchanged_queries(acts->q, pass), exchanged_keys(acts->k, pass),
-                     exchanged_keys(acts->v, pass), pass->B, s->H / split->size, all, all, s->D);
-    cpu_context_return(split, out, acts->exchanged_out, pass->B, pass->N, s->H, s->D);
+                     exchanged_keys(acts->v, pass), pass->B, s->H / pass->ranks, all, all, s->D);
+    cpu_context_return(cp, out, acts->exchanged_out, pass->B, pass->N, s->H, s->D);
 }
 
 static void shared_attention_backward(CpuBlockActivations *acts, CpuBlockScratch *scratch, Rows dq, Rows dk,
-                                      Rows dv, Rows dout, const CpuBlockPass *pass, const Sizes *s) {
-    const ContextSplit *split = pass->split;
-    cpu_context_all_to_all(split, scratch->exchanged_out, dout, pass->B, pass->N, s->H, s->D);
+                                      Rows dv, Rows dout, const Pass *pass, const Sizes *s) {
+    const CpuCp *cp = scratch->cp;
+    cpu_context_all_to_all(cp, scratch->exchanged_out, dout, pass->B, pass->N, s->H, s->D);
     cpu_sdpa_backward(
         exchanged_queries(scratch->exchanged_q, pass), exchanged_keys(scratch->exchanged_k, pass),
         exchanged_keys(scratch->exchanged_v, pass), exchanged_queries(scratch->exchanged_out, pass),
         exchanged_queries(acts->exchanged_out, pass), acts->lse, exchanged_queries(acts->q, pass),
         exchanged_keys(acts->k, pass), exchanged_keys(acts->v, pass), scratch->sdpa, pass->B,
-        s->H / split->size, pass->N * split->size, s->D);
-    cpu_context_return(split, dq, scratch->exchanged_q, pass->B, pass->N, s->H, s->D);
-    cpu_context_return(split, dk, scratch->exchanged_k, pass->B, pass->N, s->KV, s->D);
-    cpu_context_return(split, dv, scratch->exchanged_v, pass->B, pass->N, s->KV, s->D);
+        s->H / pass->ranks, pass->N * pass->ranks, s->D);
+    cpu_context_return(cp, dq, scratch->exchanged_q, pass->B, pass->N, s->H, s->D);
+    cpu_context_return(cp, dk, scratch->exchanged_k, pass->B, pass->N, s->KV, s->D);
+    cpu_context_return(cp, dv, scratch->exchanged_v, pass->B, pass->N, s->KV, s->D);
 }
 
 static void attention_forward(CpuBlockActivations *acts, CpuBlockScratch *scratch,
-                              const CpuBlockWeights *weights, const CpuBlockPass *pass, const Sizes *s) {
+                              const CpuBlockWeights *weights, const Pass *pass, const Sizes *s) {
     Rows out = query_rows(acts->attention, pass), q = query_rows(fresh_q(acts, scratch, pass), pass);
     Rows k = key_rows(fresh_k(acts, scratch, pass), pass), v = key_rows(fresh_v(acts, scratch, pass), pass);
-    if (pass->cache_k) {
-        cached_attention(acts, pass, s);
+    if (pass->cached) {
+        cached_attention(acts, scratch, pass, s);
     } else if (pass->lighthouse) {
         if (lighthouse_scorer(&pass->lighthouse->config)->gates) {
             gla_gate(scratch->gla_gate, acts->attention_normed, weights->gla_weight, weights->gla_bias,
@@ -111,25 +108,25 @@ static void attention_forward(CpuBlockActivations *acts, CpuBlockScratch *scratc
         }
         lighthouse_forward(out, &acts->lighthouse, &scratch->lighthouse, q, k, v, scratch->gla_gate,
                            pass->forced, pass->lighthouse);
-    } else if (pass->split) {
-        shared_attention(acts, out, q, k, v, pass, s);
+    } else if (pass->ranks > 1) {
+        shared_attention(acts, scratch, out, q, k, v, pass, s);
     } else {
         cpu_sdpa_forward(out, acts->lse, q, k, v, pass->B, s->H, pass->N, pass->N, s->D);
     }
 }
 
-static Part attention_part(const CpuBlockPass *pass) {
+static Part attention_part(const Pass *pass) {
     return pass->lighthouse ? PART_LIGHTHOUSE : PART_DENSE_ATTENTION;
 }
 
-static void attention_backward(CpuBlockActivations *acts, CpuBlockScratch *scratch, const CpuBlockPass *pass,
+static void attention_backward(CpuBlockActivations *acts, CpuBlockScratch *scratch, const Pass *pass,
                                const Sizes *s) {
     Rows dq = query_rows(scratch->dq, pass), dk = key_rows(scratch->dk, pass),
          dv = key_rows(scratch->dv, pass);
     Rows dout = query_rows(scratch->dattention, pass);
     if (pass->lighthouse) {
         lighthouse_backward(dq, dk, dv, dout, &acts->lighthouse, &scratch->lighthouse, pass->lighthouse);
-    } else if (pass->split) {
+    } else if (pass->ranks > 1) {
         shared_attention_backward(acts, scratch, dq, dk, dv, dout, pass, s);
     } else {
         cpu_sdpa_backward(dq, dk, dv, dout, query_rows(acts->attention, pass), acts->lse,
@@ -139,7 +136,7 @@ static void attention_backward(CpuBlockActivations *acts, CpuBlockScratch *scrat
 }
 
 // Queries and keys, or their gradients, to their positions or back.
-static void turn(real *q, real *k, const CpuBlockScratch *scratch, const CpuBlockPass *pass, const Sizes *s,
+static void turn(real *q, real *k, const CpuBlockScratch *scratch, const Pass *pass, const Sizes *s,
                  void (*rope)(real *x, const real *cosines, const real *sines, int64_t B, int64_t N,
                               int64_t heads, int64_t D, int64_t first)) {
     if (pass->no_rope) return;
@@ -149,14 +146,14 @@ static void turn(real *q, real *k, const CpuBlockScratch *scratch, const CpuBloc
 
 // Queries, keys or values of the normed input.
 static void project(real *out, const CpuBlockActivations *acts, const real *weight, const real *bias,
-                    const CpuBlockPass *pass, int64_t heads) {
+                    const Pass *pass, int64_t heads) {
     Sizes s = sizes_of(pass);
     cpu_matmul_forward(out, acts->attention_normed, weight, places_of(pass), s.C, heads * s.D);
     if (bias) cpu_bias_forward(out, bias, s.rows, heads * s.D);
 }
 
 // Norms each head of x (rows, heads, D) in place, and keeps what it was.
-static void head_norm(real *x, real *before, real *rstd, const real *weight, const CpuBlockPass *pass,
+static void head_norm(real *x, real *before, real *rstd, const real *weight, const Pass *pass,
                       int64_t heads) {
     Sizes s = sizes_of(pass);
     if (!weight) return;
@@ -166,8 +163,7 @@ static void head_norm(real *x, real *before, real *rstd, const real *weight, con
 
 // Turns the gradient of normed heads into that of heads before the norm.
 static void head_norm_backward(real *dx, real *dweight, CpuBlockScratch *scratch, const real *before,
-                               const real *rstd, const real *weight, const CpuBlockPass *pass,
-                               int64_t heads) {
+                               const real *rstd, const real *weight, const Pass *pass, int64_t heads) {
     Sizes s = sizes_of(pass);
     size_t bytes = (size_t)(s.rows * heads * s.D) * sizeof *dx;
     if (!weight) return;
@@ -179,7 +175,7 @@ static void head_norm_backward(real *dx, real *dweight, CpuBlockScratch *scratch
 
 // From the gradients of q, k and v as attention read them to those of the products.
 static void heads_backward(const CpuBlockWeights *weights, CpuBlockWeights *gradients,
-                           CpuBlockActivations *acts, CpuBlockScratch *scratch, const CpuBlockPass *pass) {
+                           CpuBlockActivations *acts, CpuBlockScratch *scratch, const Pass *pass) {
     Sizes s = sizes_of(pass);
     turn(scratch->dq, scratch->dk, scratch, pass, &s, cpu_rope_backward);
     head_norm_backward(scratch->dq, gradients->q_norm, scratch, acts->q_before, acts->q_rstd, weights->q_norm,
@@ -193,11 +189,11 @@ static void heads_backward(const CpuBlockWeights *weights, CpuBlockWeights *grad
 }
 
 void cpu_block_forward(real *x_out, const real *x, const CpuBlockWeights *weights, CpuBlockActivations *acts,
-                       CpuBlockScratch *scratch, const CpuBlockPass *pass) {
+                       CpuBlockScratch *scratch, const Pass *pass) {
     Sizes s = sizes_of(pass);
     Places places = places_of(pass);
     double eps = pass->model->norm_eps;
-    PartClock *clock = pass->clock;
+    PartClock *clock = scratch->clock;
     part_begin(clock, PART_ELEMENTWISE);
     cpu_rmsnorm_forward(acts->attention_normed, acts->attention_rstd, x, weights->attention_norm, s.rows, s.C,
                         eps);
@@ -231,9 +227,9 @@ void cpu_block_forward(real *x_out, const real *x, const CpuBlockWeights *weight
 }
 
 void cpu_block_backward(real *dx, const real *x, const CpuBlockWeights *weights, CpuBlockWeights *gradients,
-                        CpuBlockActivations *acts, CpuBlockScratch *scratch, const CpuBlockPass *pass) {
+                        CpuBlockActivations *acts, CpuBlockScratch *scratch, const Pass *pass) {
     Sizes s = sizes_of(pass);
-    PartClock *clock = pass->clock;
+    PartClock *clock = scratch->clock;
     part_begin(clock, PART_PRODUCTS);
     cpu_matmul_backward_weight(gradients->down, dx, acts->act, s.rows, s.F, s.C);
     cpu_matmul_backward_input(scratch->dact, dx, weights->down, s.rows, s.F, s.C, false);

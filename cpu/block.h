@@ -2,7 +2,7 @@
 #ifndef CPU_BLOCK_H
 #define CPU_BLOCK_H
 
-#include "core/engine/engine.h"
+#include "core/engine/pass.h"
 #include "cpu/cpu.h"
 
 #ifdef __cplusplus
@@ -36,10 +36,13 @@ typedef struct {
     LighthouseRows lighthouse;
 } CpuBlockActivations;
 
-// Buffers that all layers share.
+// What all layers share.
 typedef struct {
-    real *cosines, *sines; // (positions, D/2)
-    real *gla_gate;        // (rows, H)
+    PartClock *clock;
+    const CpuCp *cp;         // NULL: whole sequences are here
+    real *cache_k, *cache_v; // (layers, cache, KV, D)
+    real *cosines, *sines;   // (positions, D/2)
+    real *gla_gate;          // (rows, H)
     LighthouseScratch lighthouse;
     // backward
     real *dnormed;            // (rows, C)
@@ -54,26 +57,13 @@ typedef struct {
     real *exchanged_q, *exchanged_k, *exchanged_v, *exchanged_out;
 } CpuBlockScratch;
 
-// One pass over B sequences of N tokens, and how this layer attends in it.
-typedef struct {
-    const ModelConfig *model;
-    int64_t B, N;
-    const LighthouseShape *lighthouse; // NULL: dense
-    const int32_t *forced;             // (B, H, S) or NULL
-    bool no_rope;                      // queries and keys stay as they are
-    PartClock *clock;
-    int64_t position;          // of the first token
-    const ContextSplit *split; // NULL: whole sequences are here
-    real *cache_k, *cache_v; // (cache, KV, D) or NULL; dense, B = 1, keys of positions 0 … position + N - 1
-} CpuBlockPass;
-
 // x_out (rows, C) = the block of x (rows, C)
 void cpu_block_forward(real *x_out, const real *x, const CpuBlockWeights *weights, CpuBlockActivations *acts,
-                       CpuBlockScratch *scratch, const CpuBlockPass *pass);
+                       CpuBlockScratch *scratch, const Pass *pass);
 
 // dx holds the gradient of x_out on entry and that of x on return; gradients are added to.
 void cpu_block_backward(real *dx, const real *x, const CpuBlockWeights *weights, CpuBlockWeights *gradients,
-                        CpuBlockActivations *acts, CpuBlockScratch *scratch, const CpuBlockPass *pass);
+                        CpuBlockActivations *acts, CpuBlockScratch *scratch, const Pass *pass);
 
 #ifdef __cplusplus
 }

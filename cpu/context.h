@@ -24,19 +24,19 @@ typedef struct {
     PartClock *clock;
     int64_t size, index; // P, and which slice lies here
     real *packed;        // room for one sequence's slice of all heads
-} ContextSplit;
+} CpuCp;
 
 // Until all that is queued has come; the clock tells how long that took.
-void cpu_context_wait(const ContextSplit *split, const char *what);
+void cpu_context_wait(const CpuCp *cp, const char *what);
 
 // whole (B, n P, own, D) = rows of the whole sequences for this rank's share of the heads. slice: n rows here
 // of `heads` heads, counted as they are stored; own = context_heads(heads, P) / P.
-void cpu_context_all_to_all(const ContextSplit *split, real *whole, Rows slice, int64_t B, int64_t n,
-                            int64_t heads, int64_t D);
+void cpu_context_all_to_all(const CpuCp *cp, real *whole, Rows slice, int64_t B, int64_t n, int64_t heads,
+                            int64_t D);
 // The way back: slice = this rank's rows of all heads; of a head that several ranks have, the sum of theirs
 // in the order of ranks.
-void cpu_context_return(const ContextSplit *split, Rows slice, const real *whole, int64_t B, int64_t n,
-                        int64_t heads, int64_t D);
+void cpu_context_return(const CpuCp *cp, Rows slice, const real *whole, int64_t B, int64_t n, int64_t heads,
+                        int64_t D);
 
 #ifdef __cplusplus
 }

@@ -138,7 +138,7 @@ typedef struct {
     real *dout, *dq, *dk, *dv; // (B, H, S, D), backward only
     real *sdpa;                // workspace of cpu_sdpa_backward on S rows
     // Only where ranks share the sequences:
-    const ContextSplit *split; // else NULL
+    const CpuCp *cp; // else NULL
     real *exchanged_q, *exchanged_k,
         *exchanged_v;                  // forward: (B, H, S, D); backward: gradients (B, S P, H / P, D)
     real *exchanged_out;               // likewise
@@ -150,9 +150,9 @@ typedef struct {
 
 void lighthouse_plan_rows(MemoryPlan *plan, LighthouseRows *rows, const LighthouseShape *shape,
                           int64_t layers);
-// `split`: where ranks share the sequences, of which `shape` is then a slice; else NULL.
+// `cp`: where ranks share the sequences, of which `shape` is then a slice; else NULL.
 void lighthouse_plan_scratch(MemoryPlan *plan, LighthouseScratch *scratch, const LighthouseShape *shape,
-                             bool training, const ContextSplit *split);
+                             bool training, const CpuCp *cp);
 
 // out (B, N, H, D) = the Lighthouse layer of q, k, v (token-major, after RoPE). gate (B, N, H): gla only.
 // Where `forced` (B, H, S) is given, these entries are gathered and nothing is scored.
@@ -178,22 +178,22 @@ void lighthouse_scatter_backward(real *dgathered, Rows dout, const int32_t *entr
 void lighthouse_gather_backward(Rows dx, const real *dgathered, const int32_t *positions,
                                 const LighthouseShape *shape);
 
-// ---- lighthouse_split.c: what is different where P ranks share the sequences, each with a slice of them
+// ---- lighthouse_cp.c: what is different where P ranks share the sequences, each with a slice of them
 
-void lighthouse_plan_split(MemoryPlan *plan, LighthouseScratch *scratch, const LighthouseShape *shape,
-                           const ContextSplit *split);
+void lighthouse_plan_cp(MemoryPlan *plan, LighthouseScratch *scratch, const LighthouseShape *shape,
+                        const CpuCp *cp);
 // The scores of the scorers that look along the whole sequence. Score rows: (B, H, E), the first n of each
 // Attention of the gathered rows in scratch->exchanged_q, _k, _v; the result is in scratch->exchanged_out.
 // Back: from scratch->dout to scratch->dq, dk, dv.
-void lighthouse_split_attend(LighthouseRows *rows, LighthouseScratch *scratch, const LighthouseShape *shape);
-void lighthouse_split_attend_backward(const LighthouseRows *rows, LighthouseScratch *scratch,
-                                      const LighthouseShape *shape);
+void lighthouse_cp_attend(LighthouseRows *rows, LighthouseScratch *scratch, const LighthouseShape *shape);
+void lighthouse_cp_attend_backward(const LighthouseRows *rows, LighthouseScratch *scratch,
+                                   const LighthouseShape *shape);
 // The rows that reach into this slice from the one before, NULL for the first slice; and their gradient back:
 // what the next slice saw of this one's last entries is added to scratch->dout.
-const real *lighthouse_split_halo(LighthouseScratch *scratch, const real *gathered, const int32_t *positions,
-                                  const LighthouseShape *shape);
-void lighthouse_split_halo_backward(LighthouseScratch *scratch, Rows dout, const int32_t *positions,
-                                    const LighthouseShape *shape);
+const real *lighthouse_cp_halo(LighthouseScratch *scratch, const real *gathered, const int32_t *positions,
+                               const LighthouseShape *shape);
+void lighthouse_cp_halo_backward(LighthouseScratch *scratch, Rows dout, const int32_t *positions,
+                                 const LighthouseShape *shape);
 // ---- scorers.c
 
 // Scores of level 0, among those of all entries.   scratch->score_q, score_k: (B, H, E). gate (B, N, H): of

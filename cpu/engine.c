@@ -19,7 +19,7 @@ static CpuEngine *engine_new(const EngineConfig *config) {
 
 static void cpu_destroy(Engine *engine) {
     CpuEngine *e = (CpuEngine *)engine;
-    collectives_destroy(e->split.queue);
+    collectives_destroy(e->cp.queue);
     collectives_destroy(e->optimizer.queue);
     param_table_free(&e->base.table);
     free(e->arena);
@@ -48,12 +48,14 @@ static void connect_engine(CpuEngine *e) {
     Ranks *ranks = e->base.config.ranks;
     e->optimizer.table = &e->base.table;
     e->optimizer.ranks = ranks;
+    e->scratch.clock = &e->clock;
+    e->scratch.cp = cpu_cp_of(e);
     if (!ranks_many(ranks)) return;
     e->optimizer.queue = collectives_mpi(ranks, RANKS_ALL);
     e->optimizer.clock = &e->clock;
-    e->split.index = ranks->context_rank;
-    e->split.clock = &e->clock;
-    if (cpu_split_of(e)) e->split.queue = collectives_mpi(ranks, RANKS_CONTEXT);
+    e->cp.index = ranks->context_rank;
+    e->cp.clock = &e->clock;
+    if (cpu_cp_of(e)) e->cp.queue = collectives_mpi(ranks, RANKS_CONTEXT);
 }
 
 static Engine *cpu_create(const EngineConfig *config, Error *error) {
@@ -120,8 +122,8 @@ static CpuBlockActivations block_activations(const CpuEngine *e, int layer) {
     a.attention_normed += rows * m->dim;
     a.attention_rstd += rows;
     a.q += rows * m->n_heads * m->head_dim;
-    a.k += rows * context_heads(m->n_kv_heads, e->split.size) * m->head_dim;
-    a.v += rows * context_heads(m->n_kv_heads, e->split.size) * m->head_dim;
+    a.k += rows * context_heads(m->n_kv_heads, e->cp.size) * m->head_dim;
+    a.v += rows * context_heads(m->n_kv_heads, e->cp.size) * m->head_dim;
     if (a.q_before) {
         a.q_before += rows * m->n_heads * m->head_dim;
         a.k_before += rows * m->n_kv_heads * m->head_dim;
@@ -156,30 +158,15 @@ static real *block_input(const CpuEngine *e, int64_t layer) {
     return e->x + layer % e->kept_inputs * context_rows(config) * config->model.dim;
 }
 
-// The pass as layer `layer` sees it: dense, Lighthouse, or over the cache.
-static CpuBlockPass layer_pass(const CpuEngine *e, const CpuBlockPass *pass, int layer) {
-    const EngineConfig *config = &e->base.config;
-    CpuBlockPass own = *pass;
-    if (config->dense_layer[layer]) own.lighthouse = NULL;
-    own.forced = e->forced[layer];
-    own.no_rope = config->model.no_rope.has[layer];
-    if (pass->cache_k) {
-        int64_t skip = layer * config->cache * config->model.n_kv_heads * config->model.head_dim;
-        own.cache_k += skip;
-        own.cache_v += skip;
-    }
-    return own;
-}
-
-static void layer_forward(CpuEngine *e, const CpuBlockPass *pass, int layer) {
+static void layer_forward(CpuEngine *e, const Pass *pass, int layer) {
     CpuBlockWeights weights = block_weights(e, e->optimizer.weights, layer);
     CpuBlockActivations acts = block_activations(e, layer);
-    CpuBlockPass own = layer_pass(e, pass, layer);
+    Pass own = pass_of_layer(pass, &e->base.config, layer, e->forced[layer]);
     cpu_block_forward(block_input(e, layer + 1), block_input(e, layer), &weights, &acts, &e->scratch, &own);
 }
 
 // Notes the output of layer `layer` where it is the first that is not finite.
-static void look_at_output(const CpuEngine *e, const CpuBlockPass *pass, int layer, int *nonfinite) {
+static void look_at_output(const CpuEngine *e, const Pass *pass, int layer, int *nonfinite) {
     const real *x = block_input(e, layer + 1);
     int64_t count = pass->B * pass->N * e->base.config.model.dim;
     for (int64_t i = 0; i < count && layer < *nonfinite; i++) {
@@ -189,8 +176,7 @@ static void look_at_output(const CpuEngine *e, const CpuBlockPass *pass, int lay
 
 // Embedding, all layers, final norm.   token of row (b, n): tokens[b * stride + n]
 // nonfinite: NULL, or lowered to the first layer whose output is not finite
-static void forward(CpuEngine *e, const CpuBlockPass *pass, const int32_t *tokens, int64_t stride,
-                    int *nonfinite) {
+static void forward(CpuEngine *e, const Pass *pass, const int32_t *tokens, int64_t stride, int *nonfinite) {
     const ModelConfig *m = &e->base.config.model;
     part_begin(&e->clock, PART_EMBEDDING);
     cpu_embedding_forward(block_input(e, 0), tokens, stride,
@@ -214,8 +200,7 @@ static void bucket_done(CpuEngine *e, bool last, int bucket) {
 
 // From the gradient of the final norm's output, in scratch.dnormed, to all the others. `last`: no other pass
 // adds to them before the update.
-static void backward(CpuEngine *e, const CpuBlockPass *pass, const int32_t *tokens, int64_t stride,
-                     bool last) {
+static void backward(CpuEngine *e, const Pass *pass, const int32_t *tokens, int64_t stride, bool last) {
     const ModelConfig *m = &e->base.config.model;
     int64_t rows = pass->B * pass->N;
     part_begin(&e->clock, PART_ELEMENTWISE);
@@ -229,7 +214,7 @@ static void backward(CpuEngine *e, const CpuBlockPass *pass, const int32_t *toke
         CpuBlockWeights weights = block_weights(e, e->optimizer.weights, layer);
         CpuBlockWeights gradients = block_weights(e, e->optimizer.gradients, layer);
         CpuBlockActivations acts = block_activations(e, layer);
-        CpuBlockPass own = layer_pass(e, pass, layer);
+        Pass own = pass_of_layer(pass, &e->base.config, layer, e->forced[layer]);
         cpu_block_backward(e->dx, block_input(e, layer), &weights, &gradients, &acts, &e->scratch, &own);
         bucket_done(e, last, layer + 1);
     }
@@ -239,29 +224,9 @@ static void backward(CpuEngine *e, const CpuBlockPass *pass, const int32_t *toke
     bucket_done(e, last, 0);
 }
 
-// Describes a pass over B sequences of N tokens; `shape` is filled and used where the attention is
-// Lighthouse.
-static bool make_pass(CpuEngine *e, CpuBlockPass *pass, LighthouseShape *shape, int64_t B, int64_t N,
-                      Attention attention, Error *error) {
-    memset(pass, 0, sizeof *pass);
-    pass->model = &e->base.config.model;
-    pass->clock = &e->clock;
-    pass->B = B;
-    pass->N = N / e->split.size;
-    pass->split = cpu_split_of(e);
-    pass->position = e->split.index * pass->N;
-    assert(N % e->split.size == 0);
-    if (attention == ATTENTION_LIGHTHOUSE) {
-        assert(e->base.config.use_lighthouse);
-        if (!context_lighthouse(&e->base.config, B, N, e->split.size, shape, error)) return false;
-        pass->lighthouse = shape;
-    }
-    return true;
-}
-
 // Loss of the pass behind `forward`, with its gradient in dx and the head's where dx is given.
 // tokens: the first that lies here, of rows of `stride`
-static double loss(CpuEngine *e, real *dx, const CpuBlockPass *pass, const int32_t *tokens, int64_t stride,
+static double loss(CpuEngine *e, real *dx, const Pass *pass, const int32_t *tokens, int64_t stride,
                    double scale) {
     const ModelConfig *m = &e->base.config.model;
     part_begin(&e->clock, PART_HEAD);
@@ -287,10 +252,11 @@ static bool cpu_forward_backward(Engine *engine, const int32_t *tokens, Attentio
                                  int64_t total_targets, double *nats, Error *error) {
     CpuEngine *e = (CpuEngine *)engine;
     int64_t stride = engine->config.context + 1;
-    CpuBlockPass pass;
+    Pass pass;
     LighthouseShape shape;
     assert(engine->config.training && e->optimizer.sums_begun == 0);
-    if (!make_pass(e, &pass, &shape, engine->config.batch, engine->config.context, attention, error))
+    if (!pass_make(&pass, &engine->config, &shape, engine->config.batch, engine->config.context, attention,
+                   error))
         return false;
     const int32_t *own = tokens + pass.position;
     forward(e, &pass, own, stride, NULL);
@@ -303,9 +269,9 @@ static bool cpu_forward_backward(Engine *engine, const int32_t *tokens, Attentio
 static bool cpu_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context,
                          Attention attention, double *nats, Error *error) {
     CpuEngine *e = (CpuEngine *)engine;
-    CpuBlockPass pass;
+    Pass pass;
     LighthouseShape shape;
-    if (!make_pass(e, &pass, &shape, batch, context, attention, error)) return false;
+    if (!pass_make(&pass, &engine->config, &shape, batch, context, attention, error)) return false;
     const int32_t *own = tokens + pass.position;
     forward(e, &pass, own, context + 1, NULL);
     *nats = loss(e, NULL, &pass, own, context + 1, 0);
@@ -322,11 +288,10 @@ static void cpu_read_evaluated(Engine *engine, int64_t start, int64_t count, dou
 static bool cpu_decode(Engine *engine, const int32_t *tokens, int64_t count, int64_t position, float *logits,
                        Error *error) {
     CpuEngine *e = (CpuEngine *)engine;
-    CpuBlockPass pass;
-    if (!make_pass(e, &pass, NULL, 1, count, ATTENTION_DENSE, error)) return false;
+    Pass pass;
+    if (!pass_make(&pass, &engine->config, NULL, 1, count, ATTENTION_DENSE, error)) return false;
     pass.position = position;
-    pass.cache_k = e->cache_k;
-    pass.cache_v = e->cache_v;
+    pass.cached = true;
     forward(e, &pass, tokens, 0, NULL);
     if (logits) logits_of_row(e, count - 1, logits);
     return true;
@@ -335,17 +300,17 @@ static bool cpu_decode(Engine *engine, const int32_t *tokens, int64_t count, int
 static bool cpu_predict(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context, float *logits,
                         Error *error) {
     CpuEngine *e = (CpuEngine *)engine;
-    CpuBlockPass pass;
-    if (!make_pass(e, &pass, NULL, batch, context, ATTENTION_DENSE, error)) return false;
+    Pass pass;
+    if (!pass_make(&pass, &engine->config, NULL, batch, context, ATTENTION_DENSE, error)) return false;
     forward(e, &pass, tokens + pass.position, context, NULL);
     int64_t V = engine->config.model.vocab_size;
     memset(logits, 0, (size_t)(batch * V) * sizeof *logits);
-    for (int64_t b = 0; b < batch && e->split.index == e->split.size - 1; b++) {
+    for (int64_t b = 0; b < batch && e->cp.index == e->cp.size - 1; b++) {
         logits_of_row(e, (b + 1) * pass.N - 1, logits + b * V);
     }
-    if (pass.split) { // the last slice has them
-        collectives_all_reduce(e->split.queue, logits, batch * V, ELEMENT_F32);
-        cpu_context_wait(&e->split, "the logits of the last slice");
+    if (pass.ranks > 1) { // the last slice has them
+        collectives_all_reduce(e->cp.queue, logits, batch * V, ELEMENT_F32);
+        cpu_context_wait(&e->cp, "the logits of the last slice");
     }
     return true;
 }
@@ -355,9 +320,10 @@ static bool cpu_find_nonfinite(Engine *engine, const int32_t *tokens, Attention 
     CpuEngine *e = (CpuEngine *)engine;
     int64_t stride = engine->config.context + 1;
     int head = (int)engine->config.model.n_layers;
-    CpuBlockPass pass;
+    Pass pass;
     LighthouseShape shape;
-    if (!make_pass(e, &pass, &shape, engine->config.batch, engine->config.context, attention, error))
+    if (!pass_make(&pass, &engine->config, &shape, engine->config.batch, engine->config.context, attention,
+                   error))
         return false;
     const int32_t *own = tokens + pass.position;
     *layer = head + 1;

@@ -17,7 +17,7 @@ typedef struct {
 
     Optimizer optimizer; // weights, gradients, moments
     real *frozen;
-    ContextSplit split;       // size 1: whole sequences are here
+    CpuCp cp;                 // size 1: whole sequences are here
     int64_t calls;            // of forward_backward since the last update
     CpuBlockActivations acts; // of the first of kept_layers layers
     int64_t kept_layers;      // layers whose activations are kept: all, or one that all share
@@ -28,13 +28,12 @@ typedef struct {
     real *dx;                        // (rows, C)
     real *logits;                    // (HEAD_CHUNK, V)
     double *nats;                    // (rows) loss of each target
-    real *cache_k, *cache_v;         // (layers, cache, KV, D)
     const int32_t *forced[MODEL_MAX_LAYERS];
     PartClock clock;
 } CpuEngine;
 
-static inline const ContextSplit *cpu_split_of(const CpuEngine *e) {
-    return e->split.size > 1 ? &e->split : NULL;
+static inline const CpuCp *cpu_cp_of(const CpuEngine *e) {
+    return e->cp.size > 1 ? &e->cp : NULL;
 }
 
 // Everything the engine holds, by purpose (cpu/engine_plan.c); pointers in `e` are set when the plan is

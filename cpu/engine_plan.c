@@ -6,9 +6,9 @@
 static void plan_activations(CpuEngine *e, MemoryPlan *plan) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
-    int64_t rows = context_rows(config), kept = e->kept_layers * rows, exchanged = cpu_split_of(e) ? kept : 0;
+    int64_t rows = context_rows(config), kept = e->kept_layers * rows, exchanged = cpu_cp_of(e) ? kept : 0;
     int64_t HD = m->n_heads * m->head_dim, KVD = m->n_kv_heads * m->head_dim;
-    int64_t attended = context_heads(m->n_kv_heads, e->split.size) * m->head_dim;
+    int64_t attended = context_heads(m->n_kv_heads, e->cp.size) * m->head_dim;
     const char *purpose = "activations";
     CpuBlockActivations *a = &e->acts;
     plan_add(plan, (void **)&e->x, purpose, "block inputs", e->kept_inputs * rows * m->dim, sizeof(real));
@@ -43,8 +43,8 @@ static void plan_packed(CpuEngine *e, MemoryPlan *plan) {
     if (config->use_lighthouse && e->lighthouse.hierarchy.n_selected > rows) {
         rows = e->lighthouse.hierarchy.n_selected;
     }
-    if (!cpu_split_of(e)) return;
-    plan_add(plan, (void **)&e->split.packed, "workspace", "packed rows",
+    if (!cpu_cp_of(e)) return;
+    plan_add(plan, (void **)&e->cp.packed, "workspace", "packed rows",
              rows * config->model.n_heads * config->model.head_dim, sizeof(real));
 }
 
@@ -52,12 +52,12 @@ static void plan_scratch(CpuEngine *e, MemoryPlan *plan) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
     int64_t rows = context_rows(config), back = config->training ? rows : 0,
-            exchanged = cpu_split_of(e) ? rows : 0;
+            exchanged = cpu_cp_of(e) ? rows : 0;
     int64_t HD = m->n_heads * m->head_dim, KVD = m->n_kv_heads * m->head_dim;
-    int64_t kv_heads = context_heads(m->n_kv_heads, e->split.size);
+    int64_t kv_heads = context_heads(m->n_kv_heads, e->cp.size);
     int64_t positions = engine_positions(config);
     int64_t gate_rows = config->use_lighthouse && lighthouse_scorer(&config->lighthouse)->gates ? rows : 0;
-    int64_t sdpa = sdpa_backward_workspace(config->batch, m->n_heads / e->split.size, m->n_heads / kv_heads,
+    int64_t sdpa = sdpa_backward_workspace(config->batch, m->n_heads / e->cp.size, m->n_heads / kv_heads,
                                            config->context, m->head_dim);
     const char *purpose = "workspace";
     CpuBlockScratch *s = &e->scratch;
@@ -89,7 +89,7 @@ static void plan_scratch(CpuEngine *e, MemoryPlan *plan) {
              sizeof(real));
     plan_add(plan, (void **)&s->exchanged_out, purpose, "exchanged out", exchanged * HD, sizeof(real));
     if (config->use_lighthouse) {
-        lighthouse_plan_scratch(plan, &s->lighthouse, &e->lighthouse, config->training, cpu_split_of(e));
+        lighthouse_plan_scratch(plan, &s->lighthouse, &e->lighthouse, config->training, cpu_cp_of(e));
     }
     plan_packed(e, plan);
 }
@@ -101,10 +101,10 @@ bool cpu_plan_engine(CpuEngine *e, MemoryPlan *plan, Error *error) {
     memset(plan, 0, sizeof *plan);
     e->kept_layers = config->training && !config->recompute ? m->n_layers : 1;
     e->kept_inputs = config->training ? m->n_layers + 1 : 2;
-    e->split.size = ranks_context(config->ranks);
-    if (!context_check(config, e->split.size, error)) return false;
+    e->cp.size = ranks_context(config->ranks);
+    if (!context_check(config, e->cp.size, error)) return false;
     if (config->use_lighthouse &&
-        !context_lighthouse(config, config->batch, config->context, e->split.size, &e->lighthouse, error)) {
+        !context_lighthouse(config, config->batch, config->context, e->cp.size, &e->lighthouse, error)) {
         return false;
     }
     int64_t trained = config->training ? table->trained_size : 0, share = trained / table->ranks;
@@ -117,7 +117,7 @@ bool cpu_plan_engine(CpuEngine *e, MemoryPlan *plan, Error *error) {
     plan_add(plan, (void **)&e->optimizer.gradients, "gradients", "gradients", trained, sizeof(real));
     plan_activations(e, plan);
     plan_scratch(e, plan);
-    plan_add(plan, (void **)&e->cache_k, "cache", "keys", cache, sizeof(real));
-    plan_add(plan, (void **)&e->cache_v, "cache", "values", cache, sizeof(real));
+    plan_add(plan, (void **)&e->scratch.cache_k, "cache", "keys", cache, sizeof(real));
+    plan_add(plan, (void **)&e->scratch.cache_v, "cache", "values", cache, sizeof(real));
     return true;
 }

@@ -22,7 +22,7 @@ void lighthouse_plan_rows(MemoryPlan *plan, LighthouseRows *rows, const Lighthou
 }
 
 void lighthouse_plan_scratch(MemoryPlan *plan, LighthouseScratch *scratch, const LighthouseShape *shape,
-                             bool training, const ContextSplit *split) {
+                             bool training, const CpuCp *cp) {
     int64_t heads = shape->B * shape->H, S = shape->hierarchy.n_selected, D = shape->D;
     int64_t entries = heads * shape->hierarchy.n_entries, rows = training ? heads * S * D : 0;
     bool attends = lighthouse_scorer(&shape->config)->attends;
@@ -36,12 +36,12 @@ void lighthouse_plan_scratch(MemoryPlan *plan, LighthouseScratch *scratch, const
     plan_add(plan, (void **)&scratch->dq, purpose, "gathered dq", rows, sizeof(real));
     plan_add(plan, (void **)&scratch->dk, purpose, "gathered dk", rows, sizeof(real));
     plan_add(plan, (void **)&scratch->dv, purpose, "gathered dv", rows, sizeof(real));
-    int64_t ranks = split ? split->size : 1,
+    int64_t ranks = cp ? cp->size : 1,
             sdpa = sdpa_backward_workspace(shape->B, shape->H / ranks, 1, S * ranks, D);
     plan_add(plan, (void **)&scratch->sdpa, purpose, "gathered dq partial", training ? sdpa : 0,
              sizeof(real));
-    scratch->split = split;
-    if (split) lighthouse_plan_split(plan, scratch, shape, split);
+    scratch->cp = cp;
+    if (cp) lighthouse_plan_cp(plan, scratch, shape, cp);
 }
 
 // ---- 1. score
@@ -277,13 +277,13 @@ void lighthouse_forward(Rows out, LighthouseRows *rows, LighthouseScratch *scrat
         lighthouse_select(scratch, shape);
         lighthouse_order(rows, scratch, shape);
     }
-    bool split = scratch->split != NULL;
-    lighthouse_gather(split ? scratch->exchanged_q : rows->q, q, rows->entries, shape);
-    lighthouse_gather(split ? scratch->exchanged_k : rows->k, k, rows->entries, shape);
-    lighthouse_gather(split ? scratch->exchanged_v : rows->v, v, rows->entries, shape);
-    if (split) {
-        lighthouse_split_attend(rows, scratch, shape);
-        const real *halo = lighthouse_split_halo(scratch, scratch->exchanged_out, rows->positions, shape);
+    bool cp = scratch->cp != NULL;
+    lighthouse_gather(cp ? scratch->exchanged_q : rows->q, q, rows->entries, shape);
+    lighthouse_gather(cp ? scratch->exchanged_k : rows->k, k, rows->entries, shape);
+    lighthouse_gather(cp ? scratch->exchanged_v : rows->v, v, rows->entries, shape);
+    if (cp) {
+        lighthouse_cp_attend(rows, scratch, shape);
+        const real *halo = lighthouse_cp_halo(scratch, scratch->exchanged_out, rows->positions, shape);
         lighthouse_scatter(out, scratch->exchanged_out, rows->positions, halo, shape);
         return;
     }
@@ -296,9 +296,9 @@ void lighthouse_backward(Rows dq, Rows dk, Rows dv, Rows dout, const LighthouseR
                          LighthouseScratch *scratch, const LighthouseShape *shape) {
     int64_t B = shape->B, H = shape->H, S = shape->hierarchy.n_selected, D = shape->D;
     lighthouse_scatter_backward(scratch->dout, dout, rows->entries, shape);
-    if (scratch->split) {
-        lighthouse_split_halo_backward(scratch, dout, rows->positions, shape);
-        lighthouse_split_attend_backward(rows, scratch, shape);
+    if (scratch->cp) {
+        lighthouse_cp_halo_backward(scratch, dout, rows->positions, shape);
+        lighthouse_cp_attend_backward(rows, scratch, shape);
     } else {
         cpu_sdpa_backward(rows_head_major(scratch->dq, H, S, D), rows_head_major(scratch->dk, H, S, D),
                           rows_head_major(scratch->dv, H, S, D), rows_head_major(scratch->dout, H, S, D),

@@ -49,31 +49,31 @@ static void dilated_score(Rows score, real *attention, Rows q, Rows k, Rows v, i
 }
 
 // Norms of the subsequences' attention need all rows: this rank's heads of them.
-static void split_dilated_score(Rows score, LighthouseScratch *scratch, Rows q, Rows k, Rows v,
-                                const LighthouseShape *shape) {
-    const ContextSplit *split = scratch->split;
+static void cp_dilated_score(Rows score, LighthouseScratch *scratch, Rows q, Rows k, Rows v,
+                             const LighthouseShape *shape) {
+    const CpuCp *cp = scratch->cp;
     int64_t B = shape->B, n = shape->hierarchy.n, D = shape->D, H = shape->H;
-    int64_t N = n * split->size, own = H / split->size;
+    int64_t N = n * cp->size, own = H / cp->size;
     // One of q and k has a head for each query head, the other may be shared; v is shared as the keys are.
     Rows sides[3] = {q, k, v}, whole[3];
     real *buffers[3] = {q.share == 1 ? scratch->whole_q : scratch->whole_k,
                         q.share == 1 ? scratch->whole_k : scratch->whole_q, scratch->whole_v};
     for (int i = 0; i < 3; i++) {
-        int64_t heads = H / sides[i].share, attended = context_heads(heads, split->size);
-        cpu_context_all_to_all(split, buffers[i], sides[i], B, n, heads, D);
-        whole[i] = rows_token_major(buffers[i], N, attended / split->size, D, H / attended);
+        int64_t heads = H / sides[i].share, attended = context_heads(heads, cp->size);
+        cpu_context_all_to_all(cp, buffers[i], sides[i], B, n, heads, D);
+        whole[i] = rows_token_major(buffers[i], N, attended / cp->size, D, H / attended);
     }
     Rows norms = rows_token_major(scratch->whole_score, N, own, 1, 1);
     dilated_score(norms, scratch->dilated, whole[0], whole[1], whole[2], B, own, N, D,
                   shape->config.dilation);
-    cpu_context_return(split, score, scratch->whole_score, B, n, H, 1);
+    cpu_context_return(cp, score, scratch->whole_score, B, n, H, 1);
 }
 
 static void own_dilated_score(real *score, LighthouseScratch *scratch, Rows q, Rows k, Rows v,
                               const LighthouseShape *s) {
     Rows base = base_scores(score, s);
-    if (scratch->split) {
-        split_dilated_score(base, scratch, q, k, v, s);
+    if (scratch->cp) {
+        cp_dilated_score(base, scratch, q, k, v, s);
     } else {
         dilated_score(base, scratch->dilated, q, k, v, s->B, s->H, s->hierarchy.n, s->D, s->config.dilation);
     }
@@ -90,15 +90,15 @@ static void dilated_scores(LighthouseScratch *scratch, Rows q, Rows k, Rows v, c
 // ---- gla: norms of a gated linear recurrence along each subsequence; gla.c
 
 // The recurrence goes on where the rank before has ended, and its state then goes to the next.
-static void split_gla_scores(LighthouseScratch *scratch, Rows q, Rows k, Rows v, const real *gate,
-                             const LighthouseShape *shape) {
-    const ContextSplit *split = scratch->split;
+static void cp_gla_scores(LighthouseScratch *scratch, Rows q, Rows k, Rows v, const real *gate,
+                          const LighthouseShape *shape) {
+    const CpuCp *cp = scratch->cp;
     const Hierarchy *h = &shape->hierarchy;
     int64_t dilation = shape->config.dilation, states = shape->B * shape->H * dilation * shape->D * shape->D;
-    int before = (int)split->index - 1, next = (int)split->index + 1;
+    int before = (int)cp->index - 1, next = (int)cp->index + 1;
     if (before >= 0) {
-        collectives_receive(split->queue, before, scratch->gla_states, 2 * states, ELEMENT_F64);
-        cpu_context_wait(split, "the state of the gla scorer");
+        collectives_receive(cp->queue, before, scratch->gla_states, 2 * states, ELEMENT_F64);
+        cpu_context_wait(cp, "the state of the gla scorer");
     } else {
         memset(scratch->gla_states, 0, (size_t)(2 * states) * sizeof *scratch->gla_states);
     }
@@ -106,16 +106,16 @@ static void split_gla_scores(LighthouseScratch *scratch, Rows q, Rows k, Rows v,
               shape->D, dilation);
     gla_score(scratch->score_k, h->n_entries, k, q, v, gate, scratch->gla_states + states, shape->B, shape->H,
               h->n, shape->D, dilation);
-    if (next == split->size) return;
-    collectives_send(split->queue, next, scratch->gla_states, 2 * states, ELEMENT_F64);
-    cpu_context_wait(split, "the state of the gla scorer");
+    if (next == cp->size) return;
+    collectives_send(cp->queue, next, scratch->gla_states, 2 * states, ELEMENT_F64);
+    cpu_context_wait(cp, "the state of the gla scorer");
 }
 
 static void gla_scores(LighthouseScratch *scratch, Rows q, Rows k, Rows v, const real *gate,
                        const LighthouseShape *s) {
     const Hierarchy *h = &s->hierarchy;
-    if (scratch->split) {
-        split_gla_scores(scratch, q, k, v, gate, s);
+    if (scratch->cp) {
+        cp_gla_scores(scratch, q, k, v, gate, s);
         return;
     }
     gla_score(scratch->score_q, h->n_entries, q, k, v, gate, NULL, s->B, s->H, h->n, s->D,

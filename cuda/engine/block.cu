@@ -16,14 +16,10 @@ typedef struct {
     int64_t own, own_kv; // heads that this rank attends with
 } Sizes;
 
-static int64_t ranks_of(const CudaBlockPass *pass) {
-    return pass->split ? pass->split->size : 1;
-}
-
-static Sizes sizes_of(const CudaBlockPass *pass) {
+static Sizes sizes_of(const Pass *pass) {
     const ModelConfig *m = pass->model;
     Sizes s = {pass->B * pass->N, m->dim, m->n_heads, m->n_kv_heads, m->head_dim, m->ffn_dim, 0, 0, 0, 0};
-    int64_t P = ranks_of(pass);
+    int64_t P = pass->ranks;
     s.own = s.H / P;
     s.own_kv = context_heads(s.KV, P) / P;
     s.HD = s.H * s.D;
@@ -48,13 +44,13 @@ SdpaProblem block_sdpa_problem(const ModelConfig *m, int64_t batch, int64_t rows
 // ---- attention
 
 // Queries, keys, values within a packed buffer (B, N, H + 2 KV, D).
-static CudaRows query_rows(bf16 *qkv, const CudaBlockPass *pass, const Sizes *s) {
+static CudaRows query_rows(bf16 *qkv, const Pass *pass, const Sizes *s) {
     return cuda_rows_packed(qkv, pass->N, s->H + 2 * s->KV, 0, s->D, 1);
 }
-static CudaRows key_rows(bf16 *qkv, const CudaBlockPass *pass, const Sizes *s) {
+static CudaRows key_rows(bf16 *qkv, const Pass *pass, const Sizes *s) {
     return cuda_rows_packed(qkv, pass->N, s->H + 2 * s->KV, s->H, s->D, s->H / s->KV);
 }
-static CudaRows value_rows(bf16 *qkv, const CudaBlockPass *pass, const Sizes *s) {
+static CudaRows value_rows(bf16 *qkv, const Pass *pass, const Sizes *s) {
     return cuda_rows_packed(qkv, pass->N, s->H + 2 * s->KV, s->H + s->KV, s->D, s->H / s->KV);
 }
 
@@ -72,37 +68,37 @@ static bool workspace_check(const CudaBlockScratch *scratch, const SdpaProblem *
 }
 
 // Elements of an exchanged row: this rank's heads.
-static int64_t exchanged_width(const CudaBlockPass *pass, int64_t heads, int64_t kv_heads) {
-    int64_t P = pass->split->size, attended = kv_heads ? context_heads(kv_heads, P) : 0;
+static int64_t exchanged_width(const Pass *pass, int64_t heads, int64_t kv_heads) {
+    int64_t P = pass->ranks, attended = kv_heads ? context_heads(kv_heads, P) : 0;
     return (heads + 2 * attended) / P * pass->model->head_dim;
 }
 // Exchanges the tokens here of a tensor (B, N, heads + 2 kv_heads, D) for all tokens of this rank's heads.
-static void exchange(bf16 *tensor, const CudaBlockPass *pass, int64_t heads, int64_t kv_heads,
+static void exchange(bf16 *tensor, const Pass *pass, int64_t heads, int64_t kv_heads,
                      const BlockTools *tools) {
-    const CudaSplit *split = pass->split;
+    const CudaCp *cp = tools->cp;
     int64_t D = pass->model->head_dim;
-    context_pack(tools->context, split, tensor, pass->B, pass->N, heads, kv_heads, D);
-    cuda_context_all_to_all(split, tensor, pass->B, pass->N, exchanged_width(pass, heads, kv_heads));
+    cuda_context_pack(tools->context, cp, tensor, pass->B, pass->N, heads, kv_heads, D);
+    cuda_context_all_to_all(cp, tensor, pass->B, pass->N, exchanged_width(pass, heads, kv_heads));
 }
 // The way back, from `exchanged` to `tensor`, which may be the same.
-static void exchange_back(bf16 *tensor, const bf16 *exchanged, const CudaBlockPass *pass, int64_t heads,
+static void exchange_back(bf16 *tensor, const bf16 *exchanged, const Pass *pass, int64_t heads,
                           int64_t kv_heads, const BlockTools *tools) {
-    const CudaSplit *split = pass->split;
+    const CudaCp *cp = tools->cp;
     int64_t D = pass->model->head_dim;
-    cuda_context_return(split, exchanged, pass->B, pass->N, exchanged_width(pass, heads, kv_heads));
-    context_unpack(tools->context, split, tensor, pass->B, pass->N, heads, kv_heads, D);
+    cuda_context_return(cp, exchanged, pass->B, pass->N, exchanged_width(pass, heads, kv_heads));
+    cuda_context_unpack(tools->context, cp, tensor, pass->B, pass->N, heads, kv_heads, D);
 }
 
-static bool dense_forward(CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
+static bool dense_forward(CudaBlockActivations *acts, CudaBlockScratch *scratch, const Pass *pass,
                           const Sizes *s, const BlockTools *tools, Error *error) {
-    int64_t ranks = ranks_of(pass), k = s->own * s->D, v = k + s->own_kv * s->D;
+    int64_t ranks = pass->ranks, k = s->own * s->D, v = k + s->own_kv * s->D;
     SdpaProblem problem = block_sdpa_problem(pass->model, pass->B, pass->N * ranks, ranks);
     TRY(workspace_check(scratch, &problem, pass->keep ? SDPA_FORWARD_STATS : SDPA_FORWARD, tools, error));
-    if (pass->split) exchange(acts->qkv, pass, s->H, s->KV, tools);
+    if (pass->ranks > 1) exchange(acts->qkv, pass, s->H, s->KV, tools);
     TRY(cuda_sdpa_forward(tools->sdpa, &problem, acts->qkv, acts->qkv + k, acts->qkv + v,
-                          pass->split ? acts->exchanged_out : acts->attention, pass->keep ? acts->lse : NULL,
-                          scratch->sdpa, scratch->sdpa_bytes, error));
-    if (pass->split) exchange_back(acts->attention, acts->exchanged_out, pass, s->H, 0, tools);
+                          pass->ranks > 1 ? acts->exchanged_out : acts->attention,
+                          pass->keep ? acts->lse : NULL, scratch->sdpa, scratch->sdpa_bytes, error));
+    if (pass->ranks > 1) exchange_back(acts->attention, acts->exchanged_out, pass, s->H, 0, tools);
     return true;
 }
 
@@ -111,46 +107,46 @@ static bf16 *dattention_of(CudaBlockActivations *acts, const CudaBlockScratch *s
     return scratch->dattention ? scratch->dattention : acts->attention;
 }
 
-static bool dense_backward(CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
+static bool dense_backward(CudaBlockActivations *acts, CudaBlockScratch *scratch, const Pass *pass,
                            const Sizes *s, const BlockTools *tools, Error *error) {
     bf16 *dattention = dattention_of(acts, scratch);
-    int64_t ranks = ranks_of(pass), k = s->own * s->D, v = k + s->own_kv * s->D;
+    int64_t ranks = pass->ranks, k = s->own * s->D, v = k + s->own_kv * s->D;
     SdpaProblem problem = block_sdpa_problem(pass->model, pass->B, pass->N * ranks, ranks);
-    if (pass->split) exchange(dattention, pass, s->H, 0, tools);
+    if (pass->ranks > 1) exchange(dattention, pass, s->H, 0, tools);
     TRY(cuda_sdpa_backward(tools->sdpa, &problem, acts->qkv, acts->qkv + k, acts->qkv + v,
-                           pass->split ? acts->exchanged_out : acts->attention, dattention, acts->lse,
+                           pass->ranks > 1 ? acts->exchanged_out : acts->attention, dattention, acts->lse,
                            scratch->dqkv, scratch->dqkv + k, scratch->dqkv + v, scratch->sdpa,
                            scratch->sdpa_bytes, error));
-    if (pass->split) exchange_back(scratch->dqkv, scratch->dqkv, pass, s->H, s->KV, tools);
+    if (pass->ranks > 1) exchange_back(scratch->dqkv, scratch->dqkv, pass, s->H, s->KV, tools);
     return true;
 }
 
 // Attention of new tokens over the cached ones and themselves. A prompt that starts the sequence is plain
 // dense attention; so many tokens behind others are rare enough for the kernel that is meant for a few.
-static bool cached_forward(CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
+static bool cached_forward(CudaBlockActivations *acts, CudaBlockScratch *scratch, const Pass *pass,
                            const Sizes *s, const BlockTools *tools, Error *error) {
     const int64_t few = 32;
-    cache_append(pass->cache_k, pass->cache_v, acts->qkv, pass->N, pass->position, s->H, s->KV, s->D,
+    bf16 *cache_k = scratch->cache_k + pass->cache_skip, *cache_v = scratch->cache_v + pass->cache_skip;
+    cache_append(cache_k, cache_v, acts->qkv, pass->N, pass->position, s->H, s->KV, s->D,
                  tools->context->stream);
     if (pass->position == 0 && pass->N > few) return dense_forward(acts, scratch, pass, s, tools, error);
-    cached_attention_forward(acts->attention, acts->qkv, pass->cache_k, pass->cache_v, pass->N,
-                             pass->position, s->H, s->KV, s->D, tools->context->stream);
+    cached_attention_forward(acts->attention, acts->qkv, cache_k, cache_v, pass->N, pass->position, s->H,
+                             s->KV, s->D, tools->context->stream);
     return true;
 }
 
 // Whether cuda_rope_forward writes the scores.
-static bool scored_by_rope(const CudaBlockPass *pass) {
+static bool scored_by_rope(const Pass *pass) {
     return lighthouse_scorer(&pass->lighthouse->config)->with_rope && !pass->no_rope;
 }
 
-static bool has_gates(const CudaBlockPass *pass) {
+static bool has_gates(const Pass *pass) {
     return pass->lighthouse && lighthouse_scorer(&pass->lighthouse->config)->gates;
 }
 
-static bool attention_forward(CudaBlockActivations *acts, CudaBlockScratch *scratch,
-                              const CudaBlockPass *pass, const Sizes *s, const BlockTools *tools,
-                              Error *error) {
-    if (pass->cache_k) return cached_forward(acts, scratch, pass, s, tools, error);
+static bool attention_forward(CudaBlockActivations *acts, CudaBlockScratch *scratch, const Pass *pass,
+                              const Sizes *s, const BlockTools *tools, Error *error) {
+    if (pass->cached) return cached_forward(acts, scratch, pass, s, tools, error);
     if (!pass->lighthouse) return dense_forward(acts, scratch, pass, s, tools, error);
     bool scored = scored_by_rope(pass);
     return cuda_lighthouse_forward(
@@ -160,13 +156,12 @@ static bool attention_forward(CudaBlockActivations *acts, CudaBlockScratch *scra
         pass->lighthouse, error);
 }
 
-static Part attention_part(const CudaBlockPass *pass) {
+static Part attention_part(const Pass *pass) {
     return pass->lighthouse ? PART_LIGHTHOUSE : PART_DENSE_ATTENTION;
 }
 
-static bool attention_backward(CudaBlockActivations *acts, CudaBlockScratch *scratch,
-                               const CudaBlockPass *pass, const Sizes *s, const BlockTools *tools,
-                               Error *error) {
+static bool attention_backward(CudaBlockActivations *acts, CudaBlockScratch *scratch, const Pass *pass,
+                               const Sizes *s, const BlockTools *tools, Error *error) {
     if (!pass->lighthouse) return dense_backward(acts, scratch, pass, s, tools, error);
     return cuda_lighthouse_backward(tools->context, tools->sdpa, query_rows(scratch->dqkv, pass, s),
                                     key_rows(scratch->dqkv, pass, s), value_rows(scratch->dqkv, pass, s),
@@ -192,8 +187,8 @@ static Tile tile_at(int64_t first, const CudaBlockActivations *acts, const CudaB
 
 // Queries, keys and values of a tile of the normed input, before their own norm; and the gates of `gla`.
 static bool project(const Tile *tile, const bf16 *x, const CudaBlockWeights *weights,
-                    CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
-                    const Sizes *s, const BlockTools *tools, Error *error) {
+                    CudaBlockActivations *acts, CudaBlockScratch *scratch, const Pass *pass, const Sizes *s,
+                    const BlockTools *tools, Error *error) {
     cuda_part_begin(tools->clock, PART_ELEMENTWISE);
     cuda_rmsnorm_forward(scratch->normed, x + tile->first * s->C, weights->attention_norm, tile->rows, s->C,
                          pass->model->norm_eps, tools->context->stream);
@@ -209,7 +204,7 @@ static bool project(const Tile *tile, const bf16 *x, const CudaBlockWeights *wei
 
 // Queries, keys and values of the normed input, turned to their positions, and their attention.
 static bool attention_half(const bf16 *x, const CudaBlockWeights *weights, CudaBlockActivations *acts,
-                           CudaBlockScratch *scratch, const CudaBlockPass *pass, const Sizes *s,
+                           CudaBlockScratch *scratch, const Pass *pass, const Sizes *s,
                            const BlockTools *tools, Error *error) {
     LighthouseScores scores = {NULL, NULL};
     int64_t entries = 0;
@@ -238,7 +233,7 @@ static bool attention_half(const bf16 *x, const CudaBlockWeights *weights, CudaB
 
 // From the attention of a tile to its gates and ups.
 static bool ffn_begin(const Tile *tile, const bf16 *x, const CudaBlockWeights *weights,
-                      const CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
+                      const CudaBlockActivations *acts, CudaBlockScratch *scratch, const Pass *pass,
                       const Sizes *s, const BlockTools *tools, Error *error) {
     cuda_part_begin(tools->clock, PART_PRODUCTS);
     TRY(cuda_matmul_forward(tools->matmul, tile->mid, acts->attention + tile->first * s->HD, weights->o,
@@ -262,7 +257,7 @@ static bool ffn_end(bf16 *x_out, const Tile *tile, const CudaBlockWeights *weigh
 }
 
 bool cuda_block_forward(bf16 *x_out, const bf16 *x, const CudaBlockWeights *weights,
-                        CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
+                        CudaBlockActivations *acts, CudaBlockScratch *scratch, const Pass *pass,
                         const BlockTools *tools, Error *error) {
     Sizes s = sizes_of(pass);
     TRY(attention_half(x, weights, acts, scratch, pass, &s, tools, error));
@@ -279,8 +274,8 @@ bool cuda_block_forward(bf16 *x_out, const bf16 *x, const CudaBlockWeights *weig
 // made, in place of the gradient that they take: so the gradient of a product's input comes first, that of
 // its weight after.   dx: of all rows
 static bool ffn_backward(bf16 *dx, const Tile *tile, const CudaBlockWeights *weights,
-                         const BlockGradients *gradients, CudaBlockScratch *scratch,
-                         const CudaBlockPass *pass, const Sizes *s, const BlockTools *tools, Error *error) {
+                         const BlockGradients *gradients, CudaBlockScratch *scratch, const Pass *pass,
+                         const Sizes *s, const BlockTools *tools, Error *error) {
     Matmul *matmul = tools->matmul;
     int64_t rows = tile->rows;
     dx += tile->first * s->C;
@@ -303,7 +298,7 @@ static bool ffn_backward(bf16 *dx, const Tile *tile, const CudaBlockWeights *wei
 
 // From the gradients of q, k and v as attention read them to those of the product.
 static void heads_backward(const CudaBlockWeights *weights, const BlockGradients *gradients,
-                           CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
+                           CudaBlockActivations *acts, CudaBlockScratch *scratch, const Pass *pass,
                            const Sizes *s, const BlockTools *tools) {
     if (!pass->no_rope)
         cuda_rope_backward(scratch->dqkv, scratch->cosines, scratch->sines, pass->B, pass->N, s->H, s->KV,
@@ -321,9 +316,8 @@ static void heads_backward(const CudaBlockWeights *weights, const BlockGradients
 
 // A tile's way back through the product that made its queries, keys and values, and through the norm before.
 static bool project_backward(bf16 *dx, const Tile *tile, const bf16 *x, const CudaBlockWeights *weights,
-                             const BlockGradients *gradients, CudaBlockScratch *scratch,
-                             const CudaBlockPass *pass, const Sizes *s, const BlockTools *tools,
-                             Error *error) {
+                             const BlockGradients *gradients, CudaBlockScratch *scratch, const Pass *pass,
+                             const Sizes *s, const BlockTools *tools, Error *error) {
     const bf16 *dqkv = scratch->dqkv + tile->first * s->QKV;
     cuda_part_begin(tools->clock, PART_PRODUCTS);
     TRY(cuda_matmul_backward_input(tools->matmul, scratch->normed, dqkv, weights->qkv, tile->rows, s->C,
@@ -342,9 +336,9 @@ static bool project_backward(bf16 *dx, const Tile *tile, const bf16 *x, const Cu
 // of the output, the product's weight has read it before.
 static bool attention_half_backward(const bf16 *dx, const CudaBlockWeights *weights,
                                     const BlockGradients *gradients, CudaBlockActivations *acts,
-                                    CudaBlockScratch *scratch, const CudaBlockPass *pass, const Sizes *s,
+                                    CudaBlockScratch *scratch, const Pass *pass, const Sizes *s,
                                     const BlockTools *tools, Error *error) {
-    if (pass->scatter_again) {
+    if (pass->lighthouse && acts->attention_shared) {
         cuda_part_begin(tools->clock, PART_LIGHTHOUSE);
         cuda_lighthouse_scatter(tools->context, cuda_rows_packed(acts->attention, pass->N, s->H, 0, s->D, 1),
                                 &acts->lighthouse, &scratch->lighthouse, pass->lighthouse);
@@ -363,8 +357,7 @@ static bool attention_half_backward(const bf16 *dx, const CudaBlockWeights *weig
 
 bool cuda_block_backward(bf16 *dx, const bf16 *x, const CudaBlockWeights *weights,
                          const BlockGradients *gradients, CudaBlockActivations *acts,
-                         CudaBlockScratch *scratch, const CudaBlockPass *pass, const BlockTools *tools,
-                         Error *error) {
+                         CudaBlockScratch *scratch, const Pass *pass, const BlockTools *tools, Error *error) {
     Sizes s = sizes_of(pass);
     for (int64_t first = 0; first < s.rows; first += scratch->tile) {
         Tile tile = tile_at(first, acts, scratch, &s);

@@ -3,7 +3,7 @@
 #ifndef CUDA_BLOCK_CUH
 #define CUDA_BLOCK_CUH
 
-#include "core/engine/engine.h"
+#include "core/engine/pass.h"
 #include "cuda/libraries/matmul.cuh"
 #include "cuda/device/parts.cuh"
 #include "cuda/kernels/lighthouse_layer.cuh"
@@ -40,20 +40,22 @@ typedef struct {
                          // are here
     bf16 *mid;           // (kept, C) after the attention's residual addition
     bf16 *gate_up;       // (kept, 2F); the backward turns it into its gradient
+    bool attention_shared; // other layers have used `attention` since the forward
     CudaLighthouseRows lighthouse;
 } CudaBlockActivations;
 
 // Buffers that all layers share.
 typedef struct {
-    float *cosines, *sines; // (positions, D/2)
-    float *gla_gate;        // (rows, H)
-    int64_t tile;           // rows that norms, SwiGLU and the products around them treat at once
-    bool remakes;           // of mid and gate_up there is one tile alone
-    bf16 *normed;           // (tile, C) output of a norm, or the gradient of that
-    bf16 *act;              // (tile, F) output of SwiGLU, or the gradient of that
-    bf16 *dattention;       // (B, N, H, D), then exchanged: (B, N P, H / P, D); NULL: in acts->attention
-    bf16 *dqkv;             // exchanged: (B, N P, own + 2 own_kv, D), then (B, N, H + 2 KV, D)
-    float *partial_sums;    // of gradients of norms and biases
+    bf16 *cache_k, *cache_v; // (layers, cache, KV, D)
+    float *cosines, *sines;  // (positions, D/2)
+    float *gla_gate;         // (rows, H)
+    int64_t tile;            // rows that norms, SwiGLU and the products around them treat at once
+    bool remakes;            // of mid and gate_up there is one tile alone
+    bf16 *normed;            // (tile, C) output of a norm, or the gradient of that
+    bf16 *act;               // (tile, F) output of SwiGLU, or the gradient of that
+    bf16 *dattention;        // (B, N, H, D), then exchanged: (B, N P, H / P, D); NULL: in acts->attention
+    bf16 *dqkv;              // exchanged: (B, N P, own + 2 own_kv, D), then (B, N, H + 2 KV, D)
+    float *partial_sums;     // of gradients of norms and biases
     CudaLighthouseScratch lighthouse;
     void *sdpa; // workspace of cuDNN; lighthouse.sdpa is the same
     size_t sdpa_bytes;
@@ -65,33 +67,19 @@ typedef struct {
     Matmul *matmul;
     Sdpa *sdpa;
     CudaPartClock *clock;
+    const CudaCp *cp; // NULL: whole sequences are here
 } BlockTools;
-
-// One pass over B sequences, N tokens of each, and how this layer attends in it.
-typedef struct {
-    const ModelConfig *model;
-    int64_t B, N;
-    const LighthouseShape *lighthouse; // NULL: dense
-    const int32_t *forced;             // (B, H, S) in device memory, or NULL
-    bool no_rope;                      // queries and keys stay as they are
-    bool keep;                         // a backward follows
-    bool scatter_again;                // Lighthouse: other layers have used acts->attention since the forward
-    int64_t position;                  // of the first token
-    const CudaSplit *split;            // NULL: whole sequences are here
-    bf16 *cache_k, *cache_v; // (cache, KV, D) or NULL; dense, B = 1, keys of positions 0 ... position + N - 1
-} CudaBlockPass;
 
 // x_out (rows, C) = the block of x (rows, C). NULL x_out: only what the backward needs is made.
 bool cuda_block_forward(bf16 *x_out, const bf16 *x, const CudaBlockWeights *weights,
-                        CudaBlockActivations *acts, CudaBlockScratch *scratch, const CudaBlockPass *pass,
+                        CudaBlockActivations *acts, CudaBlockScratch *scratch, const Pass *pass,
                         const BlockTools *tools, Error *error);
 
 // dx (rows, C) holds the gradient of the block's output on entry and that of its input x on return; gradients
 // are added to. acts is used up.
 bool cuda_block_backward(bf16 *dx, const bf16 *x, const CudaBlockWeights *weights,
                          const BlockGradients *gradients, CudaBlockActivations *acts,
-                         CudaBlockScratch *scratch, const CudaBlockPass *pass, const BlockTools *tools,
-                         Error *error);
+                         CudaBlockScratch *scratch, const Pass *pass, const BlockTools *tools, Error *error);
 
 // The dense attention of `rows` tokens in each of `batch` sequences, over packed queries, keys and values; of
 // one of `ranks` ranks that have shared out the heads.

@@ -40,11 +40,12 @@ static void engine_connect(CudaEngine *e) {
     Ranks *ranks = e->base.config.ranks;
     if (!ranks_many(ranks)) return;
     if (e->base.config.training) e->optimizer.queue = collectives_nccl(ranks, RANKS_ALL, e->context.stream);
-    if (ranks->context_size > 1) e->split.queue = collectives_nccl(ranks, RANKS_CONTEXT, e->context.stream);
-    e->split.index = ranks->context_rank;
-    e->split.clock = &e->clock;
+    if (ranks->context_size > 1) e->cp.queue = collectives_nccl(ranks, RANKS_CONTEXT, e->context.stream);
+    e->cp.index = ranks->context_rank;
+    e->cp.clock = &e->clock;
+    e->tools.cp = cuda_cp_of(e);
     e->watch.queues[0] = e->optimizer.queue;
-    e->watch.queues[1] = e->split.queue;
+    e->watch.queues[1] = e->cp.queue;
 }
 
 // Ends the program, and with it the job, where the GPU fails.
@@ -59,7 +60,7 @@ static void wait_or_exit(CudaEngine *e, const char *what) {
 static void cuda_destroy(Engine *engine) {
     CudaEngine *e = (CudaEngine *)engine;
     if (e->context.stream) wait_or_exit(e, "the end of the work");
-    collectives_destroy(e->split.queue);
+    collectives_destroy(e->cp.queue);
     collectives_destroy(e->optimizer.queue);
     gpu_watch_close(&e->watch);
     for (int32_t *entries : e->forced) {
@@ -160,10 +161,10 @@ static bool cuda_forward_backward(Engine *engine, const int32_t *tokens, Attenti
                                   int64_t total_targets, double *nats, Error *error) {
     CudaEngine *e = (CudaEngine *)engine;
     int64_t B = engine->config.batch, N = engine->config.context;
-    CudaBlockPass pass;
+    Pass pass;
     LighthouseShape shape;
     assert(engine->config.training && e->optimizer.sums_begun == 0);
-    TRY(pass_make(e, &pass, &shape, B, N, attention, error));
+    TRY(pass_make(&pass, &e->base.config, &shape, B, N, attention, error));
     pass.keep = true;
     TRY(pass_upload(e, &pass, tokens + pass.position, N + 1, pass.N + 1, error));
     TRY(pass_forward(e, &pass, pass.N + 1, NULL, error));
@@ -177,9 +178,9 @@ static bool cuda_forward_backward(Engine *engine, const int32_t *tokens, Attenti
 static bool cuda_evaluate(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context,
                           Attention attention, double *nats, Error *error) {
     CudaEngine *e = (CudaEngine *)engine;
-    CudaBlockPass pass;
+    Pass pass;
     LighthouseShape shape;
-    TRY(pass_make(e, &pass, &shape, batch, context, attention, error));
+    TRY(pass_make(&pass, &engine->config, &shape, batch, context, attention, error));
     TRY(pass_upload(e, &pass, tokens + pass.position, context + 1, pass.N + 1, error));
     TRY(pass_forward(e, &pass, pass.N + 1, NULL, error));
     TRY(pass_head(e, &pass, 0, error));
@@ -212,12 +213,11 @@ static void cuda_read_evaluated(Engine *engine, int64_t start, int64_t count, do
 static bool cuda_decode(Engine *engine, const int32_t *tokens, int64_t count, int64_t position, float *logits,
                         Error *error) {
     CudaEngine *e = (CudaEngine *)engine;
-    CudaBlockPass pass;
-    assert(!cuda_split_of(e));
-    TRY(pass_make(e, &pass, NULL, 1, count, ATTENTION_DENSE, error));
+    Pass pass;
+    assert(!cuda_cp_of(e));
+    TRY(pass_make(&pass, &engine->config, NULL, 1, count, ATTENTION_DENSE, error));
     pass.position = position;
-    pass.cache_k = e->cache_k;
-    pass.cache_v = e->cache_v;
+    pass.cached = true;
     TRY(pass_upload(e, &pass, tokens, 0, count, error));
     TRY(pass_forward(e, &pass, 0, NULL, error));
     if (!logits) return true;
@@ -230,8 +230,8 @@ static bool cuda_decode(Engine *engine, const int32_t *tokens, int64_t count, in
 static bool cuda_predict(Engine *engine, const int32_t *tokens, int64_t batch, int64_t context, float *logits,
                          Error *error) {
     CudaEngine *e = (CudaEngine *)engine;
-    CudaBlockPass pass;
-    TRY(pass_make(e, &pass, NULL, batch, context, ATTENTION_DENSE, error));
+    Pass pass;
+    TRY(pass_make(&pass, &engine->config, NULL, batch, context, ATTENTION_DENSE, error));
     TRY(pass_upload(e, &pass, tokens + pass.position, context, pass.N, error));
     TRY(pass_forward(e, &pass, pass.N, NULL, error));
     for (int64_t b = 0; b < batch; b++) {
@@ -246,9 +246,9 @@ static bool cuda_predict(Engine *engine, const int32_t *tokens, int64_t batch, i
 static bool pass_nonfinite(CudaEngine *e, const int32_t *tokens, Attention attention, double *nats,
                            Error *error) {
     int64_t B = e->base.config.batch, N = e->base.config.context;
-    CudaBlockPass pass;
+    Pass pass;
     LighthouseShape shape;
-    TRY(pass_make(e, &pass, &shape, B, N, attention, error));
+    TRY(pass_make(&pass, &e->base.config, &shape, B, N, attention, error));
     TRY(pass_upload(e, &pass, tokens + pass.position, N + 1, pass.N + 1, error));
     TRY(pass_forward(e, &pass, pass.N + 1, e->nonfinite, error));
     TRY(pass_head(e, &pass, 0, error));

@@ -26,7 +26,7 @@ typedef struct {
     CudaContext context;
     BlockTools tools;
     GpuWatch watch;
-    CudaSplit split; // size 1: whole sequences are here
+    CudaCp cp; // size 1: whole sequences are here
     void *arena;
 
     CudaOptimizer optimizer;   // weights, gradients, moments
@@ -49,14 +49,13 @@ typedef struct {
     EmbeddingOrder order;
     float *embedding_partial; // (embedding_max_slots(rows), C)
     void *matmul_workspace;
-    bf16 *cache_k, *cache_v; // (layers, cache, KV, D)
     HostBuffers host;
     int32_t *forced[MODEL_MAX_LAYERS]; // (B, H, S) allocated when a selection is forced
     CudaPartClock clock;
 } CudaEngine;
 
-static inline const CudaSplit *cuda_split_of(const CudaEngine *e) {
-    return e->split.size > 1 ? &e->split : NULL;
+static inline const CudaCp *cuda_cp_of(const CudaEngine *e) {
+    return e->cp.size > 1 ? &e->cp : NULL;
 }
 
 // Lists everything the engine holds on the GPU, by purpose; pointers in `e` are set when the plan is bound.

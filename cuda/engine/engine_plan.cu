@@ -39,7 +39,7 @@ static bool dense_backward(const EngineConfig *config) {
 // Whether attention's backward reads the output where the forward of the block read it. Ranks that share
 // sequences have it exchanged too, Lighthouse as gathered rows: else its gradient takes its place.
 static bool reads_output(const CudaEngine *e) {
-    return dense_backward(&e->base.config) && !cuda_split_of(e);
+    return dense_backward(&e->base.config) && !cuda_cp_of(e);
 }
 
 static void plan_activations(CudaEngine *e, MemoryPlan *plan) {
@@ -58,7 +58,7 @@ static void plan_activations(CudaEngine *e, MemoryPlan *plan) {
     plan_add(plan, (void **)&a->attention, purpose, "attention", attention * s.HD, sizeof(bf16));
     plan_add(plan, (void **)&a->lse, purpose, "log-sum-exp", lse, sizeof(float));
     plan_add(plan, (void **)&a->exchanged_out, purpose, "exchanged attention",
-             cuda_split_of(e) ? attention * s.HD : 0, sizeof(bf16));
+             cuda_cp_of(e) ? attention * s.HD : 0, sizeof(bf16));
     plan_add(plan, (void **)&a->mid, purpose, "after attention", ffn * s.C, sizeof(bf16));
     plan_add(plan, (void **)&a->gate_up, purpose, "gate, up", ffn * 2 * s.F, sizeof(bf16));
 }
@@ -120,12 +120,12 @@ static bool workspace_grow(CudaEngine *e, const SdpaProblem *problem, SdpaPass p
 // One workspace for all of cuDNN's passes.
 static bool plan_sdpa(CudaEngine *e, MemoryPlan *plan, Error *error) {
     const EngineConfig *config = &e->base.config;
-    SdpaProblem dense = block_sdpa_problem(&config->model, config->batch, config->context, e->split.size);
+    SdpaProblem dense = block_sdpa_problem(&config->model, config->batch, config->context, e->cp.size);
     e->scratch.sdpa_bytes = SDPA_FORWARD_BYTES;
     if (!workspace_grow(e, &dense, config->training ? SDPA_FORWARD_STATS : SDPA_FORWARD, error)) return false;
     if (dense_backward(config) && !workspace_grow(e, &dense, SDPA_BACKWARD, error)) return false;
     if (config->use_lighthouse) {
-        SdpaProblem gathered = cuda_lighthouse_attention_problem(&e->lighthouse, cuda_split_of(e));
+        SdpaProblem gathered = cuda_lighthouse_attention_problem(&e->lighthouse, cuda_cp_of(e));
         if (!workspace_grow(e, &gathered, SDPA_FORWARD_STATS, error)) return false;
         if (config->training && !workspace_grow(e, &gathered, SDPA_BACKWARD, error)) return false;
     }
@@ -150,8 +150,8 @@ static void plan_packed(CudaEngine *e, MemoryPlan *plan) {
     Sizes s = sizes_of(config);
     int64_t tokens = s.rows * s.QKV, gathered = 0;
     if (config->use_lighthouse) gathered = config->batch * e->lighthouse.hierarchy.n_selected * 3 * s.HD;
-    plan_add(plan, (void **)&e->split.packed, "workspace", "packed rows",
-             tokens > gathered ? tokens : gathered, sizeof(bf16));
+    plan_add(plan, (void **)&e->cp.packed, "workspace", "packed rows", tokens > gathered ? tokens : gathered,
+             sizeof(bf16));
 }
 
 bool cuda_plan_engine(CudaEngine *e, MemoryPlan *plan, Error *error) {
@@ -163,10 +163,10 @@ bool cuda_plan_engine(CudaEngine *e, MemoryPlan *plan, Error *error) {
     e->attention_slots = attention_slots(e);
     e->scratch.tile = tile_rows(config);
     e->scratch.remakes = e->kept_layers == 1 && e->scratch.tile < context_rows(config);
-    e->split.size = ranks_context(config->ranks);
-    if (!context_check(config, e->split.size, error)) return false;
+    e->cp.size = ranks_context(config->ranks);
+    if (!context_check(config, e->cp.size, error)) return false;
     if (config->use_lighthouse &&
-        !context_lighthouse(config, config->batch, config->context, e->split.size, &e->lighthouse, error)) {
+        !context_lighthouse(config, config->batch, config->context, e->cp.size, &e->lighthouse, error)) {
         return false;
     }
     cuda_optimizer_plan(&e->optimizer, plan, config->training);
@@ -177,14 +177,14 @@ bool cuda_plan_engine(CudaEngine *e, MemoryPlan *plan, Error *error) {
     if (config->use_lighthouse) {
         int64_t layers = lighthouse_layers(config);
         cuda_lighthouse_plan_rows(plan, &e->acts.lighthouse, &e->lighthouse,
-                                  e->kept_layers > 1 && layers > 1 ? layers : 1, cuda_split_of(e));
+                                  e->kept_layers > 1 && layers > 1 ? layers : 1, cuda_cp_of(e));
         cuda_lighthouse_plan_scratch(plan, &e->scratch.lighthouse, &e->lighthouse, config->training,
-                                     cuda_split_of(e));
+                                     cuda_cp_of(e));
     }
-    if (cuda_split_of(e)) plan_packed(e, plan);
+    if (cuda_cp_of(e)) plan_packed(e, plan);
     int64_t cache = m->n_layers * config->cache * m->n_kv_heads * m->head_dim;
-    plan_add(plan, (void **)&e->cache_k, "cache", "keys", cache, sizeof(bf16));
-    plan_add(plan, (void **)&e->cache_v, "cache", "values", cache, sizeof(bf16));
+    plan_add(plan, (void **)&e->scratch.cache_k, "cache", "keys", cache, sizeof(bf16));
+    plan_add(plan, (void **)&e->scratch.cache_v, "cache", "values", cache, sizeof(bf16));
     return true;
 }
 

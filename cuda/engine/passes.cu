@@ -62,7 +62,8 @@ CudaBlockActivations pass_activations(const CudaEngine *e, int layer) {
     int64_t attention_slot = slot;
     if (e->attention_slots < e->kept_layers) attention_slot = shares ? e->attention_slots - 1 : dense;
     CudaBlockActivations a = e->acts;
-    a.qkv += slot * rows * (m->n_heads + 2 * context_heads(m->n_kv_heads, e->split.size)) * m->head_dim;
+    a.attention_shared = shares;
+    a.qkv += slot * rows * (m->n_heads + 2 * context_heads(m->n_kv_heads, e->cp.size)) * m->head_dim;
     if (a.qk) a.qk += slot * rows * (m->n_heads + m->n_kv_heads) * m->head_dim;
     a.attention += attention_slot * rows * m->n_heads * m->head_dim;
     a.lse = a.lse && !shares ? a.lse + attention_slot * rows * m->n_heads : NULL;
@@ -74,7 +75,7 @@ CudaBlockActivations pass_activations(const CudaEngine *e, int layer) {
         int64_t selected = heads * e->lighthouse.hierarchy.n_selected;
         a.lighthouse.entries += selected;
         a.lighthouse.positions += heads * e->lighthouse.hierarchy.n_entries;
-        a.lighthouse.q += selected * e->lighthouse.D * (cuda_split_of(e) ? 3 : 1);
+        a.lighthouse.q += selected * e->lighthouse.D * (cuda_cp_of(e) ? 3 : 1);
         if (a.lighthouse.k) a.lighthouse.k += selected * e->lighthouse.D;
         if (a.lighthouse.v) a.lighthouse.v += selected * e->lighthouse.D;
         a.lighthouse.out += selected * e->lighthouse.D;
@@ -86,22 +87,6 @@ CudaBlockActivations pass_activations(const CudaEngine *e, int layer) {
 static bf16 *block_input(const CudaEngine *e, int64_t layer) {
     const EngineConfig *config = &e->base.config;
     return e->x + layer % e->kept_inputs * context_rows(config) * config->model.dim;
-}
-
-// The pass as layer `layer` sees it: dense, Lighthouse, or over the cache.
-static CudaBlockPass layer_pass(const CudaEngine *e, const CudaBlockPass *pass, int layer) {
-    const EngineConfig *config = &e->base.config;
-    CudaBlockPass own = *pass;
-    if (config->dense_layer[layer]) own.lighthouse = NULL;
-    own.scatter_again = own.lighthouse && e->attention_slots < e->kept_layers;
-    own.forced = e->forced[layer];
-    own.no_rope = config->model.no_rope.has[layer];
-    if (pass->cache_k) {
-        int64_t skip = layer * config->cache * config->model.n_kv_heads * config->model.head_dim;
-        own.cache_k += skip;
-        own.cache_v += skip;
-    }
-    return own;
 }
 
 // A range that a profiler shows, from here to the end of the block, whatever way that is left.
@@ -117,10 +102,10 @@ struct Range {
     Range &operator=(const Range &) = delete;
 };
 
-static bool layer_forward(CudaEngine *e, bf16 *x_out, const CudaBlockPass *pass, int layer, Error *error) {
+static bool layer_forward(CudaEngine *e, bf16 *x_out, const Pass *pass, int layer, Error *error) {
     CudaBlockWeights weights = block_weights(e, layer);
     CudaBlockActivations acts = pass_activations(e, layer);
-    CudaBlockPass own = layer_pass(e, pass, layer);
+    Pass own = pass_of_layer(pass, &e->base.config, layer, e->forced[layer]);
     Range range("layer", layer);
     bool ok = cuda_block_forward(x_out, block_input(e, layer), &weights, &acts, &e->scratch, &own, &e->tools,
                                  error);
@@ -128,11 +113,11 @@ static bool layer_forward(CudaEngine *e, bf16 *x_out, const CudaBlockPass *pass,
     return ok;
 }
 
-static bool layer_backward(CudaEngine *e, const CudaBlockPass *pass, int layer, Error *error) {
+static bool layer_backward(CudaEngine *e, const Pass *pass, int layer, Error *error) {
     CudaBlockWeights weights = block_weights(e, layer);
     BlockGradients gradients = block_gradients(e, layer);
     CudaBlockActivations acts = pass_activations(e, layer);
-    CudaBlockPass own = layer_pass(e, pass, layer);
+    Pass own = pass_of_layer(pass, &e->base.config, layer, e->forced[layer]);
     Range range("layer backward", layer);
     bool ok = cuda_block_backward(e->dx, block_input(e, layer), &weights, &gradients, &acts, &e->scratch,
                                   &own, &e->tools, error);
@@ -142,25 +127,8 @@ static bool layer_backward(CudaEngine *e, const CudaBlockPass *pass, int layer, 
 
 // ---- passes over all layers
 
-bool pass_make(CudaEngine *e, CudaBlockPass *pass, LighthouseShape *shape, int64_t B, int64_t N,
-               Attention attention, Error *error) {
-    memset(pass, 0, sizeof *pass);
-    pass->model = &e->base.config.model;
-    pass->B = B;
-    pass->N = N / e->split.size;
-    pass->split = cuda_split_of(e);
-    pass->position = e->split.index * pass->N;
-    assert(N % e->split.size == 0);
-    if (attention == ATTENTION_LIGHTHOUSE) {
-        assert(e->base.config.use_lighthouse);
-        TRY(context_lighthouse(&e->base.config, B, N, e->split.size, shape, error));
-        pass->lighthouse = shape;
-    }
-    return true;
-}
-
-bool pass_upload(CudaEngine *e, const CudaBlockPass *pass, const int32_t *tokens, int64_t stride,
-                 int64_t count, Error *error) {
+bool pass_upload(CudaEngine *e, const Pass *pass, const int32_t *tokens, int64_t stride, int64_t count,
+                 Error *error) {
     int64_t V = e->base.config.model.vocab_size, all = pass->B * count;
     TRY(gpu_wait(&e->watch, "the last pass", error)); // the buffer may still be read from
     for (int64_t b = 0; b < pass->B; b++) {
@@ -191,13 +159,13 @@ static __global__ void find_nonfinite_kernel(int *first, const uint16_t *x, int6
 }
 
 // Notes the output of layer `layer` where it is the first that is not finite.   nonfinite: in device memory
-static void look_at_output(const CudaEngine *e, const CudaBlockPass *pass, int layer, int *nonfinite) {
+static void look_at_output(const CudaEngine *e, const Pass *pass, int layer, int *nonfinite) {
     find_nonfinite_kernel<<<1024, 256, 0, e->context.stream>>>(
         nonfinite, (const uint16_t *)block_input(e, layer + 1), pass->B * pass->N * pass->model->dim, layer);
     CUDA_CHECK(cudaGetLastError());
 }
 
-bool pass_forward(CudaEngine *e, const CudaBlockPass *pass, int64_t stride, int *nonfinite, Error *error) {
+bool pass_forward(CudaEngine *e, const Pass *pass, int64_t stride, int *nonfinite, Error *error) {
     const ModelConfig *m = &e->base.config.model;
     Range range("forward");
     cuda_part_begin(&e->clock, PART_EMBEDDING);
@@ -222,7 +190,7 @@ void pass_final_norm(CudaEngine *e, int64_t first, int64_t count) {
 }
 
 // Losses of the rows of a tile, whose norm is in scratch.normed; for a backward that becomes its gradient.
-static bool tile_head(CudaEngine *e, const CudaBlockPass *pass, int64_t tile, int64_t rows, double scale,
+static bool tile_head(CudaEngine *e, const Pass *pass, int64_t tile, int64_t rows, double scale,
                       Error *error) {
     const ModelConfig *m = &e->base.config.model;
     int64_t C = m->dim, offset = offset_of(e, PARAM_HEAD, -1);
@@ -256,7 +224,7 @@ static void final_norm_backward(CudaEngine *e, int64_t first, int64_t count) {
                           m->norm_eps, e->context.stream);
 }
 
-bool pass_head(CudaEngine *e, const CudaBlockPass *pass, double scale, Error *error) {
+bool pass_head(CudaEngine *e, const Pass *pass, double scale, Error *error) {
     int64_t rows = pass->B * pass->N, tile = e->scratch.tile, C = e->base.config.model.dim;
     cuda_part_begin(&e->clock, PART_ELEMENTWISE);
     if (pass->keep)
@@ -275,7 +243,7 @@ bool pass_head(CudaEngine *e, const CudaBlockPass *pass, double scale, Error *er
 }
 
 // Adds up the embedding's gradient; the host sorts the tokens while the GPU is busy with the layers.
-static bool embedding_gradient(CudaEngine *e, const CudaBlockPass *pass, Error *error) {
+static bool embedding_gradient(CudaEngine *e, const Pass *pass, Error *error) {
     const ModelConfig *m = &e->base.config.model;
     const EmbeddingOrder *order = &e->host.order;
     cudaStream_t stream = e->context.stream;
@@ -303,7 +271,7 @@ static void bucket_done(CudaEngine *e, bool last, int bucket) {
     if (last) cuda_optimizer_begin_sum(&e->optimizer, bucket);
 }
 
-bool pass_backward(CudaEngine *e, const CudaBlockPass *pass, bool last, Error *error) {
+bool pass_backward(CudaEngine *e, const Pass *pass, bool last, Error *error) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
     bool ok = true;
@@ -334,8 +302,8 @@ bool pass_fetch_nats(CudaEngine *e, double *nats, Error *error) {
 
 bool pass_fetch_logits(CudaEngine *e, int64_t row, float *logits, Error *error) {
     const ModelConfig *m = &e->base.config.model;
-    const CudaSplit *split = cuda_split_of(e);
-    if (!split || split->index == split->size - 1) {
+    const CudaCp *cp = cuda_cp_of(e);
+    if (!cp || cp->index == cp->size - 1) {
         cuda_part_begin(&e->clock, PART_ELEMENTWISE);
         pass_final_norm(e, row, 1);
         TRY(matmul_forward_float32(e->tools.matmul, e->last_logits, e->scratch.normed,
@@ -346,9 +314,9 @@ bool pass_fetch_logits(CudaEngine *e, int64_t row, float *logits, Error *error) 
                                  e->context.stream),
                  error);
     }
-    if (split) { // all of them but one are zero
-        collectives_all_reduce(split->queue, e->last_logits, m->vocab_size, ELEMENT_F32);
-        cuda_context_wait(split, "the logits of the last slice");
+    if (cp) { // all of them but one are zero
+        collectives_all_reduce(cp->queue, e->last_logits, m->vocab_size, ELEMENT_F32);
+        cuda_context_wait(cp, "the logits of the last slice");
     }
     // The copy to the caller's memory may wait for all that is before it, which other ranks can hold up.
     if (ranks_many(e->base.config.ranks)) TRY(gpu_wait(&e->watch, "the logits", error));

@@ -5,19 +5,14 @@
 
 #include "cuda/engine/engine_parts.cuh"
 
-// Describes a pass over B sequences of N tokens; `shape` is filled and used where the attention is
-// Lighthouse.
-bool pass_make(CudaEngine *e, CudaBlockPass *pass, LighthouseShape *shape, int64_t B, int64_t N,
-               Attention attention, Error *error);
-
 // Puts `count` tokens of each of the pass's sequences into the GPU's buffer; the vocabulary has all of them,
 // or the error says which it lacks.   tokens: `stride` from one sequence to the next
-bool pass_upload(CudaEngine *e, const CudaBlockPass *pass, const int32_t *tokens, int64_t stride,
-                 int64_t count, Error *error);
+bool pass_upload(CudaEngine *e, const Pass *pass, const int32_t *tokens, int64_t stride, int64_t count,
+                 Error *error);
 
 // Embedding and all layers.   token of row (b, n): the uploaded tokens[b * stride + n]   nonfinite: NULL, or,
 // in device memory, lowered to the first layer whose output is not finite
-bool pass_forward(CudaEngine *e, const CudaBlockPass *pass, int64_t stride, int *nonfinite, Error *error);
+bool pass_forward(CudaEngine *e, const Pass *pass, int64_t stride, int *nonfinite, Error *error);
 
 // Rows [first, first + count) of the final norm's output, of the last pass, in scratch.normed: a tile of them
 // at most.
@@ -25,11 +20,11 @@ void pass_final_norm(CudaEngine *e, int64_t first, int64_t count);
 
 // Final norm and losses, a chunk of rows at a time, so that the logits never exist at once. For a backward
 // also the gradients of head and norm, and in dx that of the last layer's output; all times `scale`.
-bool pass_head(CudaEngine *e, const CudaBlockPass *pass, double scale, Error *error);
+bool pass_head(CudaEngine *e, const Pass *pass, double scale, Error *error);
 
 // From the gradient of the last layer's output, in dx, to all the others. `last`: no other pass adds to them
 // before the update.
-bool pass_backward(CudaEngine *e, const CudaBlockPass *pass, bool last, Error *error);
+bool pass_backward(CudaEngine *e, const Pass *pass, bool last, Error *error);
 
 // The buffers of one layer among those planned for all.
 CudaBlockActivations pass_activations(const CudaEngine *e, int layer);

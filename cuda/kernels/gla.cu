@@ -424,23 +424,23 @@ static inline bool gla_pass(CudaContext *context, const GlaProblem *p, int64_t b
 template <int D>
 static inline bool gla_passes(CudaContext *context, GlaProblem *p, int64_t sequences, const GlaHanded *handed,
                               Error *error) {
-    const CudaSplit *split = handed->split;
+    const CudaCp *cp = handed->cp;
     int64_t states = 2 * sequences * D * D;
-    if (split && split->index > 0) p->before = handed->before;
-    if (split && split->index + 1 < split->size) p->after = handed->after;
+    if (cp && cp->index > 0) p->before = handed->before;
+    if (cp && cp->index + 1 < cp->size) p->after = handed->after;
     p->summed = p->after ? p->segments : p->segments - 1;
     if (p->summed > 0 && !gla_pass<D, false>(context, p, sequences * p->summed, error)) return false;
     if (p->before) {
-        collectives_receive(split->queue, (int)split->index - 1, handed->before, states, ELEMENT_F32);
-        cuda_context_wait(split, "the state of the gla scorer");
+        collectives_receive(cp->queue, (int)cp->index - 1, handed->before, states, ELEMENT_F32);
+        cuda_context_wait(cp, "the state of the gla scorer");
     }
     if (p->summed > 0 || p->before) {
         gla_scan_kernel<<<dim3((unsigned)(2 * sequences), D * D / 256), 256, 0, context->stream>>>(*p, D * D);
         CUDA_CHECK(cudaGetLastError());
     }
-    if (p->after) collectives_send(split->queue, (int)split->index + 1, p->after, states, ELEMENT_F32);
+    if (p->after) collectives_send(cp->queue, (int)cp->index + 1, p->after, states, ELEMENT_F32);
     bool ok = gla_pass<D, true>(context, p, sequences * p->segments, error);
-    if (p->after) cuda_context_wait(split, "the state of the gla scorer"); // it went while scores were made
+    if (p->after) cuda_context_wait(cp, "the state of the gla scorer"); // it went while scores were made
     return ok;
 }
 

@@ -18,8 +18,8 @@ static inline int64_t gla_segments(int64_t N, int64_t dilation) {
 
 // What one rank hands on to the next of those that share the sequences.
 typedef struct {
-    const CudaSplit *split; // NULL: whole sequences are here
-    float *before, *after;  // (2, B, H, dilation, D, D)
+    const CudaCp *cp;      // NULL: whole sequences are here
+    float *before, *after; // (2, B, H, dilation, D, D)
 } GlaHanded;
 
 // Base scores of both sides.   gate: (B, N, H); states: (2, B, H, dilation, segments, D, D); decays: (2, B,

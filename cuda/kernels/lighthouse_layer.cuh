@@ -7,8 +7,8 @@
 #include "cuda/kernels/lighthouse_rows.cuh"
 #include "sdpa.cuh"
 
-// What attention is asked for over the gathered rows.   split: where ranks share the sequences, else NULL
-SdpaProblem cuda_lighthouse_attention_problem(const LighthouseShape *shape, const CudaSplit *split);
+// What attention is asked for over the gathered rows.   cp: where ranks share the sequences, else NULL
+SdpaProblem cuda_lighthouse_attention_problem(const LighthouseShape *shape, const CudaCp *cp);
 
 // Bytes of scratch->sdpa for q, k, v that lie so (only strides are looked at).
 bool cuda_lighthouse_sdpa_bytes(Sdpa *sdpa, CudaRows q, CudaRows k, CudaRows v, const LighthouseShape *shape,

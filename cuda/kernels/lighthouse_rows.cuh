@@ -28,7 +28,7 @@ typedef struct {
     void *sdpa;                // workspace of sdpa.cuh, the caller's: it may be that of the dense layers
     size_t sdpa_bytes;         // at least cuda_lighthouse_sdpa_bytes()
     // Only where ranks share the sequences:
-    const CudaSplit *split;              // else NULL
+    const CudaCp *cp;                    // else NULL
     bf16 *halo, *halo_out;               // (B, H, L-1, D) rows that reach past a slice's end
     float *halo_grad, *halo_grad_out;    // likewise their gradients, backward only
     bf16 *whole_qkv;                     // (B, N P, own + 2 own_kv, D), dilated scorer only: context.cuh
@@ -37,18 +37,17 @@ typedef struct {
 } CudaLighthouseScratch;
 
 // ---------------------------------------------------------------------------------------------------------------
-// Plan. `split`: where ranks share the sequences, of which `shape` is then a slice; else NULL.
+// Plan. `cp`: where ranks share the sequences, of which `shape` is then a slice; else NULL.
 
 static inline void cuda_lighthouse_plan_rows(MemoryPlan *plan, CudaLighthouseRows *rows,
-                                             const LighthouseShape *shape, int64_t layers,
-                                             const CudaSplit *split) {
+                                             const LighthouseShape *shape, int64_t layers, const CudaCp *cp) {
     int64_t heads = layers * shape->B * shape->H, selected = heads * shape->hierarchy.n_selected;
-    int64_t own = selected * shape->D, together = split ? 3 * own : own, apart = split ? 0 : own;
+    int64_t own = selected * shape->D, together = cp ? 3 * own : own, apart = cp ? 0 : own;
     const char *purpose = "lighthouse";
     plan_add(plan, (void **)&rows->entries, purpose, "entries", selected, sizeof(int32_t));
     plan_add(plan, (void **)&rows->positions, purpose, "positions", heads * shape->hierarchy.n_entries,
              sizeof(int32_t));
-    plan_add(plan, (void **)&rows->q, purpose, split ? "gathered q, k, v" : "gathered q", together,
+    plan_add(plan, (void **)&rows->q, purpose, cp ? "gathered q, k, v" : "gathered q", together,
              sizeof(bf16));
     plan_add(plan, (void **)&rows->k, purpose, "gathered k", apart, sizeof(bf16));
     plan_add(plan, (void **)&rows->v, purpose, "gathered v", apart, sizeof(bf16));
@@ -57,12 +56,12 @@ static inline void cuda_lighthouse_plan_rows(MemoryPlan *plan, CudaLighthouseRow
 }
 
 // What only ranks that share the sequences need.
-static inline void plan_split(MemoryPlan *plan, CudaLighthouseScratch *scratch, const LighthouseShape *shape,
-                              bool training, const CudaSplit *split) {
+static inline void plan_cp(MemoryPlan *plan, CudaLighthouseScratch *scratch, const LighthouseShape *shape,
+                           bool training, const CudaCp *cp) {
     int64_t heads = shape->B * shape->H, D = shape->D, tokens = heads * shape->hierarchy.n;
     int64_t halo = heads * (shape->hierarchy.levels - 1) * D, grad = training ? halo : 0;
     const ScorerRow *scorer = lighthouse_scorer(&shape->config);
-    int64_t attended = tokens / shape->H * context_heads(shape->H / shape->share, split->size);
+    int64_t attended = tokens / shape->H * context_heads(shape->H / shape->share, cp->size);
     int64_t qkv = scorer->attends ? (tokens + 2 * attended) * D : 0;
     int64_t scores = scorer->attends ? 2 * tokens : 0;
     int64_t states = scorer->recurs ? 2 * heads * shape->config.dilation * D * D : 0;
@@ -82,14 +81,14 @@ static inline void plan_split(MemoryPlan *plan, CudaLighthouseScratch *scratch, 
 // and the last receive none.
 static inline void cuda_lighthouse_plan_scratch(MemoryPlan *plan, CudaLighthouseScratch *scratch,
                                                 const LighthouseShape *shape, bool training,
-                                                const CudaSplit *split) {
+                                                const CudaCp *cp) {
     int64_t heads = shape->B * shape->H, N = shape->hierarchy.n, S = shape->hierarchy.n_selected,
             D = shape->D;
     int64_t entries = heads * shape->hierarchy.n_entries, rows = training ? heads * S * D : 0;
-    int64_t together = split ? 3 * rows : rows, apart = split ? 0 : rows;
+    int64_t together = cp ? 3 * rows : rows, apart = cp ? 0 : rows;
     const ScorerRow *scorer = lighthouse_scorer(&shape->config);
     int64_t dilated = scorer->attends ? heads * N * D : 0, states = 0;
-    if (scorer->recurs && (split || gla_segments(N, shape->config.dilation) > 1))
+    if (scorer->recurs && (cp || gla_segments(N, shape->config.dilation) > 1))
         states = 2 * heads * shape->config.dilation * gla_segments(N, shape->config.dilation);
     const char *purpose = "workspace";
     plan_add(plan, (void **)&scratch->scores.q, purpose, "query scores", entries, sizeof(float));
@@ -98,12 +97,12 @@ static inline void cuda_lighthouse_plan_scratch(MemoryPlan *plan, CudaLighthouse
     plan_add(plan, (void **)&scratch->gla_states, purpose, "gla states", states * D * D, sizeof(float));
     plan_add(plan, (void **)&scratch->gla_decays, purpose, "gla decays", states, sizeof(double));
     plan_add(plan, (void **)&scratch->dout, purpose, "gathered dout", rows, sizeof(bf16));
-    plan_add(plan, (void **)&scratch->dq, purpose, split ? "gathered dq, dk, dv" : "gathered dq", together,
+    plan_add(plan, (void **)&scratch->dq, purpose, cp ? "gathered dq, dk, dv" : "gathered dq", together,
              sizeof(bf16));
     plan_add(plan, (void **)&scratch->dk, purpose, "gathered dk", apart, sizeof(bf16));
     plan_add(plan, (void **)&scratch->dv, purpose, "gathered dv", apart, sizeof(bf16));
-    scratch->split = split;
-    if (split) plan_split(plan, scratch, shape, training, split);
+    scratch->cp = cp;
+    if (cp) plan_cp(plan, scratch, shape, training, cp);
 }
 
 #endif

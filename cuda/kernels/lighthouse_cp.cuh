@@ -1,11 +1,11 @@
 // The Lighthouse layer on the GPU where P ranks share the sequences, each with a slice: what crosses from
-// rank to rank; the twin is cpu/lighthouse_split.c.
+// rank to rank; the twin is cpu/lighthouse_cp.c.
 //
 // The hierarchy is the slice's (core/engine/context.h), so selection, order and gather are those of
 // lighthouse.cuh. Gathered rows are exchanged around attention; the last entry of each level but the base
 // reaches into the next slice, so its row travels there, and its gradient back.
-#ifndef CUDA_LIGHTHOUSE_SPLIT_CUH
-#define CUDA_LIGHTHOUSE_SPLIT_CUH
+#ifndef CUDA_LIGHTHOUSE_CP_CUH
+#define CUDA_LIGHTHOUSE_CP_CUH
 
 #include "cuda/kernels/lighthouse_rows.cuh"
 
@@ -23,8 +23,7 @@ typedef struct {
 
 static inline ExchangedRows exchanged_rows(const CudaLighthouseScratch *scratch, int tensors,
                                            const LighthouseShape *shape) {
-    int64_t P = scratch->split->size, S = shape->hierarchy.n_selected,
-            row = tensors * shape->H / P * shape->D;
+    int64_t P = scratch->cp->size, S = shape->hierarchy.n_selected, row = tensors * shape->H / P * shape->D;
     ExchangedRows rows = {P * S * row, S * row, row, (int)(shape->H / P), scratch->halo};
     return rows;
 }
@@ -46,30 +45,30 @@ static inline SdpaProblem exchanged_problem(const LighthouseShape *shape, int64_
     return problem;
 }
 
-// From the gathered rows in split->packed to their attention there.
-static inline bool split_attend(Sdpa *sdpa, const CudaLighthouseRows *rows, CudaLighthouseScratch *scratch,
-                                const LighthouseShape *shape, Error *error) {
-    const CudaSplit *split = scratch->split;
-    int64_t S = shape->hierarchy.n_selected, width = shape->H / split->size * shape->D;
-    SdpaProblem problem = exchanged_problem(shape, split->size);
-    cuda_context_all_to_all(split, rows->q, shape->B, S, 3 * width);
+// From the gathered rows in cp->packed to their attention there.
+static inline bool cp_attend(Sdpa *sdpa, const CudaLighthouseRows *rows, CudaLighthouseScratch *scratch,
+                             const LighthouseShape *shape, Error *error) {
+    const CudaCp *cp = scratch->cp;
+    int64_t S = shape->hierarchy.n_selected, width = shape->H / cp->size * shape->D;
+    SdpaProblem problem = exchanged_problem(shape, cp->size);
+    cuda_context_all_to_all(cp, rows->q, shape->B, S, 3 * width);
     return cuda_sdpa_forward(sdpa, &problem, rows->q, rows->q + width, rows->q + 2 * width, rows->out,
                              rows->lse, scratch->sdpa, scratch->sdpa_bytes, error);
 }
 
-// From the gradient of that in split->packed to the gathered rows' own there.
-static inline bool split_attend_backward(Sdpa *sdpa, const CudaLighthouseRows *rows,
-                                         CudaLighthouseScratch *scratch, const LighthouseShape *shape,
-                                         Error *error) {
-    const CudaSplit *split = scratch->split;
-    int64_t S = shape->hierarchy.n_selected, width = shape->H / split->size * shape->D;
-    SdpaProblem problem = exchanged_problem(shape, split->size);
-    cuda_context_all_to_all(split, scratch->dout, shape->B, S, width);
+// From the gradient of that in cp->packed to the gathered rows' own there.
+static inline bool cp_attend_backward(Sdpa *sdpa, const CudaLighthouseRows *rows,
+                                      CudaLighthouseScratch *scratch, const LighthouseShape *shape,
+                                      Error *error) {
+    const CudaCp *cp = scratch->cp;
+    int64_t S = shape->hierarchy.n_selected, width = shape->H / cp->size * shape->D;
+    SdpaProblem problem = exchanged_problem(shape, cp->size);
+    cuda_context_all_to_all(cp, scratch->dout, shape->B, S, width);
     if (!cuda_sdpa_backward(sdpa, &problem, rows->q, rows->q + width, rows->q + 2 * width, rows->out,
                             scratch->dout, rows->lse, scratch->dq, scratch->dq + width,
                             scratch->dq + 2 * width, scratch->sdpa, scratch->sdpa_bytes, error))
         return false;
-    cuda_context_return(split, scratch->dq, shape->B, S, 3 * width);
+    cuda_context_return(cp, scratch->dq, shape->B, S, 3 * width);
     return true;
 }
 
@@ -145,48 +144,48 @@ static inline int64_t halo_rows(const LighthouseShape *shape) {
     return shape->B * shape->H * (shape->hierarchy.levels - 1);
 }
 
-// The attention of this slice's rows back from the ranks that have made it, in split->packed; and in
+// The attention of this slice's rows back from the ranks that have made it, in cp->packed; and in
 // scratch->halo the rows that reach into this slice from the one before.
-static inline void split_return_rows(CudaContext *context, const CudaLighthouseRows *rows,
-                                     const CudaLighthouseScratch *scratch, const LighthouseShape *shape) {
-    const CudaSplit *split = scratch->split;
+static inline void cp_return_rows(CudaContext *context, const CudaLighthouseRows *rows,
+                                  const CudaLighthouseScratch *scratch, const LighthouseShape *shape) {
+    const CudaCp *cp = scratch->cp;
     ExchangedRows exchanged = exchanged_rows(scratch, 1, shape);
     Levels levels = levels_of(&shape->hierarchy);
     int64_t count = halo_rows(shape) * shape->D;
     assert(head_width_known(shape->D));
     auto kernel = FOR_HEAD_WIDTH(shape->D, take_halo_kernel);
-    cuda_context_return(split, rows->out, shape->B, shape->hierarchy.n_selected, exchanged.row);
+    cuda_context_return(cp, rows->out, shape->B, shape->hierarchy.n_selected, exchanged.row);
     kernel<<<(unsigned)ceil_div(count / 8, HALO_THREADS), HALO_THREADS, 0, context->stream>>>(
-        (uint4 *)scratch->halo_out, split->packed, rows->positions, levels, (int)shape->H,
+        (uint4 *)scratch->halo_out, cp->packed, rows->positions, levels, (int)shape->H,
         (int)(shape->B * shape->H), exchanged);
     CUDA_CHECK(cudaGetLastError());
-    collectives_shift(split->queue, 1, scratch->halo, scratch->halo_out, count, ELEMENT_BF16);
-    cuda_context_wait(split, "the rows that reach past a slice");
+    collectives_shift(cp->queue, 1, scratch->halo, scratch->halo_out, count, ELEMENT_BF16);
+    cuda_context_wait(cp, "the rows that reach past a slice");
 }
 
-// Sends back the gradient of the rows that have reached into this slice; split_add_halo waits for the
+// Sends back the gradient of the rows that have reached into this slice; cp_add_halo waits for the
 // others'.
-static inline void split_send_halo(CudaContext *context, CudaRows dout, const CudaLighthouseScratch *scratch,
-                                   const LighthouseShape *shape) {
+static inline void cp_send_halo(CudaContext *context, CudaRows dout, const CudaLighthouseScratch *scratch,
+                                const LighthouseShape *shape) {
     Levels levels = levels_of(&shape->hierarchy);
     auto kernel = FOR_HEAD_WIDTH(shape->D, sum_halo_kernel);
     kernel<<<(unsigned)halo_rows(shape), HALO_THREADS, 0, context->stream>>>(scratch->halo_grad_out, dout,
                                                                              levels, (int)shape->H);
     CUDA_CHECK(cudaGetLastError());
-    collectives_shift(scratch->split->queue, -1, scratch->halo_grad, scratch->halo_grad_out,
+    collectives_shift(scratch->cp->queue, -1, scratch->halo_grad, scratch->halo_grad_out,
                       halo_rows(shape) * shape->D, ELEMENT_F32);
 }
 
-// Adds what the next slice has seen of this one's last entries to the gradient of rows in split->packed.
-static inline void split_add_halo(CudaContext *context, const CudaLighthouseRows *rows,
-                                  const CudaLighthouseScratch *scratch, const LighthouseShape *shape) {
+// Adds what the next slice has seen of this one's last entries to the gradient of rows in cp->packed.
+static inline void cp_add_halo(CudaContext *context, const CudaLighthouseRows *rows,
+                               const CudaLighthouseScratch *scratch, const LighthouseShape *shape) {
     ExchangedRows exchanged = exchanged_rows(scratch, 1, shape);
     Levels levels = levels_of(&shape->hierarchy);
     int64_t pairs = halo_rows(shape) * shape->D / 2;
     auto kernel = FOR_HEAD_WIDTH(shape->D, add_halo_kernel);
-    cuda_context_wait(scratch->split, "the gradient of rows that reach past a slice");
+    cuda_context_wait(scratch->cp, "the gradient of rows that reach past a slice");
     kernel<<<(unsigned)ceil_div(pairs, HALO_THREADS), HALO_THREADS, 0, context->stream>>>(
-        scratch->split->packed, (const float2 *)scratch->halo_grad, rows->positions, levels, (int)shape->H,
+        scratch->cp->packed, (const float2 *)scratch->halo_grad, rows->positions, levels, (int)shape->H,
         (int)(shape->B * shape->H), exchanged);
     CUDA_CHECK(cudaGetLastError());
 }
@@ -195,31 +194,30 @@ static inline void split_add_halo(CudaContext *context, const CudaLighthouseRows
 // Scores of the dilated scorer.
 
 // All rows of this rank's heads, from the slice's tokens (B, n, H + 2 KV, D).
-static inline void split_exchange_tokens(CudaContext *context, const CudaLighthouseScratch *scratch,
-                                         bf16 *qkv, const LighthouseShape *shape) {
-    const CudaSplit *split = scratch->split;
+static inline void cp_exchange_tokens(CudaContext *context, const CudaLighthouseScratch *scratch, bf16 *qkv,
+                                      const LighthouseShape *shape) {
+    const CudaCp *cp = scratch->cp;
     int64_t n = shape->hierarchy.n, KV = shape->H / shape->share;
-    context_pack(context, split, qkv, shape->B, n, shape->H, KV, shape->D);
-    cuda_context_all_to_all(split, scratch->whole_qkv, shape->B, n,
-                            (shape->H + 2 * context_heads(KV, split->size)) / split->size * shape->D);
+    cuda_context_pack(context, cp, qkv, shape->B, n, shape->H, KV, shape->D);
+    cuda_context_all_to_all(cp, scratch->whole_qkv, shape->B, n,
+                            (shape->H + 2 * context_heads(KV, cp->size)) / cp->size * shape->D);
 }
 
 // Base scores of the slice for all heads, from scratch->whole_scores (2, B, H / P, n P).
-static inline void split_return_scores(CudaContext *context, const CudaLighthouseScratch *scratch,
-                                       const LighthouseShape *shape) {
-    const CudaSplit *split = scratch->split;
-    int64_t n = shape->hierarchy.n, E = shape->hierarchy.n_entries, B = shape->B,
-            own = shape->H / split->size;
+static inline void cp_return_scores(CudaContext *context, const CudaLighthouseScratch *scratch,
+                                    const LighthouseShape *shape) {
+    const CudaCp *cp = scratch->cp;
+    int64_t n = shape->hierarchy.n, E = shape->hierarchy.n_entries, B = shape->B, own = shape->H / cp->size;
     size_t row = (size_t)n * sizeof(float);
     int64_t block = 2 * B * own * n;
-    for (int64_t r = 0; r < split->size; r++) // (P, 2, B, H / P, n)
+    for (int64_t r = 0; r < cp->size; r++) // (P, 2, B, H / P, n)
         CUDA_CHECK(cudaMemcpy2DAsync(scratch->packed_scores + r * block, row, scratch->whole_scores + r * n,
-                                     (size_t)split->size * row, row, (size_t)(2 * B * own),
+                                     (size_t)cp->size * row, row, (size_t)(2 * B * own),
                                      cudaMemcpyDeviceToDevice, context->stream));
-    collectives_all_to_all(split->queue, scratch->whole_scores, scratch->packed_scores, block, ELEMENT_F32);
-    cuda_context_wait(split, "the scores of the dilated scorer");
+    collectives_all_to_all(cp->queue, scratch->whole_scores, scratch->packed_scores, block, ELEMENT_F32);
+    cuda_context_wait(cp, "the scores of the dilated scorer");
     float *scores[2] = {scratch->scores.q, scratch->scores.k};
-    for (int64_t i = 0; i < split->size * 2 * B; i++) {
+    for (int64_t i = 0; i < cp->size * 2 * B; i++) {
         int64_t r = i / (2 * B), side = i / B % 2, b = i % B;
         CUDA_CHECK(cudaMemcpy2DAsync(scores[side] + (b * shape->H + r * own) * E, (size_t)E * sizeof(float),
                                      scratch->whole_scores + i * own * n, row, row, (size_t)own,

@@ -7,14 +7,14 @@
 #include "core/engine/context.h"
 #include "cpu/cpu.h"
 
-void lighthouse_plan_split(MemoryPlan *plan, LighthouseScratch *scratch, const LighthouseShape *shape,
-                           const ContextSplit *split) {
+void lighthouse_plan_cp(MemoryPlan *plan, LighthouseScratch *scratch, const LighthouseShape *shape,
+                        const CpuCp *cp) {
     const Hierarchy *h = &shape->hierarchy;
     int64_t B = shape->B, H = shape->H, D = shape->D, rows = B * H * h->n_selected * D;
     int64_t halos = B * H * (h->levels - 1) * D;
     const ScorerRow *scorer = lighthouse_scorer(&shape->config);
     int64_t whole = scorer->attends ? B * h->n * H * D : 0,
-            whole_kv = whole / H * context_heads(H / shape->share, split->size),
+            whole_kv = whole / H * context_heads(H / shape->share, cp->size),
             states = scorer->recurs ? 2 * B * H * shape->config.dilation * D * D : 0;
     const char *purpose = "workspace";
     plan_add(plan, (void **)&scratch->exchanged_q, purpose, "exchanged q", rows, sizeof(real));
@@ -28,45 +28,42 @@ void lighthouse_plan_split(MemoryPlan *plan, LighthouseScratch *scratch, const L
     plan_add(plan, (void **)&scratch->whole_v, purpose, "dilated v", whole_kv, sizeof(real));
     plan_add(plan, (void **)&scratch->whole_score, purpose, "dilated scores", whole / D, sizeof(real));
     plan_add(plan, (void **)&scratch->gla_states, purpose, "gla states", states, sizeof(double));
-    scratch->split = split;
+    scratch->cp = cp;
 }
 
 // ---- attention
 
 // All gathered rows of this rank's heads.   (B, S P, H / P, D)
-static Rows exchanged_rows(real *data, const ContextSplit *split, const LighthouseShape *shape) {
-    return rows_token_major(data, shape->hierarchy.n_selected * split->size, shape->H / split->size, shape->D,
-                            1);
+static Rows exchanged_rows(real *data, const CpuCp *cp, const LighthouseShape *shape) {
+    return rows_token_major(data, shape->hierarchy.n_selected * cp->size, shape->H / cp->size, shape->D, 1);
 }
 
-void lighthouse_split_attend(LighthouseRows *rows, LighthouseScratch *scratch, const LighthouseShape *shape) {
-    const ContextSplit *split = scratch->split;
-    int64_t B = shape->B, H = shape->H, S = shape->hierarchy.n_selected, D = shape->D, all = S * split->size;
-    cpu_context_all_to_all(split, rows->q, rows_head_major(scratch->exchanged_q, H, S, D), B, S, H, D);
-    cpu_context_all_to_all(split, rows->k, rows_head_major(scratch->exchanged_k, H, S, D), B, S, H, D);
-    cpu_context_all_to_all(split, rows->v, rows_head_major(scratch->exchanged_v, H, S, D), B, S, H, D);
-    cpu_sdpa_forward(exchanged_rows(rows->out, split, shape), rows->lse,
-                     exchanged_rows(rows->q, split, shape), exchanged_rows(rows->k, split, shape),
-                     exchanged_rows(rows->v, split, shape), B, H / split->size, all, all, D);
-    cpu_context_return(split, rows_head_major(scratch->exchanged_out, H, S, D), rows->out, B, S, H, D);
+void lighthouse_cp_attend(LighthouseRows *rows, LighthouseScratch *scratch, const LighthouseShape *shape) {
+    const CpuCp *cp = scratch->cp;
+    int64_t B = shape->B, H = shape->H, S = shape->hierarchy.n_selected, D = shape->D, all = S * cp->size;
+    cpu_context_all_to_all(cp, rows->q, rows_head_major(scratch->exchanged_q, H, S, D), B, S, H, D);
+    cpu_context_all_to_all(cp, rows->k, rows_head_major(scratch->exchanged_k, H, S, D), B, S, H, D);
+    cpu_context_all_to_all(cp, rows->v, rows_head_major(scratch->exchanged_v, H, S, D), B, S, H, D);
+    cpu_sdpa_forward(exchanged_rows(rows->out, cp, shape), rows->lse, exchanged_rows(rows->q, cp, shape),
+                     exchanged_rows(rows->k, cp, shape), exchanged_rows(rows->v, cp, shape), B, H / cp->size,
+                     all, all, D);
+    cpu_context_return(cp, rows_head_major(scratch->exchanged_out, H, S, D), rows->out, B, S, H, D);
 }
 
-void lighthouse_split_attend_backward(const LighthouseRows *rows, LighthouseScratch *scratch,
-                                      const LighthouseShape *shape) {
-    const ContextSplit *split = scratch->split;
+void lighthouse_cp_attend_backward(const LighthouseRows *rows, LighthouseScratch *scratch,
+                                   const LighthouseShape *shape) {
+    const CpuCp *cp = scratch->cp;
     int64_t B = shape->B, H = shape->H, S = shape->hierarchy.n_selected, D = shape->D;
-    cpu_context_all_to_all(split, scratch->exchanged_out, rows_head_major(scratch->dout, H, S, D), B, S, H,
-                           D);
-    cpu_sdpa_backward(
-        exchanged_rows(scratch->exchanged_q, split, shape),
-        exchanged_rows(scratch->exchanged_k, split, shape),
-        exchanged_rows(scratch->exchanged_v, split, shape),
-        exchanged_rows(scratch->exchanged_out, split, shape), exchanged_rows(rows->out, split, shape),
-        rows->lse, exchanged_rows(rows->q, split, shape), exchanged_rows(rows->k, split, shape),
-        exchanged_rows(rows->v, split, shape), scratch->sdpa, B, H / split->size, S * split->size, D);
-    cpu_context_return(split, rows_head_major(scratch->dq, H, S, D), scratch->exchanged_q, B, S, H, D);
-    cpu_context_return(split, rows_head_major(scratch->dk, H, S, D), scratch->exchanged_k, B, S, H, D);
-    cpu_context_return(split, rows_head_major(scratch->dv, H, S, D), scratch->exchanged_v, B, S, H, D);
+    cpu_context_all_to_all(cp, scratch->exchanged_out, rows_head_major(scratch->dout, H, S, D), B, S, H, D);
+    cpu_sdpa_backward(exchanged_rows(scratch->exchanged_q, cp, shape),
+                      exchanged_rows(scratch->exchanged_k, cp, shape),
+                      exchanged_rows(scratch->exchanged_v, cp, shape),
+                      exchanged_rows(scratch->exchanged_out, cp, shape), exchanged_rows(rows->out, cp, shape),
+                      rows->lse, exchanged_rows(rows->q, cp, shape), exchanged_rows(rows->k, cp, shape),
+                      exchanged_rows(rows->v, cp, shape), scratch->sdpa, B, H / cp->size, S * cp->size, D);
+    cpu_context_return(cp, rows_head_major(scratch->dq, H, S, D), scratch->exchanged_q, B, S, H, D);
+    cpu_context_return(cp, rows_head_major(scratch->dk, H, S, D), scratch->exchanged_k, B, S, H, D);
+    cpu_context_return(cp, rows_head_major(scratch->dv, H, S, D), scratch->exchanged_v, B, S, H, D);
 }
 
 // ---- halos: the last entry of level l covers the first p^l - 1 positions of the next slice
@@ -77,13 +74,13 @@ static int32_t last_row(const int32_t *positions, int64_t head, int level, const
 }
 
 static void exchange_halos(LighthouseScratch *scratch, int by, int64_t count) {
-    const ContextSplit *split = scratch->split;
-    collectives_shift(split->queue, by, scratch->halo, scratch->halo_out, count, ELEMENT_REAL);
-    cpu_context_wait(split, "the rows that reach past a slice");
+    const CpuCp *cp = scratch->cp;
+    collectives_shift(cp->queue, by, scratch->halo, scratch->halo_out, count, ELEMENT_REAL);
+    cpu_context_wait(cp, "the rows that reach past a slice");
 }
 
-const real *lighthouse_split_halo(LighthouseScratch *scratch, const real *gathered, const int32_t *positions,
-                                  const LighthouseShape *shape) {
+const real *lighthouse_cp_halo(LighthouseScratch *scratch, const real *gathered, const int32_t *positions,
+                               const LighthouseShape *shape) {
     const Hierarchy *h = &shape->hierarchy;
     int64_t D = shape->D, levels = h->levels - 1, heads = shape->B * shape->H;
     for (int64_t i = 0; i < heads * levels; i++) {
@@ -96,11 +93,11 @@ const real *lighthouse_split_halo(LighthouseScratch *scratch, const real *gather
         }
     }
     exchange_halos(scratch, 1, heads * levels * D);
-    return scratch->split->index > 0 ? scratch->halo : NULL;
+    return scratch->cp->index > 0 ? scratch->halo : NULL;
 }
 
-void lighthouse_split_halo_backward(LighthouseScratch *scratch, Rows dout, const int32_t *positions,
-                                    const LighthouseShape *shape) {
+void lighthouse_cp_halo_backward(LighthouseScratch *scratch, Rows dout, const int32_t *positions,
+                                 const LighthouseShape *shape) {
     const Hierarchy *h = &shape->hierarchy;
     int64_t D = shape->D, H = shape->H, levels = h->levels - 1, rows = shape->B * H * levels;
     memset(scratch->halo, 0, (size_t)(rows * D) * sizeof *scratch->halo);
