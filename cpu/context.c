@@ -1,4 +1,4 @@
-// Trading sequence for heads between ranks; see context.h.
+// Exchanging sequence for heads between ranks; see context.h.
 #include "cpu/context.h"
 
 #include "core/engine/context.h"
