@@ -11,6 +11,7 @@
 #include "core/base/json_file.h"
 #include "core/checkpoint/model_folder.h"
 #include "core/model/model_tokenizer.h"
+#include "core/model/token_bytes.h"
 #include "core/checkpoint/open_engine.h"
 #include "core/commands/niah.h"
 #include "core/commands/position_bands.h"
@@ -26,7 +27,8 @@
 
 typedef struct {
     int64_t sequences, targets;
-    int64_t bytes; // among the targets, of data that are bytes
+    int64_t bytes;    // of the targets' text
+    int64_t textless; // targets of which that is not known
     double nats, seconds;
     bool by_position; // the bands are filled
     PositionBands bands;
@@ -55,9 +57,21 @@ static void show_progress(int64_t done, int64_t total, double before, double sec
             (long long)total, seconds * (double)(total - done) / (double)done, terminal ? "\033[K" : "\n");
 }
 
+// Adds the bytes of the targets' text: of data that are bytes, themselves; marks have none.
+static void count_bytes(const DataLoader *data, const TokenBytes *known, const int32_t *tokens,
+                        Evaluation *sum) {
+    for (int64_t n = 1; n <= data->seq_len; n++) {
+        int64_t bytes = data->bytes ? tokens[n] < TOKEN_BOS : token_bytes_of(known, tokens[n - 1], tokens[n]);
+        if (bytes == TOKEN_UNKNOWN)
+            sum->textless++;
+        else
+            sum->bytes += bytes;
+    }
+}
+
 // Ranks take turns at the sequences; sums are over all of them.
-static bool evaluate_data(Engine *engine, DataLoader *data, int64_t sequences, Attention attention,
-                          Evaluation *sum, Error *error) {
+static bool evaluate_data(Engine *engine, DataLoader *data, const TokenBytes *known, int64_t sequences,
+                          Attention attention, Evaluation *sum, Error *error) {
     Ranks *ranks = engine->config.ranks;
     int64_t N = data->seq_len;
     int32_t *tokens = (int32_t *)alloc_or_exit((size_t)(N + 1), sizeof *tokens);
@@ -69,7 +83,7 @@ static bool evaluate_data(Engine *engine, DataLoader *data, int64_t sequences, A
         ok = ranks_agree(ranks, next_rows(ranks, data, 1, tokens, error), error);
         if (!ok || !mine) continue;
         ok = engine_evaluate(engine, tokens, 1, N, attention, &nats, error);
-        for (int64_t n = 1; ranks->context_rank == 0 && n <= N; n++) sum->bytes += tokens[n] < TOKEN_BOS;
+        if (ranks->context_rank == 0) count_bytes(data, known, tokens, sum);
         sum->nats += nats;
         if (ok && sum->by_position) add_positions(engine, N, &sum->bands);
         double before = seconds;
@@ -79,11 +93,12 @@ static bool evaluate_data(Engine *engine, DataLoader *data, int64_t sequences, A
     }
     free(tokens);
     if (!ranks_agree(ranks, ok, error)) return false;
-    double sums[2] = {sum->nats, (double)sum->bytes};
-    ranks_sum(ranks, sums, 2);
+    double sums[3] = {sum->nats, (double)sum->bytes, (double)sum->textless};
+    ranks_sum(ranks, sums, 3);
     if (sum->by_position) position_bands_sum(&sum->bands, ranks);
     sum->nats = sums[0];
     sum->bytes = (int64_t)sums[1];
+    sum->textless = (int64_t)sums[2];
     sum->sequences = sequences;
     sum->targets = sequences * N;
     sum->seconds = now() - start;
@@ -92,9 +107,8 @@ static bool evaluate_data(Engine *engine, DataLoader *data, int64_t sequences, A
     return error_set(error, STATUS_NONFINITE, "the loss is %f: the model's weights are of no use", sum->nats);
 }
 
-// `bytes`: the tokens are bytes, so that there is a loss a byte.
-static void print_evaluation(const Options *options, const char *folder, int64_t N, bool bytes,
-                             const Evaluation *sum) {
+// With the loss a byte, where the targets' text is known.
+static void print_evaluation(const Options *options, const char *folder, int64_t N, const Evaluation *sum) {
     double per_target = sum->nats / (double)sum->targets;
     json_t *json = json_pack(
         "{s:s, s:s, s:s, s:I, s:I, s:I, s:f, s:o, s:f, s:o}", "model", folder, "data", options->eval_data,
@@ -102,15 +116,34 @@ static void print_evaluation(const Options *options, const char *folder, int64_t
         "sequences", (json_int_t)sum->sequences, "targets", (json_int_t)sum->targets, "nats_per_target",
         per_target, "perplexity", json_number(exp(per_target)), "seconds", sum->seconds, "tokens_per_second",
         json_number((double)sum->targets / sum->seconds));
-    if (bytes) {
-        double bits = sum->nats / (log(2.0) * (double)sum->bytes);
+    if (sum->textless == 0) {
+        double per_byte = sum->nats / (double)sum->bytes;
         json_object_set_new(json, "bytes", json_integer(sum->bytes));
-        json_object_set_new(json, "bits_per_byte", json_number(bits));
+        json_object_set_new(json, "nats_per_byte", json_number(per_byte));
+        json_object_set_new(json, "bits_per_byte", json_number(per_byte / log(2.0)));
     }
     if (sum->by_position) position_bands_json(&sum->bands, json);
     json_dumpf(json, stdout, JSON_REAL_PRECISION(10));
     printf("\n");
     json_decref(json);
+}
+
+// Ids whose tokenizer is there, and of which no loss a byte is told all the same.
+static void warn_textless(const char *folder, const TokenBytes *known, const Evaluation *sum) {
+    if (sum->textless == 0 || (known->count == 0 && !known->why)) return;
+    warn("%s: no loss a byte: %s", folder,
+         known->why ? known->why : "--data holds ids that its tokenizer.json does not have");
+}
+
+static bool measure(Engine *engine, DataLoader *data, int64_t sequences, const Options *options,
+                    const char *folder, Evaluation *sum, Error *error) {
+    TokenBytes known;
+    token_bytes_read(&known, folder);
+    bool ok = evaluate_data(engine, data, &known, sequences, (Attention)options->eval_attention, sum, error);
+    if (ok && ranks_first(engine->config.ranks)) warn_textless(folder, &known, sum);
+    if (ok) print_evaluation(options, folder, engine->config.context, sum);
+    token_bytes_free(&known);
+    return ok;
 }
 
 // Instead of the loss: whether what stands before a token depends on it.
@@ -222,8 +255,7 @@ static bool evaluate_folder(const EngineApi *api, Options *options, Ranks *ranks
     if (ok && options->probe_causality) {
         ok = probe(engine, &data, options, folder, error);
     } else if (ok) {
-        ok = evaluate_data(engine, &data, sequences, (Attention)options->eval_attention, &sum, error);
-        if (ok) print_evaluation(options, folder, config.context, data.bytes, &sum);
+        ok = measure(engine, &data, sequences, options, folder, &sum, error);
     }
     // What only this rank knows is told at once: an engine ends together with those of the others.
     if (!ok && ranks_many(ranks) && !ranks->agreed) ranks_fail(ranks, error);

@@ -83,6 +83,58 @@ static void test_eval(void **state) {
     assert_true(fabs(loss_of("--model plain --seq-len 512") - nats) > 1e-6);
 }
 
+#define ID_TARGETS 512
+
+// A model of ids and its shards: of every eight ids the first is a mark, and the others are i bytes long.
+static void make_ids(void) {
+    uint16_t ids[ID_TARGETS + 1];
+    char vocabulary[256] = "", tokenizer[512];
+    for (int i = 1; i < 8; i++) {
+        size_t used = strlen(vocabulary);
+        snprintf(vocabulary + used, sizeof vocabulary - used, "%s\"%.*s\": %d", i > 1 ? ", " : "", i,
+                 "aaaaaaa", i);
+    }
+    snprintf(tokenizer, sizeof tokenizer,
+             "{\"model\": {\"vocab\": {%s}}, \"decoder\": {\"type\": \"ByteLevel\"}, \"added_tokens\": "
+             "[{\"id\": 0, "
+             "\"content\": \"</s>\", \"special\": true}]}",
+             vocabulary);
+    make_model(CHECKPOINT, "ids", "{\"bos_token_id\": 0, \"eos_token_id\": 0, \"pad_token_id\": null}");
+    scratch_write("ids", "tokenizer.json", tokenizer, -1);
+    for (int i = 0; i <= ID_TARGETS; i++) ids[i] = (uint16_t)(i % 8);
+    scratch_write(".", "known.ids", ids, sizeof ids);
+    ids[300] = 8;
+    scratch_write(".", "unknown.ids", ids, sizeof ids);
+    const char *const names[] = {"known", "unknown"};
+    for (int i = 0; i < 2; i++)
+        program_expect(0, NULL, "pack %s.ids --tokens uint16 --vocab 320 --val-fraction 0 --out %s", names[i],
+                       names[i]);
+}
+
+#define EVAL_IDS "eval --model ids --seq-len 512 --data "
+
+// Of token ids there is a loss a byte too, where the folder's tokenizer says what bytes they are.
+static void test_eval_ids(void **state) {
+    (void)state;
+    make_ids();
+    json_t *json = program_json(EVAL_IDS "known/*.bin");
+    double nats = json_number_value(json_object_get(json, "nats_per_target"));
+    const int64_t bytes = ID_TARGETS / 8 * (1 + 2 + 3 + 4 + 5 + 6 + 7);
+    assert_int_equal(json_integer_value(json_object_get(json, "targets")), ID_TARGETS);
+    assert_int_equal(json_integer_value(json_object_get(json, "bytes")), bytes);
+    assert_near(json_number_value(json_object_get(json, "nats_per_byte")), nats * ID_TARGETS / (double)bytes);
+    assert_near(json_number_value(json_object_get(json, "bits_per_byte")),
+                nats * ID_TARGETS / (double)bytes / log(2.0));
+    json_decref(json);
+    program_expect(0, "no loss a byte: --data holds ids that its tokenizer.json does not have",
+                   EVAL_IDS "unknown/*.bin");
+    json = program_json(EVAL_IDS "unknown/*.bin");
+    assert_null(json_object_get(json, "bytes"));
+    json_decref(json);
+    scratch_write("ids", "tokenizer.json", "{", -1);
+    program_expect(0, "no loss a byte: its tokenizer.json cannot be read", EVAL_IDS "known/*.bin");
+}
+
 // Under Lighthouse attention, with what the checkpoint was trained with: options, and the gates of gla.
 static void test_eval_lighthouse(void **state) {
     (void)state;
@@ -492,6 +544,7 @@ int main(void) {
     program_find();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_eval),
+        cmocka_unit_test(test_eval_ids),
         cmocka_unit_test(test_eval_lighthouse),
         cmocka_unit_test(test_generate_greedy),
         cmocka_unit_test(test_generate_ids),
