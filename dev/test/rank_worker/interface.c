@@ -121,6 +121,12 @@ static void check_neighbours(Exchange *e) {
     expect(e->queue->ranks, e->data[0] == e->queue->rank + 1, "the token is %f", e->data[0]);
 }
 
+// The rank by which a group meets over NCCL.
+static void expect_first(Ranks *ranks, int first) {
+    expect(ranks, ranks->context_first == first, "the group's first rank is %d, not %d", ranks->context_first,
+           first);
+}
+
 // The first and the last rank make a group, and each other one is its own.
 static void check_marks(Exchange *e, Ranks *ranks) {
     Error error;
@@ -131,10 +137,12 @@ static void check_marks(Exchange *e, Ranks *ranks) {
     int size = ranks->rank == 0 || ranks->rank == last ? 2 : 1;
     expect(ranks, e->queue->size == size && e->queue->rank == number, "rank %d of a group of %d",
            e->queue->rank, e->queue->size);
+    expect_first(ranks, size == 2 ? 0 : ranks->rank);
     check_sums(e);
     check_copies(e);
     collectives_destroy(e->queue);
     expect(ranks, ranks_split(ranks, P, &error), "the split of before");
+    expect_first(ranks, ranks->rank / P * P);
     ranks_group(ranks);
 }
 
