@@ -16,7 +16,7 @@
 static const int64_t SIZES[] = {64 << 10, 1 << 20, 32 << 20, 128 << 20};
 #define SIZE_COUNT ((int)(sizeof SIZES / sizeof *SIZES))
 
-#define SERIES         5    // of which the median counts
+#define SERIES         3    // of which the median counts
 #define SERIES_SECONDS 0.1  // of each, about
 #define PAUSE_SECONDS  4e-3 // before a call apart: about what a layer of 530m computes between two
 #define MOST_APART     5

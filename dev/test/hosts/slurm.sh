@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The jobs of scripts/slurm under a real Slurm (cluster.sh): told that the time is nearly up, requeued, cancelled, preempted by
-# requeue and by PreemptMode=CANCEL, and going on with fewer hosts. What was not cancelled ends by itself with the bits of a job
-# that was left alone. In three minutes; skipped with one line where there is no Slurm.
+# requeue and by PreemptMode=CANCEL, with a host that crashes and comes back, and going on with fewer hosts; and the steps that people
+# start by hand. What was not cancelled ends by itself with the bits of a job that was left alone. In three minutes; skipped with one
+# line where there is no Slurm.
 set -uo pipefail
 # shellcheck disable=SC2015,SC2046,SC2086 # conditions of tests; several processes in one word
 # shellcheck source=dev/test/support/shell_tests.sh
@@ -68,19 +69,54 @@ test_preempted() {
     same_as_whole low
     same_as_whole cancelled
 }
+# A host is gone: its slurmd, and the ranks that JOB has there. Sets `host`.
+lose_host() { # JOB
+    local process
+    host=$(scontrol show job "${jobs[$1]}" | sed -n 's/^ *NodeList=//p' | xargs scontrol show hostnames | tail -n 1)
+    kill -KILL "${slurmd[$host]}"
+    for process in $(pgrep -f "^$program train .*--out $work/$1 "); do
+        ! grep -qz "^SLURMD_NODENAME=$host$" "/proc/$process/environ" || kill -KILL "$process"
+    done
+}
+# Slurm has not noticed yet, and would give the job the same host. When that is back, it has the socket of a slurmstepd that was
+# killed: of this job, and of the step that its next start would have.
+test_host_crashes() {
+    local host
+    job_log=crash.log
+    holds="told 45" submit crash --nodelist=n5,n6
+    held crash
+    lose_host crash
+    go_on crash
+    await grep -q 'a host does not answer; it waits' crash.log || fault "it does not wait for the host"
+    python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "spool.$host/stepd.slurm.pmix.${jobs[crash]}.0"
+    node_start "$host"
+    same_as_whole crash
+    [ "$(grep -c 'loss [0-9]* without a new checkpoint' crash.log)" -eq 1 ] || fault "it was lost more than once"
+}
+# By hand: no PMIx is told in one line, and one task may start several commands, which need no MPI.
+test_steps() {
+    local kind status
+    job_log=console
+    for kind in none pmi2; do
+        [[ $(srun --mpi=list 2>&1) == *$kind* ]] || continue
+        srun --mpi=$kind -n 2 --mem=100 "$program" train "${by_hand[@]}" --out alone >console 2>&1
+        status=$?
+        [ $status -eq 2 ] && grep -q 'srun without PMIx.*srun --mpi=pmix' console && [ ! -e alone ] || fault "--mpi=$kind: status $status"
+    done
+    # shellcheck disable=SC2016 # for the task's shell
+    srun --mpi=pmix -n 1 --mem=100 bash -c '"$@" --stop-at 1 && "$@" --stop-at 0' - "$program" train "${by_hand[@]}" --resume auto \
+        --out both >console 2>&1 || fault "two in one task: $?"
+    [ -e both/step_00000002 ] || fault "it was not trained"
+}
 # Of three hosts one is lost, and two go on. One rank alone gives the same losses.
 test_elastic() {
-    local batch=6 host process
+    local batch=6 host
     "$program" train --data 'data/train_*.bin' --out six --steps $steps --switch-at $((steps * 10 / 16)) --preset tiny --device cpu \
         --layers 2 --seq-len 256 --levels 2 --topk 128 --dense-layers 0 --global-batch 6 --val-every 0 >console 2>&1 || fault "alone: $?"
     job_log=elastic.log
     holds="told 45" RANKS_MIN=2 submit elastic --nodes=3 --no-kill # where the save of step 20 is done, and that of 40 begun
     held elastic
-    host=$(scontrol show job "${jobs[elastic]}" | sed -n 's/^ *NodeList=//p' | xargs scontrol show hostnames | tail -n 1)
-    kill -KILL "${slurmd[$host]}"
-    for process in $(pgrep -f "^$program train .*--out $work/elastic "); do
-        ! grep -qz "^SLURMD_NODENAME=$host$" "/proc/$process/environ" || kill -KILL "$process"
-    done
+    lose_host elastic
     go_on elastic
     until_state elastic "COMPLETED FAILED CANCELLED"
     node_start "$host"
@@ -101,8 +137,9 @@ COMPARE
 head -c 60000 /dev/urandom | base64 >text.txt
 "$program" pack text.txt --out data --val-fraction 0 >/dev/null || exit 1
 test=whole job_log=whole.log wrong=0
+by_hand=(--preset tiny --device cpu --layers 1 --seq-len 256 --attention dense --warmup 1 --data 'data/train_*.bin' --steps 2 --val-every 0)
 submit whole
 same_as_whole whole
 [ $wrong -eq 0 ] || exit 1
 
-run_tests test_ended_by_slurm test_preempted test_elastic
+run_tests test_ended_by_slurm test_preempted test_host_crashes test_steps test_elastic
