@@ -97,6 +97,26 @@ test_mpirun_twice() {
     ended hurried
 }
 
+# mpirun sees a lost host before the ranks' watchdog, in the words of both versions, unless somebody has set that himself.
+keeps() { # WANTED WORDS...
+    local kept
+    kept=$(
+        source "$root/scripts/launcher.sh"
+        set_keep_alive "${@:2}"
+        for mpi in OMPI PRTE; do
+            for name in time intvl probes; do printf '%s ' "$(printenv "${mpi}_MCA_oob_tcp_keepalive_$name")"; done
+        done
+    )
+    [ "$kept" = "$1 " ] || fault "${*:2}: $kept"
+}
+test_keep_alive() {
+    keeps "5 2 3 5 2 3" -np 2 program train
+    keeps "5 2 3 5 2 3" -np 2 program train --watchdog 20
+    keeps "1 1 2 1 1 2" -np 2 program train --watchdog 19 --resume run
+    keeps "1 1 2 1 1 2" -np 2 program train --watchdog=12
+    OMPI_MCA_oob_tcp_keepalive_time=60 keeps "60     " -np 2 program train
+}
+
 # The script and its ranks gone at once: what was saved before is gone on with.
 test_host_killed() {
     (hold killed told $((steps / 2 + 1)); run_530m killed) >console 2>&1 & # the second save has waited for the first
@@ -360,4 +380,4 @@ echo "$running" >job_state
 head -c 60000 /dev/urandom | base64 >text.txt
 "$program" pack text.txt --out data --val-fraction 0 >/dev/null || exit 1
 
-run_tests test_host test_mpirun test_mpirun_twice test_host_killed test_host_refuses test_host_ends test_job test_job_lost test_job_fates test_job_losses test_settings test_other_folder test_million test_foreign_launchers test_one_task test_no_room test_syntax
+run_tests test_host test_mpirun test_mpirun_twice test_keep_alive test_host_killed test_host_refuses test_host_ends test_job test_job_lost test_job_fates test_job_losses test_settings test_other_folder test_million test_foreign_launchers test_one_task test_no_room test_syntax
