@@ -39,6 +39,19 @@ bool model_folder_warn_unknown(const char *folder, Error *error) {
     return ok;
 }
 
+bool model_folder_check_out(const char *folder, const char *out, Error *error) {
+    char *config = path_join(folder, CONFIG_FILE), *single = path_join(folder, SINGLE_FILE),
+         *index = path_join(folder, INDEX_FILE);
+    bool model = file_exists(config) && (file_exists(single) || file_exists(index));
+    free(config);
+    free(single);
+    free(index);
+    return !model ||
+           error_set(error, STATUS_USAGE,
+                     "--out %s: %s is a model's folder, which gets nothing else; choose another folder", out,
+                     folder);
+}
+
 // ---- Which files
 
 // The files of a sharded model, each once, sorted. A name must be one of a file in this very folder.

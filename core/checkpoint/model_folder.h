@@ -17,6 +17,10 @@ bool model_folder_config(const char *folder, ModelConfig *model, int64_t *contex
 // where that cannot be read.
 bool model_folder_warn_unknown(const char *folder, Error *error);
 
+// Refuses (status 2) a model's folder as the place of what --out names: whoever copies or uploads the model
+// would take that along.
+bool model_folder_check_out(const char *folder, const char *out, Error *error);
+
 // Loads the trained weights, from model.safetensors or from the shards that model.safetensors.index.json
 // lists, of float32, bfloat16 or float16. Every tensor must be
 // there with the right shape, and no other; all are found and checked before the first is written to the

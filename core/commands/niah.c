@@ -289,6 +289,7 @@ static bool configure(const Options *options, Ranks *ranks, const char *folder, 
         return false;
     }
     warn_of_stretching(&config->model.rope_scaling, grid);
+    rope_scaling_warn(&config->model.rope_scaling, grid->lengths[grid->n_lengths - 1], false);
     config->batch = 1;
     config->context = grid->lengths[grid->n_lengths - 1];
     config->ranks = ranks;
@@ -317,21 +318,25 @@ static bool print_and_write(const NiahGrid *grid, const char *out, Error *error)
     return true;
 }
 
+// Hours may lie between this and the writing.
+static bool place_for(const char *out, Error *error) {
+    return checkpoint_check_out(out, error) && model_folder_check_out(out, out, error) &&
+           niah_check_out(out, error) && folders_make(out, error);
+}
+
 bool niah_measure(const EngineApi *api, const Options *options, Ranks *ranks, Error *error) {
     NiahGrid grid;
     memset(&grid, 0, sizeof grid);
     char *folder = model_find(options, error);
     grid.model = folder;
-    // Hours may lie between this and the writing.
-    bool writes = options->out && ranks_first(ranks);
-    bool ok =
-        folder && (!writes || (checkpoint_check_out(options->out, error) &&
-                               niah_check_out(options->out, error) && folders_make(options->out, error)));
+    bool writes = options->out && ranks_first(ranks), made = writes && !folder_exists(options->out);
+    bool ok = folder && (!writes || place_for(options->out, error));
     ok = ranks_agree(ranks, ok, error) && measure_folder(api, options, ranks, &grid, error);
     if (ok) {
         ok = !ranks_first(ranks) || print_and_write(&grid, options->out, error);
         ok = ranks_agree(ranks, ok, error);
     }
+    if (!ok && made) (void)rmdir(options->out); // where it is empty
     free(grid.trials);
     free(folder);
     return ok;

@@ -2,6 +2,7 @@
 #include "core/report/report.h"
 
 #include "core/checkpoint/checkpoint.h"
+#include "core/checkpoint/model_folder.h"
 #include "core/base/files.h"
 #include "core/report/report_compare.h"
 #include "core/report/report_draw.h"
@@ -136,10 +137,12 @@ bool report_write(const char *const *runs, int count, const char *files, const c
         free(path);
         return false;
     }
-    ok = checkpoint_check_out(path, error) &&
+    char *folder = path_parent(path);
+    ok = checkpoint_check_out(path, error) && model_folder_check_out(folder, out, error) &&
          file_check_own(path, page ? "<title>" PAGE_TITLE : "<title>" REPORT_TITLE, error) &&
          draw_runs(runs, count, &positions, out, path, published, console, error);
     positions_free(&positions);
+    free(folder);
     free(path);
     return ok;
 }

@@ -207,6 +207,7 @@ static void test_reach(void **state) {
     program_expect(0, said, TINY_TRAIN "--rope-scaling yarn:factor=2,original=256 --out run --steps 1");
     program_expect(0, said, "eval --model run --data val_0.bin");
     program_expect(0, "RoPE of type yarn reaches 512", "generate --model run --prompt a --max-bytes 600");
+    program_expect(0, said, "niah --model run --lengths 64,768 --depths 50 --trials 1");
     program_expect(0, "RoPE of type llama3 reaches 512",
                    TINY_TRAIN "--rope-scaling "
                               "llama3:factor=2,original=256,low_freq_factor=1,high_freq_factor=4 --out "

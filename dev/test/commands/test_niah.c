@@ -336,7 +336,8 @@ static void test_refusals(void **state) {
     (void)state;
     program_expect(2, "--model is missing", "niah");
     program_expect(3, "none", "niah --model none");
-    program_expect(2, "--lengths 4K,2K", "niah --model run --lengths 4K,2K");
+    program_expect(2, "--lengths 4K,2K", "niah --model run --lengths 4K,2K --out nothing");
+    assert_false(folder_exists("nothing"));
     program_expect(2, "of tokens, from 64 to 536870912,", "niah --model run --lengths 1e9");
     program_expect(2, "--depths 0,200", "niah --model run --lengths 100 --depths 0,200");
     program_expect(4, "the longest sequence that would fit has ", "niah --model run --lengths 500000K");

@@ -148,6 +148,21 @@ static void test_checkpoint_as_out(void **state) {
     DONE("train --resume run --steps 3");
 }
 
+// Nor does a model's folder get what is no part of the model.
+static void test_model_as_out(void **state) {
+    (void)state;
+    DONE(TINY_TRAIN "--out run --steps 1");
+    DONE("export --model run --out model");
+    const char *part = "model is a model's folder, which gets nothing else";
+    program_expect(2, part, "niah --model run --lengths 64 --trials 1 --out model");
+    program_expect(2, part, "report run --out model/loss.svg");
+    assert_false(scratch_exists("model", "loss.svg"));
+    assert_false(scratch_exists("model", "trials.jsonl"));
+    DONE("niah --model run --lengths 64 --trials 1 --out model/needles");
+    scratch_write(".", "config.json", "{}", -1); // many programs have one
+    DONE("report run --out loss.svg");
+}
+
 // The weights that --init takes from a checkpoint are held against its hashes, as everywhere.
 static void test_init_from_damaged(void **state) {
     (void)state;
@@ -259,8 +274,8 @@ int main(void) {
         IN_TINY_FOLDER(test_branch_at_its_end),   IN_TINY_FOLDER(test_back_to_lighthouse),
         IN_TINY_FOLDER(test_lighthouse_settings), IN_TINY_FOLDER(test_val_of_another_kind),
         IN_TINY_FOLDER(test_trained_meanwhile),   IN_TINY_FOLDER(test_checkpoint_as_out),
-        IN_TINY_FOLDER(test_other_ranks),         IN_TINY_FOLDER(test_init_from_damaged),
-        IN_TINY_FOLDER(test_model_beside_a_run),
+        IN_TINY_FOLDER(test_model_as_out),        IN_TINY_FOLDER(test_other_ranks),
+        IN_TINY_FOLDER(test_init_from_damaged),   IN_TINY_FOLDER(test_model_beside_a_run),
     };
     return cmocka_run_group_tests_name("starts", tests, NULL, NULL) ? 1 : 0;
 }
