@@ -90,6 +90,8 @@ test_host_crashes() {
     await grep -q 'a host does not answer; it waits' crash.log || fault "it does not wait for the host"
     python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "spool.$host/stepd.slurm.pmix.${jobs[crash]}.0"
     node_start "$host"
+}
+test_crashed_host_is_back() { # tests between have passed the time that Slurm lets a job wait that is queued again
     same_as_whole crash
     [ "$(grep -c 'loss [0-9]* without a new checkpoint' crash.log)" -eq 1 ] || fault "it was lost more than once"
 }
@@ -142,4 +144,4 @@ submit whole
 same_as_whole whole
 [ $wrong -eq 0 ] || exit 1
 
-run_tests test_ended_by_slurm test_preempted test_host_crashes test_steps test_elastic
+run_tests test_ended_by_slurm test_preempted test_host_crashes test_steps test_elastic test_crashed_host_is_back
