@@ -129,10 +129,15 @@ def hold_folder(report, quantity, expected, folder, tokens, context, of):
     report.hold(quantity, abs(loss - expected), LOSS, of)
 
 
-def adamw(model):
+def decays(case, name):
+    matrix = name.endswith(("_proj.weight", "lm_head.weight"))
+    return matrix if case.decay == "matrices" else not name.endswith(".bias")
+
+
+def adamw(case, model):
     named = list(model.named_parameters())
-    groups = [{"params": [p for name, p in named if not name.endswith(".bias")]},
-              {"params": [p for name, p in named if name.endswith(".bias")], "weight_decay": 0}]
+    groups = [{"params": [p for name, p in named if decays(case, name)]},
+              {"params": [p for name, p in named if not decays(case, name)], "weight_decay": 0}]
     return torch.optim.AdamW(groups, lr=RECIPE["lr"], betas=(RECIPE["beta1"], RECIPE["beta2"]), eps=1e-8,
                              weight_decay=RECIPE["weight-decay"])
 
@@ -200,9 +205,13 @@ def hold_identity(report, binary, folder, kept, config):
         hold_files(report, folder / name, result, kept, config)
 
 
+def evaluate(binary, folder, data, context):
+    return program.evaluate(binary, folder, data, "--val-batches", SEQUENCES, "--seq-len", context, "--device", "cpu")
+
+
 def hold_loss(report, binary, folder, data, tokens, context):
     for name in ("float32", "bf16"):
-        ours = program.evaluate(binary, folder / name, data, "--val-batches", SEQUENCES, "--device", "cpu")
+        ours = evaluate(binary, folder / name, data, context)
         hold_folder(report, "loss", ours, folder / name, tokens, context, f"that of {name}")
 
 
@@ -210,15 +219,15 @@ def train(binary, case, folder, data, context):
     words = [word for name, value in RECIPE.items() for word in (f"--{name}", value)]
     program.run(binary, "train", "--init", folder / "float32", "--data", data, "--out", folder / "run", "--steps", 1,
                 "--attention", "dense", "--global-batch", SEQUENCES, "--batch", 1, "--warmup", 0, "--clip", 0, "--seq-len",
-                context, "--device", "cpu", *words, *case.train)
+                context, "--decay", case.decay, "--device", "cpu", *words, *case.train)
     return folder / "run" / "step_00000001"
 
 
 def hold_update(report, binary, case, model, folder, kept, data, tokens):
     """One update by both from the same weights; `model` has the configuration that the options of `train` make."""
-    context = model.config.max_position_embeddings
+    context = case.context or model.config.max_position_embeddings
     checkpoint = train(binary, case, folder, data, context)
-    optimizer = adamw(model)
+    optimizer = adamw(case, model)
     loss_of(model, tokens, context).backward()
     optimizer.step()
     hold_gradients(report, checkpoint, model)
@@ -226,7 +235,7 @@ def hold_update(report, binary, case, model, folder, kept, data, tokens):
     with torch.no_grad():
         theirs = loss_of(model, tokens, context).item()
     hold_folder(report, "update", theirs, checkpoint, tokens, context, "loss of the checkpoint in transformers")
-    ours = program.evaluate(binary, checkpoint, data, "--val-batches", SEQUENCES, "--device", "cpu")
+    ours = evaluate(binary, checkpoint, data, context)
     report.hold("update", abs(ours - theirs), LOSS, "loss of the checkpoint in `eval`")
     hold_files(report, folder / "float32", checkpoint, kept, model.config)
     report.checkpoint = {"folder": str(checkpoint), "ids": str(folder / "ids.bin"), "context": context}
@@ -250,11 +259,12 @@ def hold(case, binary, folder):
     report = Report(case)
     folder.mkdir(parents=True)
     model = random_model(case)
-    context, changed = model.config.max_position_embeddings, config_of(case, case.becomes)
+    changed = config_of(case, case.becomes)
+    own, longer = (case.context or c.max_position_embeddings for c in (model.config, changed))
     kept = write_variants(model, folder)
     try:
-        tokens, data = write_data(binary, folder, model.config.vocab_size, changed.max_position_embeddings)
-        hold_loss(report, binary, folder, data, tokens, context)
+        tokens, data = write_data(binary, folder, model.config.vocab_size, longer)
+        hold_loss(report, binary, folder, data, tokens, own)
         hold_identity(report, binary, folder, kept, model.config)
         trained = transformers.AutoModelForCausalLM.from_config(changed, dtype=torch.float32)
         trained.load_state_dict(model.state_dict())

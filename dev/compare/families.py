@@ -9,6 +9,8 @@ class Case:
     settings: dict = field(default_factory=dict)  # what differs from SHAPE
     train: tuple = ()  # options of `train --init` that change the model,
     becomes: dict = field(default_factory=dict)  # and what they make of its configuration
+    context: int = 0  # targets of a sequence, where they are not max_position_embeddings
+    decay: str = "all"  # --decay
 
 
 SHAPE = {
@@ -54,15 +56,31 @@ CASES = [
           "rope_parameters": YARN | {"factor": 2.0, "original_max_position_embeddings": 128}}),
     Case("llama, RoPE dynamic", "LlamaConfig", {}, ("--rope-scaling", "dynamic:factor=3,original=128"),
          {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 3.0}}),
+    Case("llama, RoPE dynamic beyond its length", "LlamaConfig",
+         {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 3.0}}, context=200),
+    Case("llama, RoPE dynamic for a longer context", "LlamaConfig", {},
+         ("--rope-scaling", "dynamic:factor=2,original=128"),
+         {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}}, context=256),
+    Case("llama, heads of 96", "LlamaConfig", {"head_dim": 96, "hidden_size": 192}),
+    Case("llama, no decay of norms and embedding", "LlamaConfig", decay="matrices"),
+    Case("llama, tied, no decay of norms and embedding", "LlamaConfig", {"tie_word_embeddings": True}, decay="matrices"),
+    Case("qwen2, no decay of norms, biases and embedding", "Qwen2Config", decay="matrices"),
+    Case("qwen3, heads of 96", "Qwen3Config", {"num_attention_heads": 4, "head_dim": 96}),
     Case("qwen2", "Qwen2Config", {"num_attention_heads": 4}),
     Case("qwen2, tied", "Qwen2Config", {"tie_word_embeddings": True, "num_key_value_heads": 1}),
     Case("qwen3", "Qwen3Config", {"num_attention_heads": 4, "head_dim": 128}),
     Case("qwen3, tied", "Qwen3Config", {"tie_word_embeddings": True, "num_key_value_heads": 1}),
     Case("mistral", "MistralConfig", {"sliding_window": None, "num_key_value_heads": 1}),
+    Case("mistral, shaped as 7B v0.3", "MistralConfig",
+         {"sliding_window": None, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 128, "hidden_size": 512,
+          "intermediate_size": 1792, "num_hidden_layers": 1,
+          "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0}}),
     # torch leaves the gradient of a pad token's row out
     Case("smollm3", "SmolLM3Config", {"no_rope_layer_interval": 2, "pad_token_id": None, "num_key_value_heads": 1}),
     Case("smollm3, layers by a list", "SmolLM3Config",
          {"no_rope_layers": [0, 1, 0], "pad_token_id": None, "rope_parameters": YARN}),
+    Case("smollm3, tied", "SmolLM3Config",
+         {"no_rope_layer_interval": 2, "pad_token_id": None, "num_attention_heads": 4, "tie_word_embeddings": True}),
     Case("mistral, a window as long as the context", "MistralConfig", {"sliding_window": 128}),
 ]
 
