@@ -1,6 +1,8 @@
 // Members of config.json that a model must not have, or that nobody knows; see hf_members.h.
 #include "core/model/hf_members.h"
 
+#include "core/model/model_text.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -283,35 +285,21 @@ bool hf_members_check(const json_t *config, const char *path, int64_t context, F
 
 // ---- Members that nobody knows
 
-// What transformers writes for a Llama, now or in older versions, and what common tools add without a meaning
-// for what the model computes.
+// Beside the fields of a model: what transformers writes for a Llama, now or in older versions, and what
+// common tools add without a meaning for what the model computes.
 static const char *const known[] = {
     // Llama's
     "architectures",
-    "head_dim",
     "hidden_act",
     "hidden_activation",
-    "hidden_size",
     "initializer_range",
-    "intermediate_size",
     "layer_types",
     "max_position_embeddings",
-    "model_type",
-    "no_rope_layers",
-    "num_attention_heads",
-    "num_hidden_layers",
-    "num_key_value_heads",
     "pretraining_tp",
-    "rms_norm_eps",
     "rope_parameters",
-    "rope_scaling",
-    "rope_theta",
-    "sliding_window",
-    "tie_word_embeddings",
     "use_cache",
     "use_sliding_window",
     "max_window_layers",
-    "vocab_size",
     // every model's
     "auto_map",
     "bos_token_id",
@@ -387,6 +375,7 @@ static const char *const known[] = {
 
 static bool is_known(const char *key) {
     bool is = key[0] == '_'; // _name_or_path, _attn_implementation_autoset, _commit_hash
+    for (int i = 0; i < MODEL_FIELD_COUNT; i++) is = is || strcmp(key, MODEL_FIELD_TABLE[i].key) == 0;
     for (size_t i = 0; i < COUNT_OF(known); i++) is = is || strcmp(key, known[i]) == 0;
     for (size_t i = 0; i < COUNT_OF(musts); i++) is = is || strcmp(key, musts[i].key) == 0;
     for (size_t i = 0; i < COUNT_OF(shaped); i++) is = is || strcmp(key, shaped[i].key) == 0;
