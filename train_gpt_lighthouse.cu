@@ -650,6 +650,9 @@ static const EngineApi *plan_training(Trainer *t, Options *options, Error *error
               ranks_agree(t->ranks, run_prepare(&t->run, options, t->ranks, error), error) &&
               rank_match_start(t->ranks, options, t->run.checkpoint, error);
     if (ok) api = commands_engine(options->device, options->dry_run, t->ranks, error);
+    // A plan without --device cpu is one for GPUs, wherever it is made.
+    bool cpu = api == engine_cpu() && (!options->dry_run || options->device == DEVICE_CPU);
+    if (cpu && !ranks_agree(t->ranks, options_check_cpu(options, error), error)) api = NULL;
     ok = api && ranks_agree(t->ranks, train_plan_print(options, &t->run.engine, api, &t->plan, error), error);
     if (ok) ranks_group(t->ranks);
     return ok ? api : NULL;

@@ -9,8 +9,9 @@
 
 // One layer has no model around it.
 static bool check_layer(const Options *options, Error *error) {
-    static const int rows[] = {OPTION_layers,     OPTION_dim,      OPTION_ffn,       OPTION_vocab,
-                               OPTION_rope_theta, OPTION_norm_eps, OPTION_recompute, OPTION_dense_layers};
+    static const int rows[] = {OPTION_layers,    OPTION_dim,          OPTION_ffn,
+                               OPTION_vocab,     OPTION_rope_theta,   OPTION_norm_eps,
+                               OPTION_recompute, OPTION_dense_layers, OPTION_offload};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (options->source[rows[i]] != SOURCE_COMMAND_LINE) continue;
         return error_set(
@@ -22,7 +23,7 @@ static bool check_layer(const Options *options, Error *error) {
 }
 
 // Whether what is asked for can be timed.
-static bool check(Options *options, Ranks *ranks, bool *step, Error *error) {
+static bool check(Options *options, const EngineApi *api, Ranks *ranks, bool *step, Error *error) {
     const char *kind = options->n_inputs > 0 ? options->inputs[0] : "";
     *step = strcmp(kind, "step") == 0;
     if (!*step && strcmp(kind, "attention") != 0) {
@@ -43,6 +44,8 @@ static bool check(Options *options, Ranks *ranks, bool *step, Error *error) {
         !options_check_sizes(options, error))
         return false;
     if (!*step && !check_layer(options, error)) return false;
+    if (!options_check_offload(options, error)) return false;
+    if (api == engine_cpu() && !options_check_cpu(options, error)) return false;
     if (!options_check_lighthouse(options, options->bench_attention != BENCH_DENSE, NULL, error))
         return false;
     if (options->bench_attention != BENCH_DENSE) {
@@ -56,7 +59,7 @@ static bool check(Options *options, Ranks *ranks, bool *step, Error *error) {
 
 bool bench_run(Options *options, const EngineApi *api, Ranks *ranks, Error *error) {
     bool step;
-    if (!ranks_agree(ranks, check(options, ranks, &step, error), error)) return false;
+    if (!ranks_agree(ranks, check(options, api, ranks, &step, error), error)) return false;
     if (!rank_match_start(ranks, options, NULL, error)) return false;
     ranks_group(ranks);
     return step ? bench_step(options, api, ranks, error) : bench_attention(options, api, error);

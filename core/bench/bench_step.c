@@ -3,6 +3,7 @@
 #include "core/bench/bench_rows.h"
 #include "core/base/clock.h"
 #include "core/engine/fit.h"
+#include "core/engine/offload.h"
 #include "core/cost/flops.h"
 #include "core/base/json_file.h"
 #include "core/cost/traffic.h"
@@ -131,6 +132,7 @@ static Floor own_floor(const StepBench *b, Part part, Attention attention) {
                                        b->api == engine_cpu() ? &TRANSPORT_CPU : &TRANSPORT_CUDA);
         own.bytes = traffic_total(&moved);
     }
+    if (part == PART_HOST) own.bytes = 2 * offload_bytes(&b->config);
     return own;
 }
 
@@ -162,7 +164,7 @@ static void print_step(const StepBench *b, Attention attention, double median, c
     Floor floors[PART_COUNT], all = {0, 0, 0};
     for (int part = 0; part < PART_COUNT; part++) {
         floors[part] = own_floor(b, (Part)part, attention);
-        if (part != PART_RANKS) all = floor_sum(all, floors[part]);
+        if (part != PART_RANKS && part != PART_HOST) all = floor_sum(all, floors[part]);
     }
     const char *name = attention_name(attention);
     bench_heading("%s: %.0f tokens a step of %d rank%s, %.2f GB each; medians of %lld behind %lld", name,
@@ -182,11 +184,12 @@ static json_t *step_json(const StepBench *b) {
     char device[128];
     b->api->describe_device(device, sizeof device);
     ParamTable table = param_table_create(&b->config.model, false);
-    json_t *json = json_pack("{s:s, s:i, s:i, s:s?, s:I, s:I, s:I, s:s, s:b}", "device", device, "ranks",
-                             b->ranks->size, "cp", b->ranks->context_size, "preset", b->options->preset,
-                             "parameters", (json_int_t)table.n_trained, "batch", (json_int_t)b->config.batch,
-                             "seq_len", (json_int_t)b->config.context, "dense_layers",
-                             b->options->dense_layers, "recompute", b->config.recompute);
+    json_t *json =
+        json_pack("{s:s, s:i, s:i, s:s?, s:I, s:I, s:I, s:s, s:b, s:s}", "device", device, "ranks",
+                  b->ranks->size, "cp", b->ranks->context_size, "preset", b->options->preset, "parameters",
+                  (json_int_t)table.n_trained, "batch", (json_int_t)b->config.batch, "seq_len",
+                  (json_int_t)b->config.context, "dense_layers", b->options->dense_layers, "recompute",
+                  b->config.recompute, "offload", choice_name(OFFLOAD_CHOICES, b->options->offload));
     param_table_free(&table);
     return json;
 }

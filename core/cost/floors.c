@@ -158,6 +158,7 @@ Floor floor_part(Part part, const EngineConfig *config, Attention attention, siz
         return floor_of(n_params * (4 + 8 * 4 + copies), 0, rates);
     }
     case PART_RANKS:
+    case PART_HOST:
     case PART_COUNT: break;
     }
     return floor_of(0, 0, rates);

@@ -3,6 +3,7 @@
 
 #include "core/cost/floors.h"
 #include "core/cost/traffic.h"
+#include "core/engine/offload.h"
 #include "core/checkpoint/trainer_state.h"
 
 #include <math.h>
@@ -38,6 +39,8 @@ static const RatePoint SDPA_BACKWARD[] = {{8192, 455e12},  {18432, 496e12},  {65
 #define ELEMENTWISE_RATE 3.6e12  // tables.txt
 #define EMBEDDING_RATE   2.6e12  // tables.txt
 #define OPTIMIZER_RATE   4.18e12 // tables.txt
+#define HOST_RATE \
+    50e9 // between a GPU and pinned host memory, assumed: PCIe 5.0 x16, 80 % of which is reached
 
 // On a straight line between neighbours over the logarithm of the size; the ends' rates beyond the ends.
 static double rate_at(const RatePoint *points, int count, double size) {
@@ -105,16 +108,27 @@ double predict_attention(const EngineConfig *config, bool lighthouse) {
     return pass.forward + pass.backward;
 }
 
-// Adds the attention of all layers. A recomputed block runs its forward twice, the last one excepted.
-static void add_attention(const EngineConfig *config, Attention attention, double *parts) {
+// Adds the attention of all layers; gives what it takes in the forward. A recomputed block runs that twice,
+// the last one excepted.
+static double add_attention(const EngineConfig *config, Attention attention, double *parts) {
     PassSeconds pass[2] = {attention_seconds(config, false), {0, 0}};
+    double forward = 0;
     if (attention == ATTENTION_LIGHTHOUSE) pass[1] = attention_seconds(config, true);
     for (int64_t layer = 0; layer < config->model.n_layers; layer++) {
         bool lighthouse = attention == ATTENTION_LIGHTHOUSE && !config->dense_layer[layer];
         bool again = config->recompute && layer < config->model.n_layers - 1;
         parts[lighthouse ? PART_LIGHTHOUSE : PART_DENSE_ATTENTION] +=
             pass[lighthouse].backward + (again ? 2 : 1) * pass[lighthouse].forward;
+        forward += pass[lighthouse].forward;
     }
+    return forward;
+}
+
+// What inputs of blocks are under way to host memory and back beyond the layers' forward and backward, which
+// hide them. `forward` and `both`: seconds of these
+static double host_seconds(const EngineConfig *config, double forward, double both) {
+    double copies = offload_bytes(config) * ranks_context(config->ranks) / HOST_RATE;
+    return fmax(0, copies - forward) + fmax(0, copies - (both - forward));
 }
 
 // Forward and backward of a micro-step, with nothing shared.
@@ -131,7 +145,11 @@ static void micro_step(const EngineConfig *config, Attention attention, double *
     parts[PART_ELEMENTWISE] = again * floors[PART_ELEMENTWISE].bytes / ELEMENTWISE_RATE;
     parts[PART_HEAD] = floors[PART_HEAD].flops / HEAD_RATE;
     parts[PART_EMBEDDING] = floors[PART_EMBEDDING].bytes / EMBEDDING_RATE;
-    add_attention(config, attention, parts);
+    double forward = add_attention(config, attention, parts), once = 1 / again / 3;
+    double both = parts[PART_PRODUCTS] + parts[PART_ELEMENTWISE];
+    forward += both * once;
+    both += parts[PART_DENSE_ATTENTION] + parts[PART_LIGHTHOUSE];
+    parts[PART_HOST] = host_seconds(config, forward, both);
 }
 
 // ---- Between ranks

@@ -16,7 +16,7 @@ extern "C" {
 
 typedef struct {
     double parts[PART_COUNT]; // seconds of an update on each rank
-    double communication;     // seconds in which a rank computes nothing
+    double communication;     // seconds in which a rank computes nothing, for it waits for others
     double total;
 } Prediction;
 

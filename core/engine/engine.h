@@ -52,6 +52,8 @@ typedef struct {
     Ranks *ranks;        // split for their sequences; NULL: alone
     int64_t micro_steps; // calls of forward_backward an update: in the last one's backward the gradients' sum
                          // over the ranks begins; 0: not known, it begins with the update
+    // With recompute, on a GPU: what is kept of a block, its input, waits in host memory for the backward.
+    bool offload_activations;
 } EngineConfig;
 
 // The length that RoPE of type `dynamic` is stretched for: of a text to decode with its prompt, or of a

@@ -5,12 +5,23 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+static int sharing_host(const Ranks *ranks) {
+    return ranks && ranks->local_size > 1 ? ranks->local_size : 1;
+}
+
+// Whether the host has what is offloaded there.
+static bool fits_host(const EngineConfig *config, const MemoryPlan *plan) {
+    if (!config->offload_activations) return true;
+    return plan->host <= host_memory_available() / (size_t)sharing_host(config->ranks);
+}
 
 // Whether a changed configuration is possible and fits.
 static bool fits(const EngineApi *api, const EngineConfig *config, size_t available) {
     MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
     Error ignored;
-    bool ok = api->plan(config, plan, &ignored) && plan->total <= available;
+    bool ok = api->plan(config, plan, &ignored) && plan->total <= available && fits_host(config, plan);
     free(plan);
     return ok;
 }
@@ -65,29 +76,76 @@ static const char *name_obstacle(const EngineApi *api, const EngineConfig *confi
                                         : "the model itself is too large";
 }
 
+// Options that take less memory: each takes effect, or gives false where it has none.
+static bool take_recompute(const EngineApi *api, EngineConfig *config) {
+    bool changes = !config->recompute;
+    (void)api;
+    config->recompute = true;
+    return changes;
+}
+static bool take_offload(const EngineApi *api, EngineConfig *config) {
+    bool changes = api != engine_cpu() && config->recompute && !config->offload_activations;
+    if (changes) config->offload_activations = true;
+    return changes;
+}
+
+static const struct {
+    const char *words;
+    bool (*take)(const EngineApi *api, EngineConfig *config);
+} SAVERS[] = {{"--recompute block", take_recompute},
+              {"--offload activations", take_offload}}; // cheapest first
+#define SAVER_COUNT ((int)(sizeof SAVERS / sizeof *SAVERS))
+
+typedef struct {
+    char words[128]; // of the options that changed something, a blank before each
+} SaverText;
+
+// Whether each of the options in the set `chosen`, a bit a row, changes something.
+static bool take_savers(const EngineApi *api, unsigned chosen, EngineConfig *config, SaverText *text) {
+    bool all = true;
+    text->words[0] = 0;
+    for (int i = 0; i < SAVER_COUNT; i++) {
+        if (!(chosen >> i & 1)) continue;
+        bool changes = SAVERS[i].take(api, config);
+        size_t used = strlen(text->words);
+        if (changes) snprintf(text->words + used, sizeof text->words - used, " %s", SAVERS[i].words);
+        all = all && changes;
+    }
+    return all;
+}
+
+// The largest batch that divides the sequences of an update on this rank; 0 when none fits.
+static int64_t largest_batch(const EngineApi *api, EngineConfig *config, size_t available) {
+    int64_t update = config->batch * config->micro_steps;
+    int64_t batch = largest(api, config, &config->batch, 1, 1, available);
+    while (batch > 1 && update % batch != 0) batch--;
+    return batch;
+}
+
 // What would fit, for a run of `train`.
 static void advise_training(const EngineApi *api, const EngineConfig *config, size_t available, char *advice,
                             size_t size) {
-    EngineConfig other = *config;
-    other.recompute = true;
-    if (!config->recompute && fits(api, &other, available)) {
-        snprintf(advice, size, "--recompute block would fit");
+    EngineConfig other;
+    SaverText text;
+    for (unsigned chosen = 1; chosen < 1u << SAVER_COUNT; chosen++) {
+        other = *config;
+        if (!take_savers(api, chosen, &other, &text) || !fits(api, &other, available)) continue;
+        snprintf(advice, size, "%s would fit", text.words + 1);
         return;
     }
-    int64_t batch = largest(api, &other, &other.batch, 1, 1, available);
-    int64_t update = config->batch * config->micro_steps; // sequences of an update on this rank
-    while (batch > 1 && update % batch != 0) batch--;
+    other = *config;
+    take_savers(api, (1u << SAVER_COUNT) - 1, &other, &text);
+    int64_t batch = largest_batch(api, &other, available);
     if (batch > 0) {
-        snprintf(advice, size, "the largest batch that would fit is --batch %lld --recompute block",
-                 (long long)batch);
+        snprintf(advice, size, "the largest batch that would fit is --batch %lld%s", (long long)batch,
+                 text.words);
         return;
     }
     other.batch = 1;
     int64_t context = largest_context(api, &other, available);
     if (context > 0) {
-        snprintf(advice, size,
-                 "the largest context that would fit is --seq-len %lld --batch 1 --recompute block",
-                 (long long)context);
+        snprintf(advice, size, "the largest context that would fit is --seq-len %lld --batch 1%s",
+                 (long long)context, text.words);
     } else {
         snprintf(advice, size, "no --seq-len fits: %s", name_obstacle(api, &other, available));
     }
@@ -116,9 +174,28 @@ static size_t memory_for_rank(const EngineApi *api, const EngineConfig *config) 
     return shared ? available / (size_t)config->ranks->local_size : available;
 }
 
+// Where the host lacks what waits there, the device may hold it all.
+static bool refuse_host(const EngineApi *api, const EngineConfig *config, const MemoryPlan *plan,
+                        size_t available, Error *error) {
+    int sharing = sharing_host(config->ranks);
+    char advice[256], shared[48] = "";
+    EngineConfig kept = *config;
+    kept.offload_activations = false;
+    if (fits(api, &kept, available)) {
+        snprintf(advice, sizeof advice, "--offload none would fit");
+    } else {
+        advise_training(api, config, available, advice, sizeof advice);
+    }
+    if (sharing > 1) snprintf(shared, sizeof shared, ", a share of %d ranks,", sharing);
+    return error_set(error, STATUS_MEMORY, "the plan takes %.2f GB of host memory and %.2f GB%s are free; %s",
+                     (double)plan->host / 1e9, (double)host_memory_available() / sharing / 1e9, shared,
+                     advice);
+}
+
 bool fit_check(const EngineApi *api, const EngineConfig *config, const MemoryPlan *plan, Error *error) {
     size_t available = memory_for_rank(api, config);
-    if (plan->total <= available) return true;
+    if (plan->total <= available)
+        return fits_host(config, plan) || refuse_host(api, config, plan, available, error);
 
     char advice[256];
     if (config->training) {
@@ -135,8 +212,7 @@ bool fit_check(const EngineApi *api, const EngineConfig *config, const MemoryPla
 }
 
 size_t fit_host_left(const EngineApi *api, const EngineConfig *config, const MemoryPlan *plan) {
-    int sharing = config->ranks && config->ranks->local_size > 1 ? config->ranks->local_size : 1;
-    size_t available = host_memory_available() / (size_t)sharing;
-    size_t taken = api == engine_cpu() ? plan->total : 0;
+    size_t available = host_memory_available() / (size_t)sharing_host(config->ranks);
+    size_t taken = plan->host + (api == engine_cpu() ? plan->total : 0);
     return available > taken ? available - taken : 0;
 }

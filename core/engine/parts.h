@@ -15,7 +15,8 @@ extern "C" {
     ROW(PART_HEAD, "head and loss")              \
     ROW(PART_EMBEDDING, "embedding")             \
     ROW(PART_OPTIMIZER, "optimizer")             \
-    ROW(PART_RANKS, "waiting for other ranks")
+    ROW(PART_RANKS, "waiting for other ranks")   \
+    ROW(PART_HOST, "waiting for host memory")
 
 typedef enum {
 #define PART_ROW(part, name) part,

@@ -27,6 +27,7 @@ typedef struct {
     PlanRow rows[PLAN_MAX_ROWS];
     int count;
     size_t total;
+    size_t host; // bytes of host memory beside, where a device's engine takes some
 } MemoryPlan;
 
 // Adds a buffer of count elements of `size` bytes. `pointer`, where given, receives its address in plan_bind.

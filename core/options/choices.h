@@ -30,6 +30,9 @@ extern "C" {
 #define RECOMPUTES(X)         \
     X(RECOMPUTE_NONE, "none") \
     X(RECOMPUTE_BLOCK, "block")
+#define OFFLOADS(X)         \
+    X(OFFLOAD_NONE, "none") \
+    X(OFFLOAD_ACTIVATIONS, "activations")
 #define TOKEN_WIDTHS(X)        \
     X(TOKENS_NONE, "no")       \
     X(TOKENS_UINT16, "uint16") \
@@ -41,10 +44,11 @@ enum { DATA_ORDERS(CHOICE_VALUE) };
 enum { DECAYS(CHOICE_VALUE) };
 enum { DEVICES(CHOICE_VALUE) };
 enum { RECOMPUTES(CHOICE_VALUE) };
+enum { OFFLOADS(CHOICE_VALUE) };
 enum { TOKEN_WIDTHS(CHOICE_VALUE) };
 
 extern const Choice BENCH_ATTENTION_CHOICES[], SCHEDULE_CHOICES[], DATA_ORDER_CHOICES[], DECAY_CHOICES[],
-    DEVICE_CHOICES[], RECOMPUTE_CHOICES[], TOKEN_WIDTH_CHOICES[];
+    DEVICE_CHOICES[], RECOMPUTE_CHOICES[], OFFLOAD_CHOICES[], TOKEN_WIDTH_CHOICES[];
 
 #ifdef __cplusplus
 }

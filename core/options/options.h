@@ -51,6 +51,10 @@ bool options_set_model(Options *options, const ModelConfig *model, Source source
 LighthouseConfig options_lighthouse(const Options *options);
 // Of an engine that trains: its model, hierarchy, recomputation, determinism, batch and context.
 void options_engine(const Options *options, EngineConfig *config);
+// Refuses (status 2) --offload where nothing waits for the backward: without --recompute block.
+bool options_check_offload(const Options *options, Error *error);
+// Refuses (status 2) what the command line asks of GPUs where the CPU engine computes.
+bool options_check_cpu(const Options *options, Error *error);
 // Refuses (status 2) what the command line asks of Lighthouse attention and nothing would heed: all where
 // there is none, unless `settings` (NULL for none) have it already, and --dilation with a scorer that has
 // none.

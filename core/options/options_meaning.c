@@ -67,9 +67,26 @@ void options_engine(const Options *options, EngineConfig *config) {
     config->lighthouse = options_lighthouse(options);
     config->training = true;
     config->recompute = options->recompute == RECOMPUTE_BLOCK;
+    config->offload_activations = options->offload == OFFLOAD_ACTIVATIONS;
     config->deterministic = options->deterministic;
     config->batch = options->batch;
     config->context = options->seq_len;
+}
+
+bool options_check_offload(const Options *options, Error *error) {
+    if (options->offload != OFFLOAD_ACTIVATIONS || options->recompute == RECOMPUTE_BLOCK) return true;
+    return error_set(
+        error, STATUS_USAGE,
+        "--offload activations goes with --recompute block, which keeps each block's input alone; "
+        "give that too, or --offload none");
+}
+
+bool options_check_cpu(const Options *options, Error *error) {
+    if (options->source[OPTION_offload] != SOURCE_COMMAND_LINE || options->offload == OFFLOAD_NONE)
+        return true;
+    return error_set(error, STATUS_USAGE,
+                     "--offload %s is for GPUs: the CPU engine has everything in host memory; leave it out",
+                     choice_name(OFFLOAD_CHOICES, options->offload));
 }
 
 bool options_check_lighthouse(const Options *options, bool lighthouse, const json_t *settings, Error *error) {

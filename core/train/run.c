@@ -172,6 +172,7 @@ static bool check_recipe(const Options *options, Error *error) {
                          "--switch-at %lld has no meaning with --attention dense; leave one of them out",
                          (long long)options->switch_at);
     }
+    if (!options_check_offload(options, error)) return false;
     if (options->stop_at > options->steps) {
         return error_set(error, STATUS_USAGE,
                          "--stop-at %lld is beyond --steps %lld, where the run ends anyway; leave it out, or "

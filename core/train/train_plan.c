@@ -2,6 +2,7 @@
 #include "core/train/train_plan.h"
 
 #include "core/engine/fit.h"
+#include "core/engine/offload.h"
 #include "core/cost/flops.h"
 #include "core/cost/predict.h"
 #include "core/engine/snapshot.h"
@@ -63,6 +64,14 @@ static const char *origin_of(const Link *link) {
     return link->measured ? "measured" : "assumed";
 }
 
+// What goes to host memory and comes back.
+static void print_offload(const EngineConfig *config) {
+    double bytes = offload_bytes(config) * (double)config->micro_steps;
+    if (bytes > 0)
+        printf("offload     %s an update from each GPU to host memory, and back\n",
+               plan_size_text(bytes).text);
+}
+
 // On GPUs, whatever is planned here.
 static bool print_prediction(const Options *o, const EngineConfig *config, Error *error) {
     Links links = LINKS_ASSUMED;
@@ -117,12 +126,16 @@ bool train_plan_print(const Options *o, const EngineConfig *config, const Engine
         print_model(o, config);
         print_flops(o, config);
         print_ranks(o, config, api);
+        print_offload(config);
         if (o->dry_run && o->device != DEVICE_CPU) ok = print_prediction(o, config, error);
     }
     if (ok) {
         plan->peak_flops = print_device(api, config->ranks);
         if (ranks_many(config->ranks)) printf("  of each rank\n");
         plan_print(memory, stdout, "  ");
+        if (memory->host > 0 && offload_inputs(config) > 0)
+            printf("  %-12s%11s  inputs of blocks, from forward to backward; pinned\n", "host",
+                   plan_size_text((double)memory->host).text);
         plan->saves_beside = print_saves(o, config, api, memory);
         // A plan for GPUs that are not here is not held against this machine.
         bool elsewhere = o->ranks > 0 && o->device != DEVICE_CPU && api == engine_cpu();

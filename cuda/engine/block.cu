@@ -256,16 +256,25 @@ static bool ffn_end(bf16 *x_out, const Tile *tile, const CudaBlockWeights *weigh
                                tile->mid, tile->rows, s->F, s->C, error);
 }
 
-bool cuda_block_forward(bf16 *x_out, const bf16 *x, const CudaBlockWeights *weights,
-                        CudaBlockActivations *acts, CudaBlockScratch *scratch, const Pass *pass,
-                        const BlockTools *tools, Error *error) {
+// Until what lay where the output is to lie is on the host.
+static void await_place(cudaEvent_t before_output, const BlockTools *tools) {
+    if (!before_output) return;
+    cuda_part_begin(tools->clock, PART_HOST);
+    CUDA_CHECK(cudaStreamWaitEvent(tools->context->stream, before_output, 0));
+}
+
+bool cuda_block_forward(bf16 *x_out, cudaEvent_t before_output, const bf16 *x,
+                        const CudaBlockWeights *weights, CudaBlockActivations *acts,
+                        CudaBlockScratch *scratch, const Pass *pass, const BlockTools *tools, Error *error) {
     Sizes s = sizes_of(pass);
     TRY(attention_half(x, weights, acts, scratch, pass, &s, tools, error));
     if (!x_out && scratch->remakes) return true;
     for (int64_t first = 0; first < s.rows; first += scratch->tile) {
         Tile tile = tile_at(first, acts, scratch, &s);
         TRY(ffn_begin(&tile, x, weights, acts, scratch, pass, &s, tools, error));
-        if (x_out) TRY(ffn_end(x_out, &tile, weights, scratch, &s, tools, error));
+        if (!x_out) continue;
+        if (first == 0) await_place(before_output, tools);
+        TRY(ffn_end(x_out, &tile, weights, scratch, &s, tools, error));
     }
     return true;
 }

@@ -71,9 +71,10 @@ typedef struct {
 } BlockTools;
 
 // x_out (rows, C) = the block of x (rows, C). NULL x_out: only what the backward needs is made.
-bool cuda_block_forward(bf16 *x_out, const bf16 *x, const CudaBlockWeights *weights,
-                        CudaBlockActivations *acts, CudaBlockScratch *scratch, const Pass *pass,
-                        const BlockTools *tools, Error *error);
+// before_output: what the first write of x_out waits for; NULL: nothing
+bool cuda_block_forward(bf16 *x_out, cudaEvent_t before_output, const bf16 *x,
+                        const CudaBlockWeights *weights, CudaBlockActivations *acts,
+                        CudaBlockScratch *scratch, const Pass *pass, const BlockTools *tools, Error *error);
 
 // dx (rows, C) holds the gradient of the block's output on entry and that of its input x on return; gradients
 // are added to. acts is used up.

@@ -67,6 +67,7 @@ static void cuda_destroy(Engine *engine) {
         if (entries) CUDA_CHECK(cudaFree(entries));
     }
     cuda_parts_free(&e->clock);
+    offload_close(&e->offload);
     matmul_destroy(e->tools.matmul);
     sdpa_destroy(e->tools.sdpa);
     if (e->host.arena) CUDA_CHECK(cudaFreeHost(e->host.arena));
@@ -76,10 +77,19 @@ static void cuda_destroy(Engine *engine) {
     free(e);
 }
 
+static size_t host_bytes(CudaEngine *e) {
+    MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
+    cuda_plan_host(e, plan);
+    size_t bytes = plan->total;
+    free(plan);
+    return bytes;
+}
+
 static bool cuda_plan(const EngineConfig *config, MemoryPlan *plan, Error *error) {
     CudaEngine *e = engine_new(config);
     bool ok = (!cuda_device_present() || engine_start(e, error)) && cuda_plan_engine(e, plan, error);
     for (int i = 0; ok && i < plan->count; i++) plan->rows[i].pointer = NULL; // they pointed into e
+    if (ok) plan->host = host_bytes(e);
     cuda_destroy(&e->base);
     return ok;
 }
@@ -131,8 +141,17 @@ static bool engine_allocate(CudaEngine *e, MemoryPlan *plan, Error *error) {
     plan_bind(plan, e->arena);
     CUDA_TRY(cudaMemsetAsync(e->arena, 0, plan->total, e->context.stream), error);
     cuda_plan_host(e, plan);
-    CUDA_TRY(cudaMallocHost(&e->host.arena, plan->total), error);
+    if (cudaMallocHost(&e->host.arena, plan->total) != cudaSuccess) {
+        cudaGetLastError();
+        e->host.arena = NULL;
+        return error_set(
+            error, STATUS_MEMORY,
+            "%.2f GB of host memory cannot be pinned: use a smaller --seq-len, or --offload none, "
+            "or raise what this container may lock (ulimit -l)",
+            plan->total / 1e9);
+    }
     plan_bind(plan, e->host.arena);
+    offload_open(&e->offload, e->context.stream);
     return true;
 }
 

@@ -7,6 +7,7 @@
 #include "cuda/engine/block.cuh"
 #include "cuda/libraries/collectives_nccl.cuh"
 #include "cuda/kernels/embedding.cuh"
+#include "cuda/engine/offload.cuh"
 #include "cuda/engine/optimizer.cuh"
 #include "cuda/kernels/watch.cuh"
 
@@ -37,6 +38,7 @@ typedef struct {
     int64_t
         attention_slots; // of these, layers whose attention is kept; fewer where Lighthouse scatters again
     int64_t kept_inputs; // block inputs that are kept; layer i reads x[i % kept_inputs]
+    CudaOffload offload; // of the other inputs, where these are fewer than layers
     CudaBlockScratch scratch;
     bf16 *x;            // (kept_inputs, rows, C)
     bf16 *dx;           // (rows, C)

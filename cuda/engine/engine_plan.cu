@@ -159,7 +159,9 @@ bool cuda_plan_engine(CudaEngine *e, MemoryPlan *plan, Error *error) {
     const ModelConfig *m = &config->model;
     memset(plan, 0, sizeof *plan);
     e->kept_layers = config->training && !config->recompute ? m->n_layers : 1;
-    e->kept_inputs = config->training ? m->n_layers + 1 : 2;
+    e->offload.count = offload_inputs(config);
+    e->offload.size = context_rows(config) * m->dim;
+    e->kept_inputs = config->training && e->offload.count == 0 ? m->n_layers + 1 : OFFLOAD_ON_GPU;
     e->attention_slots = attention_slots(e);
     e->scratch.tile = tile_rows(config);
     e->scratch.remakes = e->kept_layers == 1 && e->scratch.tile < context_rows(config);
@@ -197,6 +199,8 @@ void cuda_plan_host(CudaEngine *e, MemoryPlan *plan) {
     plan_add(plan, (void **)&e->host.nats, purpose, "nats", 1, sizeof(double));
     plan_add(plan, (void **)&e->host.norm, purpose, "gradient norm", 1, sizeof(GradientNorm));
     if (!config->training) return;
+    plan_add(plan, (void **)&e->offload.host, purpose, "block inputs", e->offload.count * e->offload.size,
+             sizeof(bf16));
     embedding_plan(plan, &e->host.order, purpose, s.rows, s.V);
     plan_add(plan, (void **)&e->host.starts, purpose, "starts", s.V + 1, sizeof(int32_t));
 }

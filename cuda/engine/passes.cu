@@ -107,8 +107,9 @@ static bool layer_forward(CudaEngine *e, bf16 *x_out, const Pass *pass, int laye
     CudaBlockActivations acts = pass_activations(e, layer);
     Pass own = pass_of_layer(pass, &e->base.config, layer, e->forced[layer]);
     Range range("layer", layer);
-    bool ok = cuda_block_forward(x_out, block_input(e, layer), &weights, &acts, &e->scratch, &own, &e->tools,
-                                 error);
+    cudaEvent_t before = pass->keep ? offload_before(&e->offload, layer + 1) : NULL;
+    bool ok = cuda_block_forward(x_out, before, block_input(e, layer), &weights, &acts, &e->scratch, &own,
+                                 &e->tools, error);
     gpu_mark(&e->watch);
     return ok;
 }
@@ -175,6 +176,7 @@ bool pass_forward(CudaEngine *e, const Pass *pass, int64_t stride, int *nonfinit
     if (nonfinite) look_at_output(e, pass, -1, nonfinite);
     bool ok = true;
     for (int layer = 0; ok && layer < m->n_layers; layer++) {
+        if (pass->keep) offload_store(&e->offload, layer, block_input(e, layer));
         ok = layer_forward(e, block_input(e, layer + 1), pass, layer, error);
         if (ok && nonfinite) look_at_output(e, pass, layer, nonfinite);
     }
@@ -271,15 +273,32 @@ static void bucket_done(CudaEngine *e, bool last, int bucket) {
     if (last) cuda_optimizer_begin_sum(&e->optimizer, bucket);
 }
 
+// The input of a layer before its backward, and its outputs once more.
+static bool layer_again(CudaEngine *e, const Pass *pass, int layer, Error *error) {
+    if (offload_has(&e->offload, layer)) {
+        cuda_part_begin(&e->clock, PART_HOST);
+        offload_await(&e->offload, layer);
+    }
+    bool again = e->base.config.recompute && layer < e->base.config.model.n_layers - 1;
+    return !again || layer_forward(e, NULL, pass, layer, error);
+}
+
+// The input of a layer is not read any more: that of the layer whose turn it is comes into its place.
+static void input_done(CudaEngine *e, int64_t layer) {
+    int64_t next = layer - OFFLOAD_ON_GPU;
+    if (offload_has(&e->offload, next)) offload_fetch(&e->offload, next, block_input(e, next));
+}
+
 bool pass_backward(CudaEngine *e, const Pass *pass, bool last, Error *error) {
     const EngineConfig *config = &e->base.config;
     const ModelConfig *m = &config->model;
     bool ok = true;
     Range range("backward");
     bucket_done(e, last, (int)m->n_layers + 1);
+    input_done(e, m->n_layers);
     for (int layer = (int)m->n_layers - 1; ok && layer >= 0; layer--) {
-        bool again = config->recompute && layer < m->n_layers - 1;
-        ok = (!again || layer_forward(e, NULL, pass, layer, error)) && layer_backward(e, pass, layer, error);
+        ok = layer_again(e, pass, layer, error) && layer_backward(e, pass, layer, error);
+        if (ok) input_done(e, layer);
         if (ok) bucket_done(e, last, layer + 1);
     }
     ok = ok && embedding_gradient(e, pass, error);

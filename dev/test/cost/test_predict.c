@@ -298,6 +298,30 @@ static void test_recompute(void **state) {
     assert_true(ratio > 1.25 && ratio < 1.3 && again.parts[PART_HEAD] == kept.parts[PART_HEAD]);
 }
 
+// What is offloaded is hidden by the layers, but where these are over sooner.
+static void test_offload(void **state) {
+    (void)state;
+    EngineConfig config = configure("8b", 1);
+    config.context = 1048576;
+    config.recompute = true;
+    Prediction kept = of_ranks_under(ATTENTION_DENSE, &config, 4, 4, 8);
+    config.offload_activations = true;
+    Prediction offloaded = of_ranks_under(ATTENTION_DENSE, &config, 4, 4, 8);
+    assert_true(kept.parts[PART_HOST] == 0 && offloaded.total == kept.total);
+    // An input is 2 D bytes a row, a block that hardly computes less than that.
+    config.model.n_heads = config.model.n_kv_heads = 4;
+    config.model.ffn_dim = 8;
+    config.context = 16384;
+    Prediction waits = of_ranks_under(ATTENTION_DENSE, &config, 1, 1, 8);
+    double copies = 31.0 * 16384 * 4096 * 2 / 50e9;
+    assert_true(waits.parts[PART_HOST] > 0.1 * copies && waits.parts[PART_HOST] < 2 * copies);
+    config.micro_steps = 3;
+    Prediction thrice = of_ranks_under(ATTENTION_DENSE, &config, 1, 1, 8);
+    assert_true(fabs(thrice.parts[PART_HOST] / waits.parts[PART_HOST] - 3) < 1e-9);
+    config.offload_activations = false;
+    assert_true(of_ranks_under(ATTENTION_DENSE, &config, 1, 1, 8).parts[PART_HOST] == 0);
+}
+
 static void test_dry_run(void **state) {
     (void)state;
     static const char *const parts[] = {"predicted   for NVIDIA H200 GPUs, 8 a host",
@@ -312,6 +336,10 @@ static void test_dry_run(void **state) {
         if (!strstr(text, parts[i])) fail_msg("no '%s' in: %s", parts[i], text);
     }
     free(text);
+    text = program_output(
+        "train --dry-run --preset small --recompute block --offload activations --batch 1 --global-batch 2");
+    assert_non_null(strstr(text, "offload     369.10 MB an update from each GPU to host memory, and back"));
+    free(text);
     text = program_output("train --dry-run --preset tiny --device cpu");
     assert_null(strstr(text, "predicted"));
     free(text);
@@ -325,7 +353,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_measured_growth), cmocka_unit_test(test_measured_runs),
         cmocka_unit_test(test_measured_ranks),  cmocka_unit_test(test_more_ranks),
         cmocka_unit_test(test_copied_heads),    cmocka_unit_test(test_recompute),
-        cmocka_unit_test(test_dry_run),
+        cmocka_unit_test(test_offload),         cmocka_unit_test(test_dry_run),
     };
     if (argc != 2) {
         fprintf(stderr, "usage: test_predict dev/results\n");

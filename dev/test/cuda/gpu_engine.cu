@@ -197,13 +197,21 @@ static double gradient_differences(Engine *a, Engine *b) {
     return differences;
 }
 
-static size_t plan_bytes(const EngineConfig *config) {
+typedef struct {
+    size_t gpu, host;
+} PlanBytes;
+
+static PlanBytes planned(const EngineConfig *config) {
     MemoryPlan *plan = (MemoryPlan *)alloc_or_exit(1, sizeof *plan);
     Error error;
     must(engine_cuda()->plan(config, plan, &error), &error);
-    size_t bytes = plan->total;
+    PlanBytes bytes = {plan->total, plan->host};
     free(plan);
     return bytes;
+}
+
+static size_t plan_bytes(const EngineConfig *config) {
+    return planned(config).gpu;
 }
 
 // An engine that keeps less has the same results, under the attentions up to `last`.
@@ -447,6 +455,66 @@ static void check_tiles(GpuChecks *checks, const EngineConfig *config, const cha
     }
 }
 
+// An engine that offloads the inputs of its blocks has the bits of one that keeps them: in two micro-steps of
+// each attention, with an evaluation in between that takes their places on the GPU.
+static void check_offload(GpuChecks *checks, const EngineConfig *config, int64_t layers, const char *name) {
+    EngineConfig kept = *config;
+    kept.model.n_layers = layers;
+    kept.recompute = true;
+    EngineConfig away = kept;
+    away.offload_activations = true;
+    char what[96];
+    snprintf(what, sizeof what, "%s, %lld layers, offloaded", name, (long long)layers);
+    int64_t rows = kept.batch * kept.context;
+    double input = (double)(rows * kept.model.dim) * sizeof(bf16), sequences[2] = {0, 0};
+    PlanBytes before = planned(&kept), after = planned(&away);
+    double host = (double)(after.host - before.host), gpu = (double)before.gpu - (double)after.gpu;
+    gpu_check(checks, fabs(host - (double)(layers - 1) * input), 2 * PLAN_ALIGNMENT, "%s: bytes on the host",
+              what);
+    gpu_check(checks, fabs(gpu - (double)(layers - 1) * input), 2 * PLAN_ALIGNMENT, "%s: bytes of the GPU",
+              what);
+    Engine *a = create(engine_cuda(), &kept), *b = create(engine_cuda(), &away), *engines[] = {a, b};
+    for (Engine *engine : engines) write_weights(engine, 3);
+    for (int i = 0; i < 4; i++) {
+        std::vector<int32_t> tokens =
+            random_tokens(kept.batch * (kept.context + 1), kept.model.vocab_size, 9 + (uint64_t)i);
+        Attention attention = i / 2 && !kept.one_stage ? ATTENTION_DENSE : ATTENTION_LIGHTHOUSE;
+        double difference = fabs(pass(a, tokens.data(), attention) - pass(b, tokens.data(), attention));
+        gpu_check(checks, difference, 0, "%s: loss %d", what, i);
+        for (int e = 0; e < 2; e++) {
+            Error error;
+            must(engine_evaluate(engines[e], tokens.data(), 1, 512, ATTENTION_DENSE, &sequences[e], &error),
+                 &error);
+        }
+        gpu_check(checks, fabs(sequences[0] - sequences[1]), 0, "%s: evaluation %d", what, i);
+    }
+    gpu_check(checks, gradient_differences(a, b), 0, "%s: gradients", what);
+    engine_destroy(b);
+    engine_destroy(a);
+}
+
+// What an engine takes of the GPU is what its plan says.
+static void check_taken(GpuChecks *checks, const EngineConfig *config, const char *name) {
+    size_t before, after, total;
+    Engine *first = create(engine_cuda(), config); // the libraries have their own by now
+    CUDA_CHECK(cudaMemGetInfo(&before, &total));
+    Engine *engine = create(engine_cuda(), config);
+    CUDA_CHECK(cudaMemGetInfo(&after, &total));
+    double plan = (double)plan_bytes(config), taken = (double)before - (double)after;
+    gpu_check(checks, fabs(taken - plan) / plan, 0.03, "%s: %.2f GB are planned, %.2f GB taken", name,
+              plan / 1e9, taken / 1e9);
+    engine_destroy(engine);
+    engine_destroy(first);
+}
+
+static EngineConfig large_config(void) {
+    EngineConfig config = small_config(256, 2, 2, 128, 1, SCORER_NORM);
+    config.context = 131072;
+    config.tile = 16384;
+    config.recompute = true;
+    return config;
+}
+
 // A vocabulary that is padded inside: some updates, each with both decays at work, and the losses stay those
 // of the CPU engine, which pads nothing. What rows of padding gained would show in every denominator.
 static void check_padding(GpuChecks *checks, int64_t V) {
@@ -560,6 +628,15 @@ int main(void) {
     no_dense.dense_layer[0] = false;
     no_dense.one_stage = true;
     check_tiles(&checks, &no_dense, "norm, one stage without dense layers");
+    for (int64_t layers : {1, 2, 3, 6}) check_offload(&checks, &models[0].config, layers, models[0].name);
+    EngineConfig tiled = models[6].config;
+    tiled.tile = 384;
+    check_offload(&checks, &tiled, 4, "norm, qwen3, tiles of 384");
+    check_offload(&checks, &no_dense, 4, "norm, one stage without dense layers");
+    EngineConfig large = large_config(), away = large;
+    away.offload_activations = true;
+    check_taken(&checks, &large, "131,072 tokens in tiles");
+    check_taken(&checks, &away, "131,072 tokens in tiles, offloaded");
     check_chunks(&checks);
     for (int64_t V : {9, 130, 263, 50257}) check_padding(&checks, V);
     check_golden(&checks, "dev/test/golden/model_kv1.json");
