@@ -43,7 +43,7 @@ static void engine_connect(CudaEngine *e) {
     if (ranks->context_size > 1) e->cp.queue = collectives_nccl(ranks, RANKS_CONTEXT, e->context.stream);
     e->cp.index = ranks->context_rank;
     e->cp.clock = &e->clock;
-    e->tools.cp = cuda_cp_of(e);
+    if (ranks->context_size > 1) e->tools.cp = &e->cp; // whose size comes with the plan, which is made later
     e->watch.queues[0] = e->optimizer.queue;
     e->watch.queues[1] = e->cp.queue;
 }
