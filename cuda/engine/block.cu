@@ -72,6 +72,11 @@ static int64_t exchanged_width(const Pass *pass, int64_t heads, int64_t kv_heads
     int64_t P = pass->ranks, attended = kv_heads ? context_heads(kv_heads, P) : 0;
     return (heads + 2 * attended) / P * pass->model->head_dim;
 }
+// Where ranks' exchanges are packed from here on: in a buffer of (B, N, H + 2 attended, D) that is not
+// needed.
+static void pack_in(bf16 *room, const BlockTools *tools) {
+    if (tools->cp && tools->cp->borrows) tools->cp->packed = room;
+}
 // Exchanges the tokens here of a tensor (B, N, heads + 2 kv_heads, D) for all tokens of this rank's heads.
 static void exchange(bf16 *tensor, const Pass *pass, int64_t heads, int64_t kv_heads,
                      const BlockTools *tools) {
@@ -117,6 +122,7 @@ static bool dense_backward(CudaBlockActivations *acts, CudaBlockScratch *scratch
                            pass->ranks > 1 ? acts->exchanged_out : acts->attention, dattention, acts->lse,
                            scratch->dqkv, scratch->dqkv + k, scratch->dqkv + v, scratch->sdpa,
                            scratch->sdpa_bytes, error));
+    pack_in(acts->qkv, tools);
     if (pass->ranks > 1) exchange_back(scratch->dqkv, scratch->dqkv, pass, s->H, s->KV, tools);
     return true;
 }
@@ -228,6 +234,7 @@ static bool attention_half(const bf16 *x, const CudaBlockWeights *weights, CudaB
         cuda_rope_forward(acts->qkv, scratch->cosines, scratch->sines, scores, entries, pass->B, pass->N,
                           s->H, s->KV, s->D, pass->position, tools->context->stream);
     cuda_part_begin(tools->clock, attention_part(pass));
+    pack_in(scratch->dqkv, tools);
     return attention_forward(acts, scratch, pass, s, tools, error);
 }
 
@@ -347,6 +354,7 @@ static bool attention_half_backward(const bf16 *dx, const CudaBlockWeights *weig
                                     const BlockGradients *gradients, CudaBlockActivations *acts,
                                     CudaBlockScratch *scratch, const Pass *pass, const Sizes *s,
                                     const BlockTools *tools, Error *error) {
+    pack_in(pass->lighthouse ? acts->qkv : scratch->dqkv, tools); // Lighthouse has its rows gathered
     if (pass->lighthouse && acts->attention_shared) {
         cuda_part_begin(tools->clock, PART_LIGHTHOUSE);
         cuda_lighthouse_scatter(tools->context, cuda_rows_packed(acts->attention, pass->N, s->H, 0, s->D, 1),

@@ -67,7 +67,7 @@ typedef struct {
     Matmul *matmul;
     Sdpa *sdpa;
     CudaPartClock *clock;
-    const CudaCp *cp; // NULL: whole sequences are here
+    CudaCp *cp; // NULL: whole sequences are here
 } BlockTools;
 
 // x_out (rows, C) = the block of x (rows, C). NULL x_out: only what the backward needs is made.

@@ -145,12 +145,15 @@ static int64_t attention_slots(const CudaEngine *e) {
 }
 
 // The largest of what is exchanged at once: q, k, v of the tokens that lie here, or of their gathered rows.
+// In training the first lie in q, k, v themselves or in their gradient, whichever is not needed.
 static void plan_packed(CudaEngine *e, MemoryPlan *plan) {
     const EngineConfig *config = &e->base.config;
     Sizes s = sizes_of(config);
     int64_t tokens = s.rows * s.QKV, gathered = 0;
     if (config->use_lighthouse) gathered = config->batch * e->lighthouse.hierarchy.n_selected * 3 * s.HD;
-    plan_add(plan, (void **)&e->cp.packed, "workspace", "packed rows", tokens > gathered ? tokens : gathered,
+    int64_t most = tokens > gathered ? tokens : gathered;
+    e->cp.borrows = config->training && most == tokens;
+    plan_add(plan, (void **)&e->cp.packed, "workspace", "packed rows", e->cp.borrows ? 0 : most,
              sizeof(bf16));
 }
 

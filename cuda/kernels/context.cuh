@@ -17,6 +17,7 @@ typedef struct {
     CudaPartClock *clock;
     int64_t size, index; // P, and which slice lies here
     bf16 *packed; // what is to go to the ranks, or has come back from them: the largest of all exchanges
+    bool borrows; // packed has no memory of its own: a block lets it lie where it needs nothing at the time
 } CudaCp;
 
 // cp->packed (B, P, n, (heads + 2 attended) / P, D) = tokens (B, n, heads + 2 kv_heads, D): for each rank

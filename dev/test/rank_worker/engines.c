@@ -415,6 +415,10 @@ void scenario_context(Ranks *ranks, const Subject *subject) {
     config.recompute = true;
     config.dense_layer[0] = false;
     check_context(ranks, subject, &config, ATTENTION_LIGHTHOUSE, "recompute");
+    config.dense_layer[0] = config.offload_activations = true; // which the CPU engine has no use for
+    config.tile = 192;
+    check_context(ranks, subject, &config, ATTENTION_LIGHTHOUSE, "tiles, offloaded");
+    check_context(ranks, subject, &config, ATTENTION_DENSE, "dense tiles, offloaded");
     // Coarse entries of 16 tokens, and outputs that the backward scatters again.
     config = small_config(2048 * slices, 128 * slices, 2, 2);
     config.lighthouse.pool = 4;
