@@ -138,7 +138,7 @@ static void warn_textless(const char *folder, const TokenBytes *known, const Eva
 static bool measure(Engine *engine, DataLoader *data, int64_t sequences, const Options *options,
                     const char *folder, Evaluation *sum, Error *error) {
     TokenBytes known;
-    token_bytes_read(&known, folder);
+    token_bytes_read(&known, folder, engine->config.model.vocab_size);
     bool ok = evaluate_data(engine, data, &known, sequences, (Attention)options->eval_attention, sum, error);
     if (ok && ranks_first(engine->config.ranks)) warn_textless(folder, &known, sum);
     if (ok) print_evaluation(options, folder, engine->config.context, sum);

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_ID   (1 << 24)      // ids above would only cost memory
 #define SPACE    "\xe2\x96\x81" // "▁"
 #define FALLBACK 6              // characters of "<0x0A>"
 
@@ -125,7 +124,7 @@ static int64_t piece_bytes(const Decoder *d, const char *piece) {
 // ---- The table
 
 static bool put(TokenBytes *t, const Decoder *d, int64_t id, int64_t bytes, const char *piece) {
-    if (id < 0 || id >= t->count) return false;
+    if (id < 0 || id >= t->count) return id >= 0; // beyond the model's vocabulary: no target can be it
     t->bytes[id] = (int32_t)bytes;
     t->spaced[id] = bytes > 0 && d->strips && strncmp(piece, SPACE, strlen(SPACE)) == 0;
     return true;
@@ -141,63 +140,52 @@ static bool put_added(TokenBytes *t, const Decoder *d, const json_t *added) {
         int64_t bytes = json_is_true(json_object_get(token, "special")) ? TOKEN_MARK
                         : d->byte_level                                 ? (int64_t)strlen(piece)
                                                                         : piece_bytes(d, piece);
-        if (!put(t, d, json_integer_value(json_object_get(token, "id")), bytes, piece)) return false;
+        const json_t *id = json_object_get(token, "id");
+        if (!json_is_integer(id) || !put(t, d, json_integer_value(id), bytes, piece)) return false;
     }
     return true;
 }
 
-static int64_t last_id(const json_t *vocabulary, const json_t *added) {
-    int64_t last = -1;
-    const char *piece;
-    json_t *value;
-    size_t i;
-    json_object_foreach((json_t *)vocabulary, piece, value) {
-        if (json_integer_value(value) > last) last = json_integer_value(value);
-    }
-    json_array_foreach(added, i, value) {
-        int64_t id = json_integer_value(json_object_get(value, "id"));
-        if (id > last) last = id;
-    }
-    return last;
-}
-
 // What is wrong, or NULL.
 static const char *fill(TokenBytes *t, const json_t *file) {
-    const json_t *model = json_object_get(file, "model"), *added = json_object_get(file, "added_tokens");
-    json_t *vocabulary = json_object_get(model, "vocab"), *id;
+    json_t *vocabulary = json_object_get(json_object_get(file, "model"), "vocab"), *id;
     Decoder decoder = {false, false, false, false};
     const char *piece;
     if (!json_is_object(vocabulary) || !decoder_read(json_object_get(file, "decoder"), &decoder) ||
         decoder.byte_level == decoder.spaces)
         return "its tokenizer.json is neither byte-level nor one that writes spaces as \"" SPACE "\"";
-    int64_t count = last_id(vocabulary, added) + 1;
-    if (count < 1 || count > MAX_ID) return "its tokenizer.json has ids beyond any vocabulary";
-    t->count = count;
-    t->bytes = (int32_t *)alloc_or_exit((size_t)count, sizeof *t->bytes);
-    t->spaced = (bool *)alloc_or_exit((size_t)count, sizeof *t->spaced);
-    for (int64_t i = 0; i < count; i++) t->bytes[i] = TOKEN_UNKNOWN;
     bool right = true;
     json_object_foreach(vocabulary, piece, id) {
         right = right && json_is_integer(id) &&
                 put(t, &decoder, json_integer_value(id), piece_bytes(&decoder, piece), piece);
     }
-    return right && put_added(t, &decoder, added) ? NULL : "its tokenizer.json has ids that are no numbers";
+    return right && put_added(t, &decoder, json_object_get(file, "added_tokens"))
+               ? NULL
+               : "its tokenizer.json has ids that are no numbers";
 }
 
-void token_bytes_read(TokenBytes *t, const char *folder) {
+void token_bytes_read(TokenBytes *t, const char *folder, int64_t vocabulary) {
     Error error;
     memset(t, 0, sizeof *t);
     char *path = path_join(folder, "tokenizer.json");
-    json_t *file = file_exists(path) ? json_file_read(path, &error) : NULL;
-    if (file_exists(path)) t->why = file ? fill(t, file) : "its tokenizer.json cannot be read";
-    if (t->why) t->count = 0;
-    json_decref(file);
+    if (file_exists(path)) {
+        json_t *file = json_file_read(path, &error);
+        t->count = vocabulary;
+        t->bytes = (int32_t *)alloc_or_exit((size_t)vocabulary, sizeof *t->bytes);
+        t->spaced = (bool *)alloc_or_exit((size_t)vocabulary, sizeof *t->spaced);
+        for (int64_t i = 0; i < vocabulary; i++) t->bytes[i] = TOKEN_UNKNOWN;
+        const char *wrong = file ? fill(t, file) : error.message;
+        if (wrong) t->count = 0;
+        t->why = wrong ? copy_or_exit(wrong) : NULL;
+        json_decref(file);
+    }
     free(path);
 }
 
 void token_bytes_free(TokenBytes *t) {
     free(t->bytes);
     free(t->spaced);
+    free(t->why);
     memset(t, 0, sizeof *t);
 }
 

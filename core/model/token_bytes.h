@@ -14,10 +14,10 @@ extern "C" {
 #endif
 
 typedef struct {
-    int64_t count;  // ids
+    int64_t count;  // ids: the model's vocabulary; 0 where nothing is known
     int32_t *bytes; // of each; TOKEN_MARK or TOKEN_UNKNOWN, for which there is no text
     bool *spaced; // its text begins with the space that stands before a document, which is not the document's
-    const char *why; // nothing is known, and what to say of it; NULL where the folder has no such file
+    char *why;    // that nothing is known; NULL where the folder has no such file
 } TokenBytes;
 
 #define TOKEN_MARK    (-1)
@@ -25,7 +25,7 @@ typedef struct {
 
 // Nothing is known (count 0) where there is no tokenizer.json, or one of another kind than byte-level BPE or
 // pieces with "▁" for a space. Release with token_bytes_free.
-void token_bytes_read(TokenBytes *t, const char *folder);
+void token_bytes_read(TokenBytes *t, const char *folder, int64_t vocabulary);
 void token_bytes_free(TokenBytes *t);
 
 // Bytes of the text of `token` behind `before`, or TOKEN_UNKNOWN.

@@ -16,6 +16,7 @@ const Harness fuzz_harnesses[FUZZ_HARNESSES] = {
     {"shard", fuzz_shard, fuzz_shard_mend},
     {"safetensors", fuzz_safetensors, fuzz_safetensors_mend},
     {"config", fuzz_config, NULL},
+    {"tokenizer", fuzz_tokenizer, NULL},
     {"model", fuzz_model, NULL},
     {"state", fuzz_state, fuzz_state_mend},
     {"settings", fuzz_settings, NULL},

@@ -24,7 +24,7 @@ typedef struct {
     size_t (*mend)(uint8_t *data, size_t size, size_t room, unsigned choice);
 } Harness;
 
-#define FUZZ_HARNESSES 11
+#define FUZZ_HARNESSES 12
 extern const Harness fuzz_harnesses[FUZZ_HARNESSES];
 
 // NULL for an unknown name.
@@ -66,6 +66,7 @@ size_t fuzz_shard_mend(uint8_t *data, size_t size, size_t room, unsigned choice)
 void fuzz_safetensors(const char *folder, const uint8_t *data, size_t size);
 size_t fuzz_safetensors_mend(uint8_t *data, size_t size, size_t room, unsigned choice);
 void fuzz_config(const char *folder, const uint8_t *data, size_t size);
+void fuzz_tokenizer(const char *folder, const uint8_t *data, size_t size);
 void fuzz_model(const char *folder, const uint8_t *data, size_t size);
 void fuzz_state(const char *folder, const uint8_t *data, size_t size);
 size_t fuzz_state_mend(uint8_t *data, size_t size, size_t room, unsigned choice);

@@ -241,6 +241,56 @@ static void make_models(const char *folder) {
 
 #define LLAMA "{\"model_type\": \"llama\", "
 
+#define SHAPE                                                                                               \
+    "\"num_hidden_layers\": 2, \"hidden_size\": 128, \"num_attention_heads\": 2, \"num_key_value_heads\": " \
+    "1, "                                                                                                   \
+    "\"intermediate_size\": 8, \"vocab_size\": 8, \"rms_norm_eps\": 1e-6, \"rope_theta\": 1e6, "
+
+// Each family with the members that its models have.
+static void make_families(const char *folder) {
+    seed_text(folder, "config", "mistral",
+              "{\"model_type\": \"mistral\", " SHAPE "\"head_dim\": 128, \"sliding_window\": null, "
+              "\"attention_dropout\": 0.0, \"architectures\": [\"MistralForCausalLM\"]}");
+    seed_text(
+        folder, "config", "qwen2",
+        "{\"model_type\": \"qwen2\", " SHAPE "\"use_sliding_window\": false, \"sliding_window\": 131072, "
+        "\"max_window_layers\": 28, \"tie_word_embeddings\": true, \"layer_types\": [\"full_attention\", "
+        "\"full_attention\"]}");
+    seed_text(folder, "config", "qwen3",
+              "{\"model_type\": \"qwen3\", " SHAPE "\"head_dim\": 96, \"attention_bias\": false, "
+              "\"use_sliding_window\": false, \"sliding_window\": null, \"tie_word_embeddings\": true}");
+    seed_text(folder, "config", "smollm3",
+              "{\"model_type\": \"smollm3\", " SHAPE
+              "\"no_rope_layers\": [1, 0], \"no_rope_layer_interval\": 2, "
+              "\"use_sliding_window\": false, \"layer_types\": [\"full_attention\", \"full_attention\"], "
+              "\"pad_token_id\": 5, \"tie_word_embeddings\": true}");
+    seed_text(
+        folder, "config", "longrope",
+        "{\"model_type\": \"phi3\", " SHAPE "\"head_dim\": 96, \"partial_rotary_factor\": 0.75, "
+        "\"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1, 1], \"long_factor\": [1, 2]}}");
+}
+
+#define ADDED_TOKENS                                                                                         \
+    "\"added_tokens\": [{\"id\": 0, \"content\": \"<s>\", \"special\": true}, {\"id\": 9, \"content\": \"  " \
+    "\"}]"
+#define PIECES \
+    "\"model\": {\"vocab\": {\"<s>\": 0, \"a\": 1, \"\u2581b\": 2, \"<0x0A>\": 3, \"\u0120\u00c3\": 4}}}"
+
+static void make_tokenizers(const char *folder) {
+    seed_text(folder, "tokenizer", "byte_level",
+              "{" ADDED_TOKENS ", \"decoder\": {\"type\": \"ByteLevel\"}, " PIECES);
+    seed_text(folder, "tokenizer", "metaspace",
+              "{" ADDED_TOKENS ", \"decoder\": {\"type\": \"Metaspace\", \"replacement\": \"\u2581\", "
+              "\"prepend_scheme\": \"first\"}, " PIECES);
+    seed_text(folder, "tokenizer", "pieces",
+              "{" ADDED_TOKENS
+              ", \"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", "
+              "\"pattern\": {\"String\": \"\u2581\"}, \"content\": \" \"}, {\"type\": \"ByteFallback\"}, "
+              "{\"type\": "
+              "\"Fuse\"}, {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}]}, " PIECES);
+    seed_text(folder, "tokenizer", "unigram", "{\"model\": {\"vocab\": [[\"a\", 0]]}, \"decoder\": null}");
+}
+
 static void make_configs(const char *folder) {
     seed_text(folder, "config", "least",
               LLAMA "\"num_hidden_layers\": 1, \"hidden_size\": 128, \"num_attention_heads\": 2, "
@@ -271,6 +321,7 @@ static void make_configs(const char *folder) {
               "\"num_attention_heads\": 1, \"intermediate_size\": 8, \"vocab_size\": 8, \"sliding_window\": "
               "4096, \"max_position_embeddings\": 64, \"rope_scaling\": {\"type\": \"dynamic\", \"factor\": "
               "4}}");
+    make_families(folder);
     seed_text(folder, "config", "other", "{\"model_type\": \"mistral\\u001b[31m\\n\"}");
     seed_text(folder, "config", "array", "[1, 2, 3]");
     seed_text(folder, "config", "torn", LLAMA "\"num_hidden_layers\": ");
@@ -512,6 +563,7 @@ int main(int argc, char **argv) {
     make_safetensors(argv[1]);
     make_models(argv[1]);
     make_configs(argv[1]);
+    make_tokenizers(argv[1]);
     make_state(argv[1]);
     make_lying_states(argv[1]);
     make_settings(argv[1]);
