@@ -561,6 +561,22 @@ static void test_slow_reads(void **state) {
     outcome_free(&stuck);
 }
 
+// Nor is one that saves slowly: it may take longer than the watchdog waits in an update.
+static void test_slow_save(void **state) {
+    (void)state;
+    const struct timespec longer = {18, 0}; // and the time to answer
+    tiny_files();
+    program_ranks(2, false);
+    Program *program =
+        held_before("slow", 1, "safetensors", HELD_TILL_TOLD, TRAIN "--out slow --steps 1 --watchdog 10");
+    nanosleep(&longer, NULL);
+    held_go("slow");
+    Outcome outcome = program_wait(program);
+    program_ranks(1, false);
+    if (outcome.status != 0) fail_msg("status %d: %s", outcome.status, outcome.err);
+    outcome_free(&outcome);
+}
+
 // test_ranks [PATTERN]: the tests of these names alone
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
@@ -588,6 +604,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(test_second_interrupt, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_killed_and_stopped, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_slow_reads, enter, temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_slow_save, enter, temporary_folder_leave),
     };
     program_find();
     held_find();
