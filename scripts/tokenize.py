@@ -19,7 +19,7 @@ if HERE not in sys.path:
     sys.path.append(HERE)
 
 import argparse
-import concurrent.futures
+import concurrent.futures.process  # which a first use would import, and an error before it needs
 import glob
 import shutil
 import signal

@@ -143,6 +143,33 @@ static bool judge_llmc(const PackConfig *config, PackInput *file, const char *fi
     return false;
 }
 
+// ---- lit-gpt and TinyLlama
+
+#define LIT_MAGIC "LITPKDS"
+#define LIT_HEADER \
+    24 // magic, version of 8 bytes, type of 1, ids of a chunk of 8; a file may have several chunks
+
+static bool judge_lit(const PackConfig *config, PackInput *file, const char *first, size_t n_first,
+                      PackRefusal *refusal) {
+    static const char *const types[] = {"", "u1", "i1", "<i2", "<i4", "<i8", "<f4", "<f8", "<u2"};
+    if (n_first < LIT_HEADER || memcmp(first, LIT_MAGIC, sizeof LIT_MAGIC - 1) != 0) return false;
+    const unsigned char *header = (const unsigned char *)first;
+    uint64_t version = shard_get(header + 7, 8), type = header[15];
+    char what[64], load[64];
+    if (version != 1 || type < 1 || type > 8) {
+        pack_refuse(refusal, "file of other ids",
+                    "is a shard of lit-gpt of a version or type that is not known");
+    } else if (type == 8 || type == 4) {
+        file->start = LIT_HEADER;
+        right_width(config, "a shard of lit-gpt", type == 8 ? 2 : 4, refusal);
+    } else {
+        snprintf(what, sizeof what, "a shard of lit-gpt of type %s", types[type]);
+        snprintf(load, sizeof load, "numpy.fromfile(sys.argv[1], '%s', offset=%d)", types[type], LIT_HEADER);
+        refuse_array(config, file, what, load, refusal);
+    }
+    return true;
+}
+
 // ---- What lies beside ids
 
 // Names of what holds no ids: an index, a description, a program.
@@ -275,6 +302,14 @@ static void warn_validation(const PackInput *file) {
          file->path);
 }
 
+// Whole ids. A compressed file is counted when it is read.
+static void check_whole(const PackConfig *config, const PackInput *file, PackRefusal *refusal) {
+    int64_t size = file->size - file->start;
+    if (refusal->what || file->packing != FILE_OTHER || size % config->id_bytes == 0) return;
+    pack_refuse(refusal, "file of cut ids", "has %lld bytes, no multiple of the %d of an id: see --tokens",
+                (long long)size, config->id_bytes);
+}
+
 // ---- The whole
 
 void ids_format_judge(const PackConfig *config, PackInput *file, const char *first, size_t n_first,
@@ -287,6 +322,10 @@ void ids_format_judge(const PackConfig *config, PackInput *file, const char *fir
     }
     if (judge_llmc(config, file, first, n_first, refusal)) {
         if (!refusal->what) warn_validation(file);
+        return;
+    }
+    if (judge_lit(config, file, first, n_first, refusal)) {
+        check_whole(config, file, refusal);
         return;
     }
     if (is_text(first, n_first)) {
@@ -302,9 +341,5 @@ void ids_format_judge(const PackConfig *config, PackInput *file, const char *fir
         refuse_array(config, file, "an array of single bytes (uint8) by the look of it",
                      "numpy.fromfile(sys.argv[1], numpy.uint8)", refusal);
     }
-    if (!refusal->what && file->packing == FILE_OTHER && file->size % config->id_bytes != 0) {
-        pack_refuse(refusal, "file of cut ids",
-                    "has %lld bytes, no multiple of the %d of an id: see --tokens", (long long)file->size,
-                    config->id_bytes);
-    }
+    check_whole(config, file, refusal);
 }

@@ -8,6 +8,9 @@ void ids_seen_add(IdsSeen *total, const IdsSeen *seen) {
     if (total->count == 0 || seen->least < total->least) total->least = seen->least;
     for (int i = 0; i < 4; i++)
         if (seen->most[i] > total->most[i]) total->most[i] = seen->most[i];
+    bool earlier = seen->long_rows > 0 && (total->long_rows == 0 || seen->first_row < total->first_row);
+    if (earlier) total->first_row = seen->first_row;
+    total->long_rows += seen->long_rows;
     total->count += seen->count;
     total->zeros += seen->zeros;
     total->halves += seen->halves;
@@ -64,6 +67,11 @@ static bool check_file(const PackConfig *config, const PackInput *input, const I
     if (seen->zeros > seen->count / 2) {
         warn("%lld of the %lld ids of %s are 0: is it whole?", (long long)seen->zeros, (long long)seen->count,
              input->path);
+    } else if (seen->long_rows > 0) {
+        warn("%s has %d zeros and more in a row, first from id %lld on: a program that was stopped leaves "
+             "such, and "
+             "padding, which would be trained on",
+             input->path, IDS_ROW, (long long)seen->first_row);
     }
     return true;
 }

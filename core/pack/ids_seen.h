@@ -16,7 +16,11 @@ typedef struct {
     int64_t least, most[4];     // most: by place modulo 4
     bool begins;                // the first id of the file is the one that ends a document
     int64_t halves;             // ids whose bits are a whole number as float16
+    int64_t row, long_rows;     // zeros in a row up to here; rows of IDS_ROW and more that are seen whole
+    int64_t first_row;          // place of the first of those
 } IdsSeen;
+
+#define IDS_ROW 1024 // zeros in a row that no text makes
 
 // Whether 16 bits are zero or a positive whole number as float16. Ids below 0x3c00, the frequent ones of most
 // vocabularies, are none: as float16 they are less than 1.
@@ -31,6 +35,8 @@ static inline void ids_see(IdsSeen *seen, int64_t place, int64_t id, int64_t doc
     if (seen->count++ == 0 || id < seen->least) seen->least = id;
     if (id > seen->most[place & 3]) seen->most[place & 3] = id;
     seen->zeros += id == 0;
+    seen->row = id == 0 ? seen->row + 1 : 0;
+    if (seen->row == IDS_ROW && seen->long_rows++ == 0) seen->first_row = place - IDS_ROW + 1;
     seen->halves += id_is_half(id);
     seen->ends += id == document_end;
     seen->begins = seen->begins || (place == 0 && id == document_end);

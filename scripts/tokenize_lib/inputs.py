@@ -3,8 +3,10 @@ import collections
 import glob
 import gzip
 import hashlib
+import json
 import os
 import re
+import stat
 import sys
 
 from tokenize_lib.refused import DATA, Refused
@@ -17,7 +19,7 @@ UNWANTED = {"backup": ("~", ".bak", ".orig", ".old", ".swp", ".swo"),  # endings
 NO_TEXT = ((b"version https://git-lfs.github.com/spec/", "a Git LFS pointer: git lfs pull"),
            (b"%PDF-", "a PDF document: pdftotext makes text of it"),
            (b"%!PS-Adobe", "a PostScript document: ps2ascii makes text of it"),
-           (b"WARC/", "a WARC archive, which pack reads"),
+           (b"WARC/", "a WARC archive: pack names the command that makes JSON lines of it"),
            (b"\x1e{", "JSON with RFC 7464's marks: tr -d '\\036' makes lines of it"))
 NO_TEXT_NAMES = (".json", ".jsonl", ".ndjson", ".parquet", ".pq", ".arrow", ".feather", ".csv", ".tsv")
 
@@ -25,6 +27,32 @@ NO_TEXT_NAMES = (".json", ".jsonl", ".ndjson", ".parquet", ".pq", ".arrow", ".fe
 def unwanted_name(path):
     name = os.path.basename(path).lower()
     return next((what for what, endings in UNWANTED.items() if name.endswith(endings)), None)
+
+
+def what_it_is(path):
+    """None for a regular file, or what is there in its place: to open a pipe would wait for its writer."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return "dangling link"
+    except OSError as error:  # a loop of links, a folder that may not be searched
+        raise Refused(DATA, f"input {path} cannot be read: {error.strerror}") from None
+    kinds = ((stat.S_ISFIFO, "pipe"), (stat.S_ISSOCK, "socket"), (stat.S_ISDIR, "folder"))
+    return None if stat.S_ISREG(mode) else next((what for test, what in kinds if test(mode)), "device")
+
+
+def find_named(name):
+    """The files that an input names by itself, or by a pattern."""
+    if "**" in name and not os.path.lexists(name):
+        raise Refused(DATA, f"input {name}: ** for folders of any depth is not taken; name the folder, of which every "
+                            "file is read, or write * for each of them")
+    found = [name] if os.path.lexists(name) else sorted(glob.glob(name))
+    for file in found:
+        what = what_it_is(file)
+        if what:
+            raise Refused(DATA, f"input {file} is a {what}, and files are read more than once: write its texts to a "
+                                "file, and name that" if what == "pipe" else f"input {file} is a {what}, no file")
+    return found
 
 
 def refuse_folder(error):
@@ -72,11 +100,11 @@ def list_files(inputs):
     files, left = [], collections.defaultdict(list)
     for name in inputs:
         folder = os.path.isdir(name)
-        found = list_folder(name) if folder else [name] if os.path.exists(name) else sorted(glob.glob(name))
+        found = list_folder(name) if folder else find_named(name)
         if not found:
             raise Refused(DATA, f"input {name}: there is no file")
         for file in found:
-            unwanted = unwanted_name(file) if folder else None
+            unwanted = unwanted_name(file) or what_it_is(file) if folder else None
             if unwanted:
                 left[unwanted].append(file)
             elif file not in files:
@@ -103,7 +131,8 @@ def kind_of(path):
     try:
         with open(path, "rb") as file:
             first = file.read(16)
-        packed = "gz" if first[:2] == b"\x1f\x8b" else "zst" if first[:4] == b"\x28\xb5\x2f\xfd" else ""
+        skipped = first[1:4] == b"\x2a\x4d\x18" and 0x50 <= first[0] < 0x60  # a frame of zstd's metadata
+        packed = "gz" if first[:2] == b"\x1f\x8b" else "zst" if first[:4] == b"\x28\xb5\x2f\xfd" or skipped else ""
         with open_plain(path, packed) as file:
             start = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
     except Exception as error:  # of several libraries
@@ -122,9 +151,24 @@ def kind_of(path):
     return "text", packed
 
 
+def rows_of_json(start):
+    """What lines that are whole JSON are, or end in an object each, where all of some are so; else None."""
+    lines = [line for line in start.split(b"\n")[:-1] if line.strip()][:16]
+    for what, row in (("JSON behind something else", lambda s: s[s.index(b"{"):]), ("JSON arrays or strings", bytes)):
+        try:
+            values = [json.loads(row(line)) for line in lines]
+        except (ValueError, RecursionError):
+            continue
+        if len(lines) > 2 and all(isinstance(v, (dict, list, str)) for v in values):
+            return what
+    return None
+
+
 def check_text(path, start):
     """What looks like text and is something else is no document."""
+    controls = sum(c < 32 and not 7 < c < 14 and c != 27 for c in start)  # as pack counts them
     what = next((what for magic, what in NO_TEXT if start.startswith(magic)), None)
+    what = what or ("binary: it is full of control characters" if controls * 10 > len(start) else rows_of_json(start))
     if what:
         raise Refused(DATA, f"input {path} is {what}")
     name = re.sub(r"\.(gz|zst|zstd)$", "", os.path.basename(path).lower())

@@ -37,17 +37,19 @@ class Progress:
 
 
 class Pack:
-    """`pack --tokens` on a pipe. What it says is shown where it warns or fails."""
+    """`pack --tokens` on a pipe. What it says beside its totals is shown, and why it fails."""
 
     def __init__(self, args, model, out):
         words = [args.binary, "pack", "-", "--tokens", f"uint{8 * model['width']}", "--vocab", str(model["vocab"]),
                  "--document-end", str(model["eos"]), "--out", out, "--seed", str(args.seed),
                  "--val-fraction", args.val_fraction, "--shard-tokens", args.shard_tokens]
-        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         text=False, start_new_session=True)
-        self.said = []
-        self.reader = threading.Thread(target=lambda: self.said.extend(self.process.stderr), daemon=True)
-        self.reader.start()
+        self.told, self.said = [], []
+        self.readers = [threading.Thread(target=lines.extend, args=(stream,), daemon=True)
+                        for lines, stream in ((self.told, self.process.stdout), (self.said, self.process.stderr))]
+        for reader in self.readers:
+            reader.start()
 
     def write(self, ids):
         try:
@@ -61,13 +63,13 @@ class Pack:
         except BrokenPipeError:
             pass
         status = self.process.wait()
-        self.reader.join()
-        lines = [line.decode("utf-8", "replace").strip() for line in self.said]
+        for reader in self.readers:
+            reader.join()
+        told, lines = ([line.decode("utf-8", "replace").strip() for line in said] for said in (self.told, self.said))
         if status:
             raise Refused(status if status > 0 else DATA, f"pack: {lines[-1] if lines else f'status {status}'}")
-        for line in lines:
-            if "warning" in line:
-                print(line, file=sys.stderr)
+        for line in [s for s in lines if "warning" in s] + [s for s in told if not s.startswith("packed into ")]:
+            print(line, file=sys.stderr)
 
     def stop(self):
         self.process.terminate()

@@ -24,11 +24,13 @@ def units_of(path):
 def make_parts(args, files):
     """Units in an order of the seed, so that a part holds documents from everywhere."""
     try:
-        units = [unit for path in files for unit in units_of(path)]
+        units = []
+        for path in files:
+            units += units_of(path)
     except Refused:
         raise
     except Exception as error:  # of pyarrow
-        raise Refused(DATA, f"an input cannot be read: {error}") from None
+        raise Refused(DATA, f"input {path} cannot be read: {error}") from None
     random.Random(args.seed).shuffle(units)
     total = sum(unit[5] for unit in units)
     share = total / max(1, round(total / args.part_bytes))  # no part is much smaller than others

@@ -157,6 +157,36 @@ static void test_llmc(void **state) {
     program_expect(3, "a.bin is a shard of llm.c", "train --preset tiny --data a.bin --out run");
 }
 
+// ---- lit-gpt and TinyLlama
+
+static void put_lit(const char *path, uint64_t version, int type, int width) {
+    unsigned char header[24] = "LITPKDS";
+    shard_put(header + 7, 8, version);
+    header[15] = (unsigned char)type;
+    shard_put(header + 16, 8, COUNT);
+    put_ids(path, header, sizeof header, width, false);
+}
+
+static void test_lit(void **state) {
+    (void)state;
+    put_lit("train_slim_0.bin", 1, 8, 2);
+    expect_read("train_slim_0.bin", IDS);
+    expect_refused("train_slim_0.bin", WIDE, "is a shard of lit-gpt of uint16: give --tokens uint16");
+    put_lit("a.bin", 1, 4, 4);
+    expect_read("a.bin", WIDE);
+    put_lit("a.bin", 1, 5, 8);
+    expect_refused("a.bin", IDS, "is a shard of lit-gpt of type <i8");
+    expect_refused("a.bin", IDS, "numpy.fromfile(sys.argv[1], '<i8', offset=24)");
+    put_lit("a.bin", 2, 8, 2);
+    expect_refused("a.bin", IDS, "of a version or type that is not known");
+    size_t size;
+    put_lit("a.bin", 1, 8, 2);
+    char *bytes = scratch_read(".", "a.bin", &size);
+    scratch_write(".", "a.bin", bytes, (int64_t)size - 1);
+    free(bytes);
+    expect_refused("a.bin", IDS, "has 9999 bytes, no multiple of the 2 of an id");
+}
+
 // ---- Compressed
 
 static void compress_gzip(const char *path, const char *to) {
@@ -251,6 +281,24 @@ static void test_constant(void **state) {
     memset(ids + 800, 0, sizeof ids - 800);
     scratch_write(".", "half.bin", ids, sizeof ids);
     program_expect(0, "600 of the 1000 ids of half.bin are 0: is it whole?", "pack half.bin" IDS);
+}
+
+// What an interrupted writer of a memory map has not come to, and padding.
+static void test_zeros(void **state) {
+    (void)state;
+    static unsigned char ids[2 * (COUNT + 4000)];
+    for (int i = 0; i < COUNT; i++) shard_put(ids + 2 * i, 2, (uint64_t)id_at(i));
+    scratch_write(".", "tail.bin", ids, sizeof ids);
+    program_expect(0, "tail.bin has 1024 zeros and more in a row, first from id 5000 on",
+                   "pack tail.bin" IDS);
+    scratch_write(".", "few.bin", ids, 2 * (COUNT + 1023));
+    Outcome outcome = program_run("pack few.bin --tokens uint16 --vocab 50000 --out few --val-fraction 0");
+    assert_true(outcome.status == 0 && !strstr(outcome.err, "in a row"));
+    outcome_free(&outcome);
+    for (int i = 0; i < 2000; i++) shard_put(ids + 2 * (i + 3000), 2, 0); // and ids again behind them
+    for (int i = 5000; i < COUNT + 4000; i++) shard_put(ids + 2 * i, 2, (uint64_t)id_at(i));
+    scratch_write(".", "middle.bin", ids, sizeof ids);
+    program_expect(0, "first from id 3000 on", "pack middle.bin --tokens uint16 --vocab 50000 --out middle");
 }
 
 static void test_document_end(void **state) {
@@ -364,10 +412,11 @@ static void test_no_ids(void **state) {
 int main(void) {
     program_find();
     const struct CMUnitTest tests[] = {
-        IN_FOLDER(test_npy),          IN_FOLDER(test_llmc),     IN_FOLDER(test_compressed),
-        IN_FOLDER(test_other_width),  IN_FOLDER(test_constant), IN_FOLDER(test_other_types),
-        IN_FOLDER(test_document_end), IN_FOLDER(test_folder),   IN_FOLDER(test_megatron),
-        IN_FOLDER(test_no_ids),       IN_FOLDER(test_cut),
+        IN_FOLDER(test_npy),      IN_FOLDER(test_lit),         IN_FOLDER(test_zeros),
+        IN_FOLDER(test_llmc),     IN_FOLDER(test_compressed),  IN_FOLDER(test_other_width),
+        IN_FOLDER(test_constant), IN_FOLDER(test_other_types), IN_FOLDER(test_document_end),
+        IN_FOLDER(test_folder),   IN_FOLDER(test_megatron),    IN_FOLDER(test_no_ids),
+        IN_FOLDER(test_cut),
     };
     return cmocka_run_group_tests_name("ids formats", tests, NULL, NULL);
 }

@@ -112,6 +112,40 @@ test_same_files() {
     [ "$(documents out.log)" = "157 documents" ] || fail "$(documents out.log), not 157: two texts may be alike"
 }
 
+# What is no file is left out of a folder by name, and refused where it is named: a pipe would be waited for.
+test_no_files() {
+    mkdir -p odd/deep
+    printf '{"text": "one"}\n' >odd/deep/a.jsonl
+    ln -s nowhere odd/dangling
+    mkfifo odd/pipe
+    expect 0 "left out as dangling link: odd/dangling" odd --out odd_out --val-fraction 0
+    grep -qF "left out as pipe: odd/pipe" err.log || fail "a pipe in a folder is not named"
+    expect 3 "input odd/pipe is a pipe, and files are read more than once" odd/pipe --out none
+    expect 3 "input odd/dangling is a dangling link, no file" odd/dangling --out none
+    expect 3 "** for folders of any depth is not taken" 'odd/**/*.jsonl' --out none
+    expect 0 "documents end" 'odd/*/*.jsonl' --out odd_some --val-fraction 0
+}
+
+# A signal in the midst of the inputs, before a worker is there: a listing that waits at a pipe in a file's place.
+test_early_signal() {
+    local pid status=0
+    cp -r case/model waiting
+    rm waiting/tokenizer.json
+    mkfifo waiting/tokenizer.json
+    "$root/scripts/tokenize.py" waiting case/texts --venv "$venv" --binary "$program" --out none >out.log 2>err.log &
+    pid=$!
+    exec 7>waiting/tokenizer.json # opens when the program has opened its other end
+    kill -TERM $pid
+    exec 7>&-
+    wait $pid || status=$?
+    [ $status -eq 75 ] || { fail "status $status at an early signal"; cat err.log >&2; }
+}
+
+# What pack says of the validation's share is passed on.
+test_validation_is_said() {
+    expect 0 "validation is the end of standard input" case/texts/g.txt --out cut_off
+}
+
 # Neither text nor what the name says: nothing of it becomes a document.
 test_no_text() {
     local i
@@ -129,6 +163,16 @@ test_no_text() {
     expect 3 "no/book.txt is a PDF document" no/book.txt --out none
     printf '\036{"text": "one"}\n' >no/marks.json
     expect 3 "JSON with RFC 7464's marks" no/marks.json --out none
+    printf '"one"\n"two"\n"three"\n' >no/strings.txt
+    expect 3 "no/strings.txt is JSON arrays or strings" no/strings.txt --out none
+    printf '1\t{"text": "one"}\n2\t{"text": "two"}\n3\t{"text": "three"}\n' >no/behind.txt
+    expect 3 "no/behind.txt is JSON behind something else" no/behind.txt --out none
+    { for i in {1..40}; do printf 'a\001\002\003\004'; done; } >no/controls
+    expect 3 "no/controls is binary: it is full of control characters" no/controls --out none
+    printf 'PAR1 and no more' >no/cut.parquet
+    expect 3 "input no/cut.parquet cannot be read" no/cut.parquet --out none
+    printf 'WARC/1.0\n' >no/crawl.wet
+    expect 3 "a WARC archive: pack names the command" no/crawl.wet --out none
     printf 'caf\351 au lait\n' >no/latin.txt
     expect 3 "no/latin.txt: is not UTF-8 at byte 3: iconv" no/latin.txt --out none
     { head -c 5000 /dev/zero | tr '\0' a; printf 'b\0c'; } >no/zero.txt
@@ -167,7 +211,8 @@ test_offline() {
 }
 
 if installed; then
-    run_tests test_ids test_ranges test_marks test_goes_on test_same_files test_no_text test_refused test_offline
+    run_tests test_ids test_ranges test_marks test_goes_on test_same_files test_no_files test_early_signal test_validation_is_said \
+        test_no_text test_refused test_offline
 else
     echo "[==========] Running 1 test(s)."
     echo "[  SKIPPED ] test_tokenize"
