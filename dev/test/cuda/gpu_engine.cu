@@ -433,7 +433,8 @@ static void check_tiles(GpuChecks *checks, const EngineConfig *config, const cha
         snprintf(what, sizeof what, "%s, tiles of %lld%s", name, (long long)TILE,
                  recompute ? ", recomputed" : "");
         gpu_check(checks, plan_bytes(&tiled) < plan_bytes(&whole) ? 0 : 1, 0, "%s: less is held", what);
-        Engine *gpu = create(engine_cuda(), &tiled), *cpu = create(engine_cpu(), &whole);
+        Engine *gpu = create(engine_cuda(), &tiled);
+        Engine *cpu = create(engine_cpu(), config); // which keeps every layer's selection
         write_weights(gpu, 3);
         write_weights(cpu, 3);
         if (!config->one_stage) compare_pass(checks, gpu, cpu, tokens.data(), ATTENTION_DENSE, what);
