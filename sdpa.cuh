@@ -30,8 +30,8 @@ typedef __nv_bfloat16 bf16;
 typedef struct Sdpa Sdpa;
 
 // For the current device; all work goes to `stream`. `deterministic`: the backward gives the same bits every
-// run, at 1.2 times the time where the workspace is large; above 6 GiB of it one key/value head after the
-// other, which is slower for problems too small to fill the GPU by one head. NULL on error.
+// run, at 1.2 times the time where the workspace is large; above 6 GiB of it (else above 5) one key/value
+// head after the other, which is slower for problems too small to fill the GPU by one head. NULL on error.
 Sdpa *sdpa_create(cudaStream_t stream, bool deterministic, Error *error);
 void sdpa_destroy(Sdpa *sdpa);
 

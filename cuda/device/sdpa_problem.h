@@ -47,8 +47,10 @@ static inline SdpaStrides sdpa_rows_first(int64_t heads, int64_t rows, int64_t h
 // v, the gradients and the forward know no such bound.
 #define SDPA_MAX_REACH INT32_MAX
 
-// A deterministic backward whose kernel wants more than this runs one key/value head at a time.
+// A backward whose kernel wants more than this runs one key/value head at a time. 5 GiB is what eight heads
+// of 128 take at 1,048,576 rows; with more, one head has rows enough for a GPU.
 #define SDPA_MAX_DETERMINISTIC_WORKSPACE ((int64_t)6 << 30)
+#define SDPA_MAX_FAST_WORKSPACE          ((int64_t)5 << 30)
 
 // Elements from the first to behind the last of the tensors that SDPA_MAX_REACH is about.
 static inline int64_t sdpa_reach(const SdpaProblem *p, bool deterministic) {
@@ -78,12 +80,16 @@ static inline int64_t sdpa_kernel_workspace(const SdpaProblem *p, bool determini
     return sums + grouped + (deterministic ? pairs : dq);
 }
 
+static inline int64_t sdpa_max_workspace(bool deterministic) {
+    return deterministic ? SDPA_MAX_DETERMINISTIC_WORKSPACE : SDPA_MAX_FAST_WORKSPACE;
+}
+
 // Bytes that the backward will take, foretold without a GPU: for all heads at once where that is right and
 // not too large, else for one key/value head of one sequence.
 static inline int64_t sdpa_backward_bytes(const SdpaProblem *problem, bool deterministic) {
     int64_t whole = sdpa_kernel_workspace(problem, deterministic);
-    bool fits = !deterministic || whole <= SDPA_MAX_DETERMINISTIC_WORKSPACE;
-    if (fits && sdpa_reach(problem, deterministic) <= SDPA_MAX_REACH) return whole;
+    if (whole <= sdpa_max_workspace(deterministic) && sdpa_reach(problem, deterministic) <= SDPA_MAX_REACH)
+        return whole;
     SdpaProblem part = sdpa_single_head(problem);
     return sdpa_kernel_workspace(&part, deterministic);
 }

@@ -189,10 +189,10 @@ static bool plan_build_backward(Sdpa *sdpa, Plan *plan, Error *error) {
     const SdpaProblem *p = &plan->problem;
     const char *what = "plan the backward of";
     if (sdpa_reach(p, sdpa->deterministic) <= SDPA_MAX_REACH) {
-        fe::error_t status =
-            plan_build(sdpa, plan, sdpa->deterministic ? SDPA_MAX_DETERMINISTIC_WORKSPACE : INT64_MAX);
-        if (status.is_good()) return true;
-        if (!sdpa->deterministic) return frontend_error_set(error, sdpa, p, what, status);
+        int64_t most = sdpa_max_workspace(sdpa->deterministic);
+        fe::error_t status = plan_build(sdpa, plan, sdpa->deterministic ? most : INT64_MAX);
+        if (status.is_bad() && !sdpa->deterministic) return frontend_error_set(error, sdpa, p, what, status);
+        if (status.is_good() && (int64_t)plan->workspace_bytes <= most) return true;
     }
     plan->part = sdpa_single_head(p);
     if (sdpa_reach(&plan->part, sdpa->deterministic) > SDPA_MAX_REACH)

@@ -293,25 +293,27 @@ static void expect_rows(Tally *tally, Quantity quantity, const char *pass,
     free(got);
 }
 
-// Row by row against the CPU, for the last head.
+// Row by row against the CPU, for the last key/value head and the query heads that read it.
 static void compare_long(Tally *tally, const Placement *place, const Buffers *b) {
     const SdpaProblem *p = &place->problem;
     const int64_t n = LONG_ROWS, dim = LONG_DIM, tail = n - LONG_TAIL;
     const int64_t rows[] = {1, n / 2 + 17, tail, tail + 1, tail + 2, tail + 3};
-    int64_t q_at = place->q + (p->n_heads - 1) * p->q.head, out_at = (p->n_heads - 1) * p->out.head;
     int64_t k_at = place->k + (p->n_kv_heads - 1) * p->k.head,
             v_at = place->v + (p->n_kv_heads - 1) * p->v.head;
     double *k = fetch_rows(b->qkv + k_at, p->k.row, 0, n), *v = fetch_rows(b->qkv + v_at, p->v.row, 0, n);
     double *probability = (double *)alloc_or_exit(n, sizeof(double)), out[LONG_DIM], dq[LONG_DIM];
     double dk[LONG_TAIL * LONG_DIM] = {0}, dv[LONG_TAIL * LONG_DIM] = {0};
-    for (int64_t row : rows) {
-        double *q = fetch_rows(b->qkv + q_at, p->q.row, row, 1);
-        double *dout = fetch_rows(b->dout + out_at, p->out.row, row, 1);
-        sdpa_reference_row(q, k, v, row, dim, probability, out);
-        sdpa_reference_row_backward(q, k, v, probability, out, dout, tail, row, dim, dq, dk, dv);
-        expect_rows(tally, OUT, "forward", out, b->out + out_at, p->out.row, row, 1);
-        expect_rows(tally, DQ, "backward", dq, b->dqkv + q_at, p->q.row, row, 1);
-        free(q), free(dout);
+    for (int64_t head = p->n_heads - p->n_heads / p->n_kv_heads; head < p->n_heads; head++) {
+        int64_t q_at = place->q + head * p->q.head, out_at = head * p->out.head;
+        for (int64_t row : rows) {
+            double *q = fetch_rows(b->qkv + q_at, p->q.row, row, 1);
+            double *dout = fetch_rows(b->dout + out_at, p->out.row, row, 1);
+            sdpa_reference_row(q, k, v, row, dim, probability, out);
+            sdpa_reference_row_backward(q, k, v, probability, out, dout, tail, row, dim, dq, dk, dv);
+            expect_rows(tally, OUT, "forward", out, b->out + out_at, p->out.row, row, 1);
+            expect_rows(tally, DQ, "backward", dq, b->dqkv + q_at, p->q.row, row, 1);
+            free(q), free(dout);
+        }
     }
     expect_rows(tally, DK, "backward", dk, b->dqkv + k_at, p->k.row, tail, LONG_TAIL);
     expect_rows(tally, DV, "backward", dv, b->dqkv + v_at, p->v.row, tail, LONG_TAIL);
@@ -325,18 +327,26 @@ static void forward_backward(Runner *r, const Placement *place, const Buffers *b
     run_backward(r, place, b);
 }
 
-static void check_long(Tally *tally) {
-    Placement place = placement_create(LAYOUT_PACKED, 1, 2, 2, LONG_ROWS, LONG_DIM);
-    snprintf(tally->name, sizeof tally->name, "%lld rows", (long long)LONG_ROWS);
+static void check_long_heads(Tally *tally, int64_t heads) {
+    Placement place = placement_create(LAYOUT_PACKED, 1, heads, 2, LONG_ROWS, LONG_DIM);
+    snprintf(tally->name, sizeof tally->name, "%lld rows, heads %lld/2", (long long)LONG_ROWS,
+             (long long)heads);
     Buffers b = buffers_create(&place);
     buffers_fill(&b, &place, 5);
     Runner r = runner_create(false);
     forward_backward(&r, &place, &b);
     expect(tally, runner_guard_intact(&r), "the backward wrote behind its workspace");
+    expect_foretold(tally, &r, &place.problem);
     compare_long(tally, &place, &b);
     printf("%s: backward workspace %.1f MiB\n", tally->name, r.used / 1048576.0);
     buffers_free(&b);
     runner_free(&r);
+}
+
+// All heads at once, and one key/value head after the other.
+static void check_long(Tally *tally) {
+    check_long_heads(tally, 2);
+    check_long_heads(tally, 8);
 }
 
 // ---------------------------------------------------------------------------------------------------------------

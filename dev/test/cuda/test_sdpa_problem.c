@@ -39,6 +39,11 @@ static void test_grouped(void **data) {
     expect_bytes(2 * dq + dq / 128, &grouped, false);
     int64_t pairs = INT64_C(2) * 2 * 32 * 4096 * 4096;
     expect_bytes(pairs + dq + dq / 128, &grouped, true);
+    // One key/value head with its four query heads after the other, where all together take more than 5 GiB.
+    SdpaProblem long_grouped = problem_of(1, 8, 2, 1048576, 128);
+    expect_bytes(INT64_C(4) * 4 * 1048576 * (2 * 128 + 1), &long_grouped, false);
+    long_grouped = problem_of(1, 8, 2, 524288, 128); // 4.3 GB
+    expect_bytes(INT64_C(4) * 8 * 524288 * (2 * 128 + 1), &long_grouped, false);
     SdpaProblem heads_of_96 = problem_of(2, 32, 8, 4096, 96); // no less than those of 128
     expect_bytes(2 * dq + dq / 128, &heads_of_96, false);
 }
@@ -73,9 +78,10 @@ static void test_reach(void **data) {
     SdpaProblem out = problem_of(1, 32, 32, 1048576, 128);
     assert_true(sdpa_reach(&out, false) > SDPA_MAX_REACH);
     expect_bytes(INT64_C(4) * 1048576 * 129, &out, false);
-    out.out = sdpa_heads_first(1, 8192, 128);
-    assert_true(sdpa_reach(&out, false) <= SDPA_MAX_REACH);
-    expect_bytes(INT64_C(4) * 32 * 1048576 * 129, &out, false);
+    out = problem_of(1, 2, 2, 4096, 128);
+    expect_bytes(INT64_C(4) * 2 * 4096 * 129, &out, false);
+    out.out.head = INT32_MAX;
+    expect_bytes(INT64_C(4) * 4096 * 129, &out, false);
 
     SdpaProblem keys = problem_of(1, 2, 2, 4096, 128);
     keys.k.head = INT32_MAX;
