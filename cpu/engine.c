@@ -85,31 +85,34 @@ static Engine *cpu_create(const EngineConfig *config, Error *error) {
 
 // ---- passes
 
-static real *tensor(CpuEngine *e, real *flat, ParamRole role, int layer) {
+// Weights, or gradients as a pass adds them up.
+static real *tensor(CpuEngine *e, TensorKind kind, ParamRole role, int layer) {
     int index = param_find(&e->base.table, role, layer);
     if (index < 0) return NULL;
     const Param *param = &e->base.table.params[index];
-    return (param->trained ? flat : e->frozen) + param->offset;
+    if (!param->trained) return e->frozen + param->offset;
+    return kind == TENSOR_WEIGHT ? e->optimizer.weights + param->offset
+                                 : optimizer_whole_gradient(&e->optimizer, param);
 }
 
-static CpuBlockWeights block_weights(CpuEngine *e, real *flat, int layer) {
+static CpuBlockWeights block_weights(CpuEngine *e, TensorKind kind, int layer) {
     CpuBlockWeights w;
-    w.attention_norm = tensor(e, flat, PARAM_ATTENTION_NORM, layer);
-    w.q = tensor(e, flat, PARAM_Q, layer);
-    w.k = tensor(e, flat, PARAM_K, layer);
-    w.v = tensor(e, flat, PARAM_V, layer);
-    w.q_bias = tensor(e, flat, PARAM_Q_BIAS, layer);
-    w.k_bias = tensor(e, flat, PARAM_K_BIAS, layer);
-    w.v_bias = tensor(e, flat, PARAM_V_BIAS, layer);
-    w.q_norm = tensor(e, flat, PARAM_Q_NORM, layer);
-    w.k_norm = tensor(e, flat, PARAM_K_NORM, layer);
-    w.o = tensor(e, flat, PARAM_O, layer);
-    w.ffn_norm = tensor(e, flat, PARAM_FFN_NORM, layer);
-    w.gate = tensor(e, flat, PARAM_GATE, layer);
-    w.up = tensor(e, flat, PARAM_UP, layer);
-    w.down = tensor(e, flat, PARAM_DOWN, layer);
-    w.gla_weight = tensor(e, flat, PARAM_GLA_WEIGHT, layer);
-    w.gla_bias = tensor(e, flat, PARAM_GLA_BIAS, layer);
+    w.attention_norm = tensor(e, kind, PARAM_ATTENTION_NORM, layer);
+    w.q = tensor(e, kind, PARAM_Q, layer);
+    w.k = tensor(e, kind, PARAM_K, layer);
+    w.v = tensor(e, kind, PARAM_V, layer);
+    w.q_bias = tensor(e, kind, PARAM_Q_BIAS, layer);
+    w.k_bias = tensor(e, kind, PARAM_K_BIAS, layer);
+    w.v_bias = tensor(e, kind, PARAM_V_BIAS, layer);
+    w.q_norm = tensor(e, kind, PARAM_Q_NORM, layer);
+    w.k_norm = tensor(e, kind, PARAM_K_NORM, layer);
+    w.o = tensor(e, kind, PARAM_O, layer);
+    w.ffn_norm = tensor(e, kind, PARAM_FFN_NORM, layer);
+    w.gate = tensor(e, kind, PARAM_GATE, layer);
+    w.up = tensor(e, kind, PARAM_UP, layer);
+    w.down = tensor(e, kind, PARAM_DOWN, layer);
+    w.gla_weight = tensor(e, kind, PARAM_GLA_WEIGHT, layer);
+    w.gla_bias = tensor(e, kind, PARAM_GLA_BIAS, layer);
     return w;
 }
 
@@ -159,7 +162,7 @@ static real *block_input(const CpuEngine *e, int64_t layer) {
 }
 
 static void layer_forward(CpuEngine *e, const Pass *pass, int layer) {
-    CpuBlockWeights weights = block_weights(e, e->optimizer.weights, layer);
+    CpuBlockWeights weights = block_weights(e, TENSOR_WEIGHT, layer);
     CpuBlockActivations acts = block_activations(e, layer);
     Pass own = pass_of_layer(pass, &e->base.config, layer, e->forced[layer]);
     cpu_block_forward(block_input(e, layer + 1), block_input(e, layer), &weights, &acts, &e->scratch, &own);
@@ -179,8 +182,8 @@ static void look_at_output(const CpuEngine *e, const Pass *pass, int layer, int 
 static void forward(CpuEngine *e, const Pass *pass, const int32_t *tokens, int64_t stride, int *nonfinite) {
     const ModelConfig *m = &e->base.config.model;
     part_begin(&e->clock, PART_EMBEDDING);
-    cpu_embedding_forward(block_input(e, 0), tokens, stride,
-                          tensor(e, e->optimizer.weights, PARAM_EMBEDDING, -1), pass->B, pass->N, m->dim);
+    cpu_embedding_forward(block_input(e, 0), tokens, stride, tensor(e, TENSOR_WEIGHT, PARAM_EMBEDDING, -1),
+                          pass->B, pass->N, m->dim);
     if (nonfinite) look_at_output(e, pass, -1, nonfinite);
     for (int layer = 0; layer < m->n_layers; layer++) {
         layer_forward(e, pass, layer);
@@ -188,13 +191,13 @@ static void forward(CpuEngine *e, const Pass *pass, const int32_t *tokens, int64
     }
     part_begin(&e->clock, PART_ELEMENTWISE);
     cpu_rmsnorm_forward(e->final_normed, e->final_rstd, block_input(e, m->n_layers),
-                        tensor(e, e->optimizer.weights, PARAM_FINAL_NORM, -1), pass->B * pass->N, m->dim,
+                        tensor(e, TENSOR_WEIGHT, PARAM_FINAL_NORM, -1), pass->B * pass->N, m->dim,
                         m->norm_eps);
 }
 
 // A bucket's gradients are complete: its sum over the ranks begins, and others go on.
 static void bucket_done(CpuEngine *e, bool last, int bucket) {
-    if (last) optimizer_begin_sum(&e->optimizer, bucket);
+    if (last || e->optimizer.shares) optimizer_begin_sum(&e->optimizer, bucket);
     if (e->optimizer.queue) collectives_progress(e->optimizer.queue);
 }
 
@@ -205,22 +208,24 @@ static void backward(CpuEngine *e, const Pass *pass, const int32_t *tokens, int6
     int64_t rows = pass->B * pass->N;
     part_begin(&e->clock, PART_ELEMENTWISE);
     memset(e->dx, 0, (size_t)(rows * m->dim) * sizeof *e->dx);
-    cpu_rmsnorm_backward(e->dx, tensor(e, e->optimizer.gradients, PARAM_FINAL_NORM, -1), e->scratch.norm,
+    cpu_rmsnorm_backward(e->dx, tensor(e, TENSOR_GRADIENT, PARAM_FINAL_NORM, -1), e->scratch.norm,
                          e->scratch.dnormed, block_input(e, m->n_layers),
-                         tensor(e, e->optimizer.weights, PARAM_FINAL_NORM, -1), e->final_rstd, rows, m->dim);
+                         tensor(e, TENSOR_WEIGHT, PARAM_FINAL_NORM, -1), e->final_rstd, rows, m->dim);
     bucket_done(e, last, (int)m->n_layers + 1);
     for (int layer = (int)m->n_layers - 1; layer >= 0; layer--) {
         if (e->base.config.recompute && layer < m->n_layers - 1) layer_forward(e, pass, layer);
-        CpuBlockWeights weights = block_weights(e, e->optimizer.weights, layer);
-        CpuBlockWeights gradients = block_weights(e, e->optimizer.gradients, layer);
+        optimizer_open(&e->optimizer, layer + 1);
+        CpuBlockWeights weights = block_weights(e, TENSOR_WEIGHT, layer);
+        CpuBlockWeights gradients = block_weights(e, TENSOR_GRADIENT, layer);
         CpuBlockActivations acts = block_activations(e, layer);
         Pass own = pass_of_layer(pass, &e->base.config, layer, e->forced[layer]);
         cpu_block_backward(e->dx, block_input(e, layer), &weights, &gradients, &acts, &e->scratch, &own);
         bucket_done(e, last, layer + 1);
     }
     part_begin(&e->clock, PART_EMBEDDING);
-    cpu_embedding_backward(tensor(e, e->optimizer.gradients, PARAM_EMBEDDING, -1), e->dx, tokens, stride,
-                           pass->B, pass->N, m->dim);
+    optimizer_open(&e->optimizer, 0);
+    cpu_embedding_backward(tensor(e, TENSOR_GRADIENT, PARAM_EMBEDDING, -1), e->dx, tokens, stride, pass->B,
+                           pass->N, m->dim);
     bucket_done(e, last, 0);
 }
 
@@ -231,10 +236,9 @@ static double loss(CpuEngine *e, real *dx, const Pass *pass, const int32_t *toke
     const ModelConfig *m = &e->base.config.model;
     part_begin(&e->clock, PART_HEAD);
     Places places = {pass->B, pass->N, pass->position};
-    double nats =
-        cpu_cross_entropy(e->nats, dx, dx ? tensor(e, e->optimizer.gradients, PARAM_HEAD, -1) : NULL,
-                          e->logits, e->final_normed, tensor(e, e->optimizer.weights, PARAM_HEAD, -1),
-                          tokens + 1, stride, places, m->dim, m->vocab_size, scale);
+    double nats = cpu_cross_entropy(e->nats, dx, dx ? tensor(e, TENSOR_GRADIENT, PARAM_HEAD, -1) : NULL,
+                                    e->logits, e->final_normed, tensor(e, TENSOR_WEIGHT, PARAM_HEAD, -1),
+                                    tokens + 1, stride, places, m->dim, m->vocab_size, scale);
     part_end(&e->clock);
     return nats;
 }
@@ -243,8 +247,8 @@ static double loss(CpuEngine *e, real *dx, const Pass *pass, const int32_t *toke
 static void logits_of_row(CpuEngine *e, int64_t row, float *logits) {
     const ModelConfig *m = &e->base.config.model;
     Places one = {1, 1, UNPLACED};
-    cpu_matmul_forward(e->logits, e->final_normed + row * m->dim,
-                       tensor(e, e->optimizer.weights, PARAM_HEAD, -1), one, m->dim, m->vocab_size);
+    cpu_matmul_forward(e->logits, e->final_normed + row * m->dim, tensor(e, TENSOR_WEIGHT, PARAM_HEAD, -1),
+                       one, m->dim, m->vocab_size);
     for (int64_t i = 0; i < m->vocab_size; i++) logits[i] = (float)e->logits[i];
 }
 
@@ -254,12 +258,13 @@ static bool cpu_forward_backward(Engine *engine, const int32_t *tokens, Attentio
     int64_t stride = engine->config.context + 1;
     Pass pass;
     LighthouseShape shape;
-    assert(engine->config.training && e->optimizer.sums_begun == 0);
+    assert(engine->config.training);
     if (!pass_make(&pass, &engine->config, &shape, engine->config.batch, engine->config.context, attention,
                    error))
         return false;
     const int32_t *own = tokens + pass.position;
     forward(e, &pass, own, stride, NULL);
+    optimizer_begin_pass(&e->optimizer);
     *nats = loss(e, e->scratch.dnormed, &pass, own, stride, 1.0 / (double)total_targets);
     backward(e, &pass, own, stride, ++e->calls == engine->config.micro_steps);
     part_end(&e->clock);

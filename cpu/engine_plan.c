@@ -1,4 +1,5 @@
 // The memory plan of the CPU engine; see engine_parts.h.
+#include "core/engine/gradient_room.h"
 #include "cpu/engine_parts.h"
 
 #include <string.h>
@@ -114,7 +115,11 @@ bool cpu_plan_engine(CpuEngine *e, MemoryPlan *plan, Error *error) {
     plan_add(plan, (void **)&e->frozen, "weights", "gla gates", table->frozen_size, sizeof(real));
     plan_add(plan, (void **)&e->optimizer.moment1, "optimizer", "first moments", share, sizeof(real));
     plan_add(plan, (void **)&e->optimizer.moment2, "optimizer", "second moments", share, sizeof(real));
-    plan_add(plan, (void **)&e->optimizer.gradients, "gradients", "gradients", trained, sizeof(real));
+    e->optimizer.shares = config->training && config->share_gradients && ranks_many(config->ranks);
+    plan_add(plan, (void **)&e->optimizer.gradients, "gradients", "gradients",
+             e->optimizer.shares ? share : trained, sizeof(real));
+    plan_add(plan, (void **)&e->optimizer.room, "gradients", "two buckets of a backward",
+             e->optimizer.shares ? gradient_room_size(table) : 0, sizeof(real));
     plan_activations(e, plan);
     plan_scratch(e, plan);
     plan_add(plan, (void **)&e->scratch.cache_k, "cache", "keys", cache, sizeof(real));

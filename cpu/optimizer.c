@@ -1,6 +1,7 @@
 // Sums of gradients, AdamW on this rank's share, and the weights to all; see optimizer.h.
 #include "cpu/optimizer.h"
 
+#include "core/engine/gradient_room.h"
 #include "cpu/cpu.h"
 
 #include <assert.h>
@@ -17,16 +18,60 @@ static void wait_for_ranks(const Optimizer *o, const char *what) {
     part_switch(o->clock, part);
 }
 
+// This rank's share of a bucket's gradients.
+static real *share_gradients(const Optimizer *o, int bucket) {
+    return o->gradients + (o->shares ? param_share_offset(o->table, bucket) : share_begin(o, bucket));
+}
+
+static real *bucket_room(const Optimizer *o, int bucket) {
+    return o->room + gradient_room_place(o->table, bucket);
+}
+
+static void clear_room(Optimizer *o, int bucket) {
+    int64_t size = o->table->buckets[bucket].share * o->table->ranks;
+    memset(bucket_room(o, bucket), 0, (size_t)size * sizeof *o->room);
+}
+
+// What the last pass began to sum still lies in the room.
+void optimizer_begin_pass(Optimizer *o) {
+    assert(o->shares || o->sums_begun == 0);
+    if (!o->shares) return;
+    wait_for_ranks(o, "the sum of the gradients");
+    o->sums_begun = 0;
+    clear_room(o, o->table->n_buckets - 1);
+    if (gradient_room_stays(o->table, 0)) clear_room(o, 0);
+}
+
+// The place was that of the bucket before the last, whose sum ends first: the last one's goes on.
+void optimizer_open(Optimizer *o, int bucket) {
+    if (!o->shares || gradient_room_stays(o->table, bucket)) return;
+    Part part = part_switch(o->clock, PART_RANKS);
+    collectives_wait_marked(o->queue, "the sum of a bucket's gradients");
+    part_switch(o->clock, part);
+    clear_room(o, bucket);
+}
+
+real *optimizer_whole_gradient(const Optimizer *o, const Param *param) {
+    if (!o->shares) return o->gradients + param->offset;
+    return bucket_room(o, param->bucket) + (param->offset - o->table->buckets[param->bucket].offset);
+}
+
 void optimizer_begin_sum(Optimizer *o, int bucket) {
     assert(bucket == o->table->n_buckets - 1 - o->sums_begun);
     o->sums_begun++;
     if (!ranks_many(o->ranks)) return;
     const ParamBucket *b = &o->table->buckets[bucket];
-    collectives_reduce_scatter(o->queue, o->gradients + b->offset, b->share, ELEMENT_REAL);
+    if (o->shares) {
+        collectives_mark(o->queue);
+        collectives_add_share(o->queue, share_gradients(o, bucket), bucket_room(o, bucket), b->share,
+                              ELEMENT_REAL);
+    } else {
+        collectives_reduce_scatter(o->queue, o->gradients + b->offset, b->share, ELEMENT_REAL);
+    }
 }
 
 void optimizer_finish_sums(Optimizer *o) {
-    while (o->sums_begun < o->table->n_buckets)
+    while (!o->shares && o->sums_begun < o->table->n_buckets)
         optimizer_begin_sum(o, o->table->n_buckets - 1 - o->sums_begun);
     if (ranks_many(o->ranks)) wait_for_ranks(o, "the sum of the gradients");
 }
@@ -34,21 +79,23 @@ void optimizer_finish_sums(Optimizer *o) {
 static double global_norm(Optimizer *o) {
     double squares = 0;
     for (int b = 0; b < o->table->n_buckets; b++) {
-        squares += cpu_gradient_squares(o->gradients + share_begin(o, b), o->table->buckets[b].share);
+        squares += cpu_gradient_squares(share_gradients(o, b), o->table->buckets[b].share);
     }
     if (ranks_many(o->ranks)) ranks_sum(o->ranks, &squares, 1);
     return sqrt(squares);
 }
 
-// AdamW on a share of a bucket, run by run of what weight decay takes alike.   flat, kept: its first element
-// in arrays of all and in this rank's
-static void update_share(Optimizer *o, const AdamW *a, double scale, int64_t flat, int64_t kept,
-                         int64_t share) {
+// AdamW on this rank's share of a bucket, run by run of what weight decay takes alike.
+static void update_share(Optimizer *o, const AdamW *a, double scale, int bucket) {
+    // Its first element in arrays of all and in this rank's.
+    int64_t flat = share_begin(o, bucket), kept = param_share_offset(o->table, bucket);
+    int64_t share = o->table->buckets[bucket].share;
+    real *gradients = share_gradients(o, bucket);
     bool decays;
     for (int64_t done = 0, end; done < share; done = end) {
         int64_t at = flat + done, own = kept + done;
         end = param_decay_run(o->table, at, flat + share, a->matrices, &decays) - flat;
-        cpu_adamw_update(o->weights + at, o->gradients + at, o->moment1 + own, o->moment2 + own, end - done,
+        cpu_adamw_update(o->weights + at, gradients + done, o->moment1 + own, o->moment2 + own, end - done,
                          scale, a->step, a->lr, a->beta1, a->beta2, a->eps, decays ? a->weight_decay : 0);
     }
 }
@@ -61,12 +108,13 @@ bool optimizer_update(Optimizer *o, const AdamW *a, double *grad_norm, Error *er
     double scale = a->clip > 0 ? fmin(1, a->clip / (*grad_norm + 1e-6)) : 1;
     for (int b = 0; updates && b < o->table->n_buckets; b++) {
         const ParamBucket *bucket = &o->table->buckets[b];
-        update_share(o, a, scale, share_begin(o, b), param_share_offset(o->table, b), bucket->share);
+        update_share(o, a, scale, b);
         if (ranks_many(o->ranks)) {
             collectives_all_gather(o->queue, o->weights + bucket->offset, bucket->share, ELEMENT_REAL);
         }
     }
-    memset(o->gradients, 0, (size_t)o->table->trained_size * sizeof *o->gradients);
+    int64_t held = o->table->trained_size / (o->shares ? o->table->ranks : 1);
+    memset(o->gradients, 0, (size_t)held * sizeof *o->gradients);
     o->sums_begun = 0;
     if (ranks_many(o->ranks)) wait_for_ranks(o, "the updated weights");
     return finite || error_set(error, STATUS_NONFINITE, "the gradient's norm is %f", *grad_norm);
@@ -74,7 +122,7 @@ bool optimizer_update(Optimizer *o, const AdamW *a, double *grad_norm, Error *er
 
 real *optimizer_gradient(Optimizer *o, const Param *param, int64_t start) {
     if (o->sums_begun > 0) optimizer_finish_sums(o);
-    return o->gradients + param->offset + start;
+    return share_gradients(o, param->bucket) + (param->offset + start - share_begin(o, param->bucket));
 }
 
 real *optimizer_moment(Optimizer *o, TensorKind kind, const Param *param, int64_t start) {

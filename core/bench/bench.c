@@ -9,9 +9,9 @@
 
 // One layer has no model around it.
 static bool check_layer(const Options *options, Error *error) {
-    static const int rows[] = {OPTION_layers,    OPTION_dim,          OPTION_ffn,
-                               OPTION_vocab,     OPTION_rope_theta,   OPTION_norm_eps,
-                               OPTION_recompute, OPTION_dense_layers, OPTION_offload};
+    static const int rows[] = {OPTION_layers,     OPTION_dim,      OPTION_ffn,       OPTION_vocab,
+                               OPTION_rope_theta, OPTION_norm_eps, OPTION_recompute, OPTION_dense_layers,
+                               OPTION_offload,    OPTION_zero};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (options->source[rows[i]] != SOURCE_COMMAND_LINE) continue;
         return error_set(
@@ -48,6 +48,7 @@ static bool check(Options *options, const EngineApi *api, Ranks *ranks, bool *st
     if (api == engine_cpu() && !options_check_cpu(options, error)) return false;
     if (!options_check_lighthouse(options, options->bench_attention != BENCH_DENSE, NULL, error))
         return false;
+    if (*step) options_warn_zero(options, ranks->size);
     if (options->bench_attention != BENCH_DENSE) {
         LighthouseConfig config = options_lighthouse(options);
         Hierarchy hierarchy;

@@ -154,28 +154,64 @@ static void micro_step(const EngineConfig *config, Attention attention, double *
 
 // ---- Between ranks
 
+// What the sums of one backward, of `hiding` seconds, take: together, and that of the embedding, which begins
+// when the backward is over.
+typedef struct {
+    double hiding, all, last;
+    double stalled; // the backward waits so long for a place for its next bucket
+} Sums;
+
+static double bucket_seconds(const ParamTable *table, int bucket, const Link *through) {
+    int others = table->ranks - 1;
+    double bytes = (double)table->buckets[bucket].share * others * TRANSPORT_CUDA.gradient;
+    return bytes / through->rate + others * through->latency;
+}
+
+// A bucket is made when the sum of that before the last one has ended (core/engine/gradient_room.h).
+static double stalled_seconds(const ParamTable *table, double hiding, const Link *through) {
+    int last = table->n_buckets - 1;
+    double made = 0, summed = 0, summed_before = 0, stalled = 0;
+    for (int b = last; b >= 0; b--) {
+        stalled += fmax(0, summed_before - made);
+        made = fmax(made, summed_before) + (b > 0 && b < last ? hiding / (last - 1) : 0);
+        summed_before = summed;
+        summed = fmax(made, summed) + bucket_seconds(table, b, through);
+    }
+    return stalled;
+}
+
+static Sums sums_of(const EngineConfig *config, double hiding, const Link *through) {
+    ParamTable table = param_table_create(&config->model, false);
+    param_table_shard(&table, ranks_count(config->ranks));
+    Sums sums = {hiding, 0, bucket_seconds(&table, 0, through), 0};
+    for (int b = 0; b < table.n_buckets; b++) sums.all += bucket_seconds(&table, b, through);
+    if (config->share_gradients) sums.stalled = stalled_seconds(&table, hiding, through);
+    param_table_free(&table);
+    return sums;
+}
+
+// Behind all backwards but the last one a forward goes on, half as long, before the sums have to be there.
+static double sums_waiting(const EngineConfig *config, const Sums *sums) {
+    double late = fmax(sums->last, sums->all - sums->hiding - sums->stalled);
+    double before = (double)(traffic_sums(config) - 1) * fmax(0, late - sums->hiding / 2);
+    return (double)traffic_sums(config) * sums->stalled + before + late;
+}
+
 // Seconds of an update in which a rank waits for others: for all-to-alls around attention, for weights, and
-// for those sums of gradients that its last backward, of `hiding` seconds, does not outlast. The embedding's
-// sum begins when that is over.
+// for those sums of gradients that a backward, of `hiding` seconds, does not outlast.
 static double waiting_seconds(const EngineConfig *config, Attention attention, const Links *links,
                               int ranks_per_host, double hiding) {
     int W = ranks_count(config->ranks), P = ranks_context(config->ranks);
     if (W == 1) return 0;
     double sequences = (double)(config->micro_steps * config->batch);
     Traffic moved = traffic_update(config, attention, config->micro_steps * config->batch, &TRANSPORT_CUDA);
-    ParamTable table = param_table_create(&config->model, false);
-    param_table_shard(&table, W);
     Link through = links_ring(links, W, ranks_per_host);
-    double rate = through.rate, ring = (W - 1) * through.latency;
-    double last = (double)table.buckets[0].share * (W - 1) * TRANSPORT_CUDA.gradient / rate + ring;
-    double buckets = (double)table.n_buckets;
-    param_table_free(&table);
-
-    double sums = moved.gradients / rate + buckets * ring, weights = moved.weights / rate + buckets * ring;
-    double late = fmax(last, sums - hiding);
+    Sums sums = sums_of(config, hiding, &through);
+    double buckets = (double)config->model.n_layers + 2;
+    double weights = moved.weights / through.rate + buckets * (W - 1) * through.latency;
     // Two all-to-alls forward and two backward a layer, with the rows of halos in between.
     double operations = 6 * sequences * (double)config->model.n_layers;
-    return weights + late +
+    return weights + sums_waiting(config, &sums) +
            links_exchange_seconds(links, moved.attention + moved.halos, operations, P, ranks_per_host);
 }
 

@@ -45,7 +45,7 @@ Traffic traffic_update(const EngineConfig *config, Attention attention, int64_t 
     ParamTable table = param_table_create(&config->model, false);
     param_table_shard(&table, W);
     double leaves = (double)table.trained_size * (W - 1) / W;
-    traffic.gradients = leaves * by->gradient;
+    traffic.gradients = leaves * by->gradient * (double)traffic_sums(config);
     traffic.weights = leaves * by->weight;
     param_table_free(&table);
     if (ranks_context(config->ranks) == 1) return traffic;

@@ -20,11 +20,16 @@ typedef struct {
 extern const Transport TRANSPORT_CPU, TRANSPORT_CUDA;
 
 typedef struct {
-    double gradients; // the reduce-scatter
+    double gradients; // the reduce-scatter, as often as traffic_sums
     double weights;   // the all-gather
     double attention; // sequence exchanged for heads and back, scores of `dilated` included
     double halos;     // rows that reach past a slice, and the state of `gla`
 } Traffic;
+
+// How often an update sums the gradients of all buckets.
+static inline int64_t traffic_sums(const EngineConfig *config) {
+    return config->share_gradients && config->micro_steps > 1 ? config->micro_steps : 1;
+}
 
 // `sequences` of this rank's sequences an update, through forward and backward under one attention.
 Traffic traffic_update(const EngineConfig *config, Attention attention, int64_t sequences,

@@ -54,6 +54,8 @@ typedef struct {
                          // over the ranks begins; 0: not known, it begins with the update
     // With recompute, on a GPU: what is kept of a block, its input, waits in host memory for the backward.
     bool offload_activations;
+    // Several ranks sum their gradients in every backward, and each keeps its share alone (ZeRO stage 2).
+    bool share_gradients;
 } EngineConfig;
 
 // The length that RoPE of type `dynamic` is stretched for: of a text to decode with its prompt, or of a

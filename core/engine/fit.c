@@ -89,10 +89,18 @@ static bool take_offload(const EngineApi *api, EngineConfig *config) {
     return changes;
 }
 
+static bool take_zero(const EngineApi *api, EngineConfig *config) {
+    bool changes = ranks_many(config->ranks) && !config->share_gradients;
+    (void)api;
+    if (changes) config->share_gradients = true;
+    return changes;
+}
+
 static const struct {
     const char *words;
     bool (*take)(const EngineApi *api, EngineConfig *config);
-} SAVERS[] = {{"--recompute block", take_recompute},
+} SAVERS[] = {{"--zero 2", take_zero},
+              {"--recompute block", take_recompute},
               {"--offload activations", take_offload}}; // cheapest first
 #define SAVER_COUNT ((int)(sizeof SAVERS / sizeof *SAVERS))
 

@@ -68,6 +68,7 @@ void options_engine(const Options *options, EngineConfig *config) {
     config->training = true;
     config->recompute = options->recompute == RECOMPUTE_BLOCK;
     config->offload_activations = options->offload == OFFLOAD_ACTIVATIONS;
+    config->share_gradients = options->zero == ZERO_GRADIENTS;
     config->deterministic = options->deterministic;
     config->batch = options->batch;
     config->context = options->seq_len;
@@ -87,6 +88,12 @@ bool options_check_cpu(const Options *options, Error *error) {
     return error_set(error, STATUS_USAGE,
                      "--offload %s is for GPUs: the CPU engine has everything in host memory; leave it out",
                      choice_name(OFFLOAD_CHOICES, options->offload));
+}
+
+void options_warn_zero(const Options *options, int64_t ranks) {
+    if (options->source[OPTION_zero] != SOURCE_COMMAND_LINE || options->zero == ZERO_MOMENTS) return;
+    if (ranks < 2)
+        warn("--zero 2 changes nothing on one rank, which holds all gradients: several ranks share them");
 }
 
 bool options_check_lighthouse(const Options *options, bool lighthouse, const json_t *settings, Error *error) {

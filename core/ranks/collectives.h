@@ -25,6 +25,7 @@ typedef struct {
     const char *name; // "mpi", "nccl"
     void (*all_reduce)(Collectives *queue, void *data, int64_t count, Element type);
     void (*reduce_scatter)(Collectives *queue, void *data, int64_t count, Element type);
+    void (*add_share)(Collectives *queue, void *share, void *data, int64_t count, Element type);
     void (*all_gather)(Collectives *queue, void *data, int64_t count, Element type);
     void (*broadcast)(Collectives *queue, void *data, int64_t count, Element type);
     void (*all_to_all)(Collectives *queue, void *out, const void *in, int64_t count, Element type);
@@ -32,6 +33,8 @@ typedef struct {
     void (*send)(Collectives *queue, int to, const void *data, int64_t count, Element type);
     void (*receive)(Collectives *queue, int from, void *data, int64_t count, Element type);
     void (*progress)(Collectives *queue);
+    void (*mark)(Collectives *queue);
+    void (*wait_marked)(Collectives *queue, const char *what);
     void (*wait)(Collectives *queue, const char *what);
     void (*destroy)(Collectives *queue);
 } CollectivesApi;
@@ -74,6 +77,13 @@ static inline void collectives_reduce_scatter(Collectives *queue, void *data, in
     queue->api->reduce_scatter(queue, data, count, type);
 }
 
+// share (count) += what collectives_reduce_scatter gives this rank; data is undefined afterwards. Of F32 and
+// F64.
+static inline void collectives_add_share(Collectives *queue, void *share, void *data, int64_t count,
+                                         Element type) {
+    queue->api->add_share(queue, share, data, count, type);
+}
+
 // data (ranks, count): block r = block r of rank r.
 static inline void collectives_all_gather(Collectives *queue, void *data, int64_t count, Element type) {
     queue->api->all_gather(queue, data, count, type);
@@ -109,6 +119,15 @@ static inline void collectives_receive(Collectives *queue, int from, void *data,
 // Lets queued operations go on: MPI has no thread of its own to do so. Called between pieces of computing.
 static inline void collectives_progress(Collectives *queue) {
     queue->api->progress(queue);
+}
+
+// Remembers what is queued by now; collectives_wait_marked then waits for that alone. Without a mark it waits
+// for nothing.
+static inline void collectives_mark(Collectives *queue) {
+    queue->api->mark(queue);
+}
+static inline void collectives_wait_marked(Collectives *queue, const char *what) {
+    queue->api->wait_marked(queue, what);
 }
 
 // Until all queued operations are complete. `what` is for the message when another rank does not come.

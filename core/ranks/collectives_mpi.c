@@ -12,7 +12,9 @@
 // A result that MPI delivers elsewhere than it belongs: MPI lets no reduce-scatter end within its input.
 typedef struct {
     void *to, *from;
-    size_t bytes;
+    int64_t count;
+    Element type;
+    bool adds;
 } Delivery;
 
 typedef struct {
@@ -22,6 +24,7 @@ typedef struct {
     int count, capacity;
     Delivery *deliveries;
     int n_deliveries, delivery_capacity;
+    int marked, marked_deliveries; // so many of the first
 } MpiQueue;
 
 static MpiQueue *queue_of(Collectives *queue) {
@@ -72,15 +75,52 @@ static void mpi_progress(Collectives *queue) {
     if (q->count > 0) queued(q, MPI_Testall(q->count, q->requests, &done, MPI_STATUSES_IGNORE), "progress");
 }
 
+static void add_float(float *sum, const float *terms, int64_t count) {
+    for (int64_t i = 0; i < count; i++) sum[i] += terms[i];
+}
+static void add_double(double *sum, const double *terms, int64_t count) {
+    for (int64_t i = 0; i < count; i++) sum[i] += terms[i];
+}
+
+static void deliver(const Delivery *d) {
+    if (!d->adds) {
+        memcpy(d->to, d->from, (size_t)(d->count * element_size(d->type)));
+    } else if (d->type == ELEMENT_F64) {
+        add_double((double *)d->to, (const double *)d->from, d->count);
+    } else {
+        add_float((float *)d->to, (const float *)d->from, d->count);
+    }
+    free(d->from);
+}
+
+// Until the first requests are complete, and the first deliveries made; the others move up.
+static void wait_for_first(MpiQueue *q, int requests, int deliveries, const char *what) {
+    if (requests > 0) ranks_mpi_wait(q->base.ranks, q->requests, requests, what);
+    q->count -= requests;
+    // NOLINTNEXTLINE(bugprone-sizeof-expression) as above
+    if (q->count > 0) memmove(q->requests, q->requests + requests, (size_t)q->count * sizeof *q->requests);
+    for (int i = 0; i < deliveries; i++) deliver(&q->deliveries[i]);
+    q->n_deliveries -= deliveries;
+    if (q->n_deliveries > 0) {
+        memmove(q->deliveries, q->deliveries + deliveries, (size_t)q->n_deliveries * sizeof *q->deliveries);
+    }
+    q->marked = q->marked_deliveries = 0;
+}
+
+static void mpi_mark(Collectives *queue) {
+    MpiQueue *q = queue_of(queue);
+    q->marked = q->count;
+    q->marked_deliveries = q->n_deliveries;
+}
+
+static void mpi_wait_marked(Collectives *queue, const char *what) {
+    MpiQueue *q = queue_of(queue);
+    wait_for_first(q, q->marked, q->marked_deliveries, what);
+}
+
 static void mpi_wait(Collectives *queue, const char *what) {
     MpiQueue *q = queue_of(queue);
-    if (q->count > 0) ranks_mpi_wait(queue->ranks, q->requests, q->count, what);
-    q->count = 0;
-    for (int i = 0; i < q->n_deliveries; i++) {
-        memcpy(q->deliveries[i].to, q->deliveries[i].from, q->deliveries[i].bytes);
-        free(q->deliveries[i].from);
-    }
-    q->n_deliveries = 0;
+    wait_for_first(q, q->count, q->n_deliveries, what);
 }
 
 // ---- Sums
@@ -92,19 +132,30 @@ static void mpi_all_reduce(Collectives *queue, void *data, int64_t count, Elemen
            "all-reduce");
 }
 
-static void mpi_reduce_scatter(Collectives *queue, void *data, int64_t count, Element type) {
-    MpiQueue *q = queue_of(queue);
+// This rank's block of the sum goes `to`, or is added there.
+static void sum_block(MpiQueue *q, void *to, bool adds, void *data, int64_t count, Element type) {
     int n = int_count(q, count);
     q->deliveries = (Delivery *)list_grow(q->deliveries, q->n_deliveries, &q->delivery_capacity, 1,
                                           sizeof *q->deliveries);
     Delivery *delivery = &q->deliveries[q->n_deliveries++];
-    delivery->bytes = (size_t)(count * element_size(type));
-    delivery->from = alloc_or_exit(delivery->bytes, 1);
-    delivery->to = (char *)data + (size_t)queue->rank * delivery->bytes;
+    delivery->from = alloc_or_exit((size_t)(count * element_size(type)), 1);
+    delivery->to = to;
+    delivery->count = count;
+    delivery->type = type;
+    delivery->adds = adds;
     queued(
         q,
         MPI_Ireduce_scatter_block(data, delivery->from, n, sum_type(type), MPI_SUM, q->comm, next_request(q)),
         "reduce-scatter");
+}
+
+static void mpi_reduce_scatter(Collectives *queue, void *data, int64_t count, Element type) {
+    char *own = (char *)data + queue->rank * count * element_size(type);
+    sum_block(queue_of(queue), own, false, data, count, type);
+}
+
+static void mpi_add_share(Collectives *queue, void *share, void *data, int64_t count, Element type) {
+    sum_block(queue_of(queue), share, true, data, count, type);
 }
 
 // ---- Copies
@@ -176,9 +227,10 @@ static void mpi_destroy(Collectives *queue) {
 }
 
 Collectives *collectives_mpi(Ranks *ranks, RankGroup group) {
-    static const CollectivesApi api = {"mpi",         mpi_all_reduce, mpi_reduce_scatter, mpi_all_gather,
-                                       mpi_broadcast, mpi_all_to_all, mpi_shift,          mpi_send,
-                                       mpi_receive,   mpi_progress,   mpi_wait,           mpi_destroy};
+    static const CollectivesApi api = {"mpi",           mpi_all_reduce, mpi_reduce_scatter, mpi_add_share,
+                                       mpi_all_gather,  mpi_broadcast,  mpi_all_to_all,     mpi_shift,
+                                       mpi_send,        mpi_receive,    mpi_progress,       mpi_mark,
+                                       mpi_wait_marked, mpi_wait,       mpi_destroy};
     MpiQueue *q = (MpiQueue *)alloc_or_exit(1, sizeof *q);
     collectives_join(&q->base, &api, ranks, group);
     if (ranks->connection) {

@@ -138,6 +138,7 @@ void run_warn(const Run *run, const Options *options) {
     warn_spikes(run, options);
     warn_keep(run, options);
     warn_validation(options);
+    options_warn_zero(options, ranks_count(run->engine.ranks));
     warn_angles(options);
     if (!run->checkpoint) return;
     warn_rise(run, options);

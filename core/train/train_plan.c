@@ -42,9 +42,12 @@ static void print_traffic(const Options *o, const EngineConfig *config, const En
                           Attention attention) {
     Traffic moved = traffic_update(config, attention, o->global_batch / config->ranks->data_size,
                                    api == engine_cpu() ? &TRANSPORT_CPU : &TRANSPORT_CUDA);
-    printf("  %-10s  %s sent a rank: gradients %s, weights %s, attention %s, halos %s\n",
+    char sums[48] = "";
+    if (traffic_sums(config) > 1)
+        snprintf(sums, sizeof sums, " in %lld sums", (long long)traffic_sums(config));
+    printf("  %-10s  %s sent a rank: gradients %s%s, weights %s, attention %s, halos %s\n",
            attention_name(attention), plan_size_text(traffic_total(&moved)).text,
-           plan_size_text(moved.gradients).text, plan_size_text(moved.weights).text,
+           plan_size_text(moved.gradients).text, sums, plan_size_text(moved.weights).text,
            plan_size_text(moved.attention).text, plan_size_text(moved.halos).text);
 }
 

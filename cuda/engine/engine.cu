@@ -182,13 +182,14 @@ static bool cuda_forward_backward(Engine *engine, const int32_t *tokens, Attenti
     int64_t B = engine->config.batch, N = engine->config.context;
     Pass pass;
     LighthouseShape shape;
-    assert(engine->config.training && e->optimizer.sums_begun == 0);
+    assert(engine->config.training);
     TRY(pass_make(&pass, &e->base.config, &shape, B, N, attention, error));
     pass.keep = true;
     TRY(pass_upload(e, &pass, tokens + pass.position, N + 1, pass.N + 1, error));
     TRY(pass_forward(e, &pass, pass.N + 1, NULL, error));
     embedding_order(&e->host.order, e->host.starts, e->host.tokens, pass.N + 1, B, pass.N,
                     engine->config.model.vocab_size);
+    cuda_optimizer_begin_pass(&e->optimizer);
     TRY(pass_head(e, &pass, 1.0 / (double)total_targets, error));
     TRY(pass_backward(e, &pass, ++e->calls == engine->config.micro_steps, error));
     return pass_fetch_nats(e, nats, error);

@@ -174,7 +174,7 @@ bool cuda_plan_engine(CudaEngine *e, MemoryPlan *plan, Error *error) {
         !context_lighthouse(config, config->batch, config->context, e->cp.size, &e->lighthouse, error)) {
         return false;
     }
-    cuda_optimizer_plan(&e->optimizer, plan, config->training);
+    cuda_optimizer_plan(&e->optimizer, plan, config);
     plan_add(plan, (void **)&e->frozen, "weights", "gla gates", e->base.table.frozen_size, sizeof(float));
     plan_activations(e, plan);
     plan_scratch(e, plan);

@@ -1,5 +1,6 @@
 // Sums of gradients, AdamW on this rank's share, and the weights to all; see optimizer.cuh.
 #include "cuda/engine/optimizer.cuh"
+#include "core/engine/gradient_room.h"
 #include "cuda/kernels/cross_entropy.cuh"
 
 #include <assert.h>
@@ -13,11 +14,23 @@ static int64_t share_begin(const CudaOptimizer *o, int bucket) {
     return param_share_begin(o->table, bucket, ranks_rank(o->ranks));
 }
 
+// Of its gradients.
+static float *share_gradients(const CudaOptimizer *o, int bucket) {
+    return o->gradients + (o->shares ? param_share_offset(o->table, bucket) : share_begin(o, bucket));
+}
+
+// Elements of gradients that stay from pass to pass.
+static int64_t gradients_held(const CudaOptimizer *o) {
+    return o->table->trained_size / (o->shares ? o->table->ranks : 1);
+}
+
 // ---- The arrays
 
-void cuda_optimizer_plan(CudaOptimizer *o, MemoryPlan *plan, bool training) {
+void cuda_optimizer_plan(CudaOptimizer *o, MemoryPlan *plan, const EngineConfig *config) {
     const ParamTable *table = o->table;
+    bool training = config->training;
     int64_t size = table->trained_size, trained = training ? size : 0;
+    o->shares = training && config->share_gradients && many(o);
     int64_t vectors = many(o) ? table->vectors_size : 0, piece = many(o) ? OPTIMIZER_PIECE : 0;
     plan_add(plan, (void **)&o->weights, "weights", "parameters (float32)", size / table->ranks,
              sizeof(float));
@@ -26,7 +39,10 @@ void cuda_optimizer_plan(CudaOptimizer *o, MemoryPlan *plan, bool training) {
     plan_add(plan, (void **)&o->moment1, "optimizer", "first moments", trained / table->ranks, sizeof(float));
     plan_add(plan, (void **)&o->moment2, "optimizer", "second moments", trained / table->ranks,
              sizeof(float));
-    plan_add(plan, (void **)&o->gradients, "gradients", "gradients", trained, sizeof(float));
+    plan_add(plan, (void **)&o->gradients, "gradients", "gradients", training ? gradients_held(o) : 0,
+             sizeof(float));
+    plan_add(plan, (void **)&o->room, "gradients", "two buckets of a backward",
+             o->shares ? gradient_room_size(table) : 0, sizeof(float));
     plan_add(plan, (void **)&o->piece, "workspace", "weights on their way", piece, sizeof(float));
     if (!training) return;
     plan_add(plan, (void **)&o->norm, "workspace", "gradient norm", 1, sizeof(GradientNorm));
@@ -43,14 +59,6 @@ const float *cuda_optimizer_vector(const CudaOptimizer *o, ParamRole role, int l
 
 // ---- The update
 
-void cuda_optimizer_begin_sum(CudaOptimizer *o, int bucket) {
-    assert(bucket == o->table->n_buckets - 1 - o->sums_begun);
-    o->sums_begun++;
-    if (!many(o)) return;
-    const ParamBucket *b = &o->table->buckets[bucket];
-    collectives_reduce_scatter(o->queue, o->gradients + b->offset, b->share, ELEMENT_F32);
-}
-
 // Until all that is queued has come; the clock tells what the stream waits.
 static void wait_for_ranks(const CudaOptimizer *o, const char *what) {
     bool timed = o->clock->open;
@@ -59,10 +67,58 @@ static void wait_for_ranks(const CudaOptimizer *o, const char *what) {
     if (timed) cuda_part_switch(o->clock, part);
 }
 
+static float *bucket_room(const CudaOptimizer *o, int bucket) {
+    return o->room + gradient_room_place(o->table, bucket);
+}
+
+static void clear_room(const CudaOptimizer *o, int bucket) {
+    size_t size = (size_t)(o->table->buckets[bucket].share * o->table->ranks) * sizeof *o->room;
+    CUDA_CHECK(cudaMemsetAsync(bucket_room(o, bucket), 0, size, o->stream));
+}
+
+// What the last pass began to sum still lies in the room.
+void cuda_optimizer_begin_pass(CudaOptimizer *o) {
+    assert(o->shares || o->sums_begun == 0);
+    if (!o->shares) return;
+    wait_for_ranks(o, "the sum of the gradients");
+    o->sums_begun = 0;
+    clear_room(o, o->table->n_buckets - 1);
+    if (gradient_room_stays(o->table, 0)) clear_room(o, 0);
+}
+
+// The place was that of the bucket before the last, whose sum ends first: the last one's goes on.
+void cuda_optimizer_open(CudaOptimizer *o, int bucket) {
+    if (!o->shares || gradient_room_stays(o->table, bucket)) return;
+    bool timed = o->clock->open;
+    Part part = timed ? cuda_part_switch(o->clock, PART_RANKS) : PART_RANKS;
+    collectives_wait_marked(o->queue, "the sum of a bucket's gradients");
+    if (timed) cuda_part_switch(o->clock, part);
+    clear_room(o, bucket);
+}
+
+float *cuda_optimizer_whole_gradient(const CudaOptimizer *o, const Param *param) {
+    if (!o->shares) return o->gradients + param->offset;
+    return bucket_room(o, param->bucket) + (param->offset - o->table->buckets[param->bucket].offset);
+}
+
+void cuda_optimizer_begin_sum(CudaOptimizer *o, int bucket) {
+    assert(bucket == o->table->n_buckets - 1 - o->sums_begun);
+    o->sums_begun++;
+    if (!many(o)) return;
+    const ParamBucket *b = &o->table->buckets[bucket];
+    if (o->shares) {
+        collectives_mark(o->queue);
+        collectives_add_share(o->queue, share_gradients(o, bucket), bucket_room(o, bucket), b->share,
+                              ELEMENT_F32);
+    } else {
+        collectives_reduce_scatter(o->queue, o->gradients + b->offset, b->share, ELEMENT_F32);
+    }
+}
+
 // Ends the sums, and begins and ends those that have not begun: this rank's share of the gradients is then
 // the sum.
 static void finish_sums(CudaOptimizer *o) {
-    while (o->sums_begun < o->table->n_buckets)
+    while (!o->shares && o->sums_begun < o->table->n_buckets)
         cuda_optimizer_begin_sum(o, o->table->n_buckets - 1 - o->sums_begun);
     if (many(o)) wait_for_ranks(o, "the sum of the gradients");
 }
@@ -70,7 +126,7 @@ static void finish_sums(CudaOptimizer *o) {
 // Of the gradients of all ranks, whose squares add up on the GPUs: to the same bits everywhere.
 static void global_norm(CudaOptimizer *o, const AdamW *a) {
     for (int b = 0; b < o->table->n_buckets; b++) {
-        cuda_gradient_squares(o->partial, o->gradients + share_begin(o, b), o->table->buckets[b].share, b > 0,
+        cuda_gradient_squares(o->partial, share_gradients(o, b), o->table->buckets[b].share, b > 0,
                               o->stream);
     }
     sum_ordered(o->squares, o->partial, SQUARES_SLICES, o->stream);
@@ -97,15 +153,16 @@ static void gather_vectors(CudaOptimizer *o) {
 }
 
 // AdamW on neighbours of the flat array, run by run of what weight decay takes alike.   flat, kept: the first
-// in arrays of all and in this rank's
-static void update_range(CudaOptimizer *o, const AdamW *a, int64_t flat, int64_t kept, int64_t count) {
+// in arrays of all and in this rank's   gradients: (count)
+static void update_range(CudaOptimizer *o, const AdamW *a, int64_t flat, int64_t kept, float *gradients,
+                         int64_t count) {
     bool decays;
     for (int64_t done = 0, end; done < count; done = end) {
         int64_t at = flat + done, own = kept + done;
         end = param_decay_run(o->table, at, flat + count, a->matrices, &decays) - flat;
         AdamW run = *a;
         if (!decays) run.weight_decay = 0;
-        cuda_adamw_update(o->weights + own, o->copies + at, o->gradients + at, o->moment1 + own,
+        cuda_adamw_update(o->weights + own, o->copies + at, gradients + done, o->moment1 + own,
                           o->moment2 + own, o->norm, end - done, &run, o->stream);
     }
 }
@@ -114,7 +171,7 @@ static void update_alone(CudaOptimizer *o, const AdamW *a) {
     int64_t size = o->table->trained_size;
     cuda_gradient_squares(o->partial, o->gradients, size, false, o->stream);
     gradient_norm(o->norm, o->partial, SQUARES_SLICES, a->clip, a->most_norm, o->stream);
-    update_range(o, a, 0, 0, size);
+    update_range(o, a, 0, 0, o->gradients, size);
 }
 
 static void update_share(CudaOptimizer *o, const AdamW *a) {
@@ -122,12 +179,13 @@ static void update_share(CudaOptimizer *o, const AdamW *a) {
     global_norm(o, a);
     for (int b = 0; b < o->table->n_buckets; b++) {
         const ParamBucket *bucket = &o->table->buckets[b];
-        update_range(o, a, share_begin(o, b), param_share_offset(o->table, b), bucket->share);
+        update_range(o, a, share_begin(o, b), param_share_offset(o->table, b), share_gradients(o, b),
+                     bucket->share);
         collectives_all_gather(o->queue, o->copies + bucket->offset, bucket->share, ELEMENT_BF16);
     }
     gather_vectors(o);
-    CUDA_CHECK(
-        cudaMemsetAsync(o->gradients, 0, (size_t)o->table->trained_size * sizeof *o->gradients, o->stream));
+    size_t held = (size_t)gradients_held(o) * sizeof *o->gradients;
+    CUDA_CHECK(cudaMemsetAsync(o->gradients, 0, held, o->stream));
     wait_for_ranks(o, "the updated weights");
 }
 
@@ -145,7 +203,7 @@ void cuda_optimizer_update(CudaOptimizer *o, const AdamW *adamw) {
 float *cuda_optimizer_tensor(CudaOptimizer *o, TensorKind kind, const Param *param, int64_t start) {
     if (kind == TENSOR_GRADIENT) {
         if (o->sums_begun > 0) finish_sums(o);
-        return o->gradients + param->offset + start;
+        return share_gradients(o, param->bucket) + (param->offset + start - share_begin(o, param->bucket));
     }
     float *kept = kind == TENSOR_WEIGHT ? o->weights : kind == TENSOR_MOMENT1 ? o->moment1 : o->moment2;
     return kept + param_share_place(o->table, param, ranks_rank(o->ranks), start);

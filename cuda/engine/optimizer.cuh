@@ -1,7 +1,8 @@
 // The flat arrays of the CUDA engine, and what the ranks do with them at an update (ZeRO stage 1): gradients
 // are summed bucket by bucket beside the backward, each rank updates its share of every bucket's master
 // weights, and all gather the bf16 copies. Norms and biases, which kernels read in float32, all ranks hold
-// whole. The twin is cpu/optimizer.h.
+// whole. With `shares` (stage 2) gradients are summed so in every backward, and added to the share that a
+// rank keeps. The twin is cpu/optimizer.h.
 #ifndef CUDA_OPTIMIZER_CUH
 #define CUDA_OPTIMIZER_CUH
 
@@ -19,22 +20,33 @@ typedef struct {
     Collectives *queue; // NULL when alone
     cudaStream_t stream;
     CudaPartClock *clock;
+    bool shares;               // of gradients too, a rank keeps its share alone
     float *weights;            // (trained_size / ranks) master weights, bucket by bucket; alone that is flat
     float *moment1, *moment2;  // likewise
-    float *gradients;          // (trained_size) flat
+    float *gradients;          // (trained_size) flat; with `shares` (trained_size / ranks), as moments
+    float *room;               // with `shares`: whole gradients of buckets on their way (gradient_room.h)
     bf16 *copies;              // (trained_size) flat, of all weights
     float *vectors;            // (vectors_size) of several ranks
     float *piece;              // (OPTIMIZER_PIECE) likewise
     GradientNorm *norm;        // (1)
     double *partial, *squares; // (SQUARES_SLICES), (1)
-    int sums_begun;            // buckets whose sum over the ranks has begun, from the last bucket on
+    int sums_begun; // buckets whose sum over the ranks has begun, from the last bucket on: since the last
+                    // update, with `shares` in the last pass
 } CudaOptimizer;
 
 // Lists the arrays of this table; masters and copies come first.
-void cuda_optimizer_plan(CudaOptimizer *o, MemoryPlan *plan, bool training);
+void cuda_optimizer_plan(CudaOptimizer *o, MemoryPlan *plan, const EngineConfig *config);
 
-// Begins to sum a bucket's gradients over the ranks; each bucket once before an update, from the last to the
-// first. Its gradients must not be touched until then.
+// Before the first gradient of a pass: opens the last bucket. Before the first one of another bucket, in
+// their order: opens it, its gradients zero with `shares`.
+void cuda_optimizer_begin_pass(CudaOptimizer *o);
+void cuda_optimizer_open(CudaOptimizer *o, int bucket);
+
+// Where a pass adds up the gradient of a parameter, whose bucket is open.
+float *cuda_optimizer_whole_gradient(const CudaOptimizer *o, const Param *param);
+
+// Begins to sum a bucket's gradients over the ranks; each bucket once before an update, with `shares` once in
+// a pass, from the last to the first. Its gradients must not be touched until then.
 void cuda_optimizer_begin_sum(CudaOptimizer *o, int bucket);
 
 // Clips, updates, zeroes the gradients; o->norm holds the norm on the GPU when the stream is done. Nothing

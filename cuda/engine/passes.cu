@@ -33,21 +33,22 @@ static CudaBlockWeights block_weights(const CudaEngine *e, int layer) {
     return w;
 }
 
-static float *gradient_or_null(const CudaEngine *e, ParamRole role, int layer) {
+// Where a pass adds up the gradient of a parameter; NULL where the model has none.
+static float *gradient_of(const CudaEngine *e, ParamRole role, int layer) {
     int index = param_find(&e->base.table, role, layer);
-    return index < 0 ? NULL : e->optimizer.gradients + e->base.table.params[index].offset;
+    return index < 0 ? NULL : cuda_optimizer_whole_gradient(&e->optimizer, &e->base.table.params[index]);
 }
 
 static BlockGradients block_gradients(const CudaEngine *e, int layer) {
     BlockGradients g;
-    g.attention_norm = e->optimizer.gradients + offset_of(e, PARAM_ATTENTION_NORM, layer);
-    g.qkv = e->optimizer.gradients + offset_of(e, PARAM_Q, layer);
-    g.qkv_bias = gradient_or_null(e, PARAM_Q_BIAS, layer);
-    g.qk_norm = gradient_or_null(e, PARAM_Q_NORM, layer);
-    g.o = e->optimizer.gradients + offset_of(e, PARAM_O, layer);
-    g.ffn_norm = e->optimizer.gradients + offset_of(e, PARAM_FFN_NORM, layer);
-    g.gate_up = e->optimizer.gradients + offset_of(e, PARAM_GATE, layer);
-    g.down = e->optimizer.gradients + offset_of(e, PARAM_DOWN, layer);
+    g.attention_norm = gradient_of(e, PARAM_ATTENTION_NORM, layer);
+    g.qkv = gradient_of(e, PARAM_Q, layer);
+    g.qkv_bias = gradient_of(e, PARAM_Q_BIAS, layer);
+    g.qk_norm = gradient_of(e, PARAM_Q_NORM, layer);
+    g.o = gradient_of(e, PARAM_O, layer);
+    g.ffn_norm = gradient_of(e, PARAM_FFN_NORM, layer);
+    g.gate_up = gradient_of(e, PARAM_GATE, layer);
+    g.down = gradient_of(e, PARAM_DOWN, layer);
     return g;
 }
 
@@ -115,6 +116,7 @@ static bool layer_forward(CudaEngine *e, bf16 *x_out, const Pass *pass, int laye
 }
 
 static bool layer_backward(CudaEngine *e, const Pass *pass, int layer, Error *error) {
+    cuda_optimizer_open(&e->optimizer, layer + 1);
     CudaBlockWeights weights = block_weights(e, layer);
     BlockGradients gradients = block_gradients(e, layer);
     CudaBlockActivations acts = pass_activations(e, layer);
@@ -208,8 +210,8 @@ static bool tile_head(CudaEngine *e, const Pass *pass, int64_t tile, int64_t row
         cuda_cross_entropy(e->logits, e->nats, e->tokens + 1, pass->N + 1, pass->N, tile + first, count,
                            m->vocab_size, scale, pass->keep, e->context.stream);
         if (!pass->keep) continue;
-        TRY(cuda_matmul_backward_weight(matmul, e->optimizer.gradients + offset, e->logits, x, count, C,
-                                        width, error));
+        TRY(cuda_matmul_backward_weight(matmul, gradient_of(e, PARAM_HEAD, -1), e->logits, x, count, C, width,
+                                        error));
         TRY(cuda_matmul_backward_input(matmul, x, e->logits, e->optimizer.copies + offset, count, C, width,
                                        error));
     }
@@ -219,8 +221,8 @@ static bool tile_head(CudaEngine *e, const Pass *pass, int64_t tile, int64_t row
 // From the gradient of a tile's norm, in scratch.normed, to that of what it read.
 static void final_norm_backward(CudaEngine *e, int64_t first, int64_t count) {
     const ModelConfig *m = &e->base.config.model;
-    cuda_rmsnorm_backward(e->dx + first * m->dim, e->optimizer.gradients + offset_of(e, PARAM_FINAL_NORM, -1),
-                          e->scratch.normed, e->scratch.partial_sums, e->scratch.normed,
+    cuda_rmsnorm_backward(e->dx + first * m->dim, gradient_of(e, PARAM_FINAL_NORM, -1), e->scratch.normed,
+                          e->scratch.partial_sums, e->scratch.normed,
                           block_input(e, m->n_layers) + first * m->dim,
                           cuda_optimizer_vector(&e->optimizer, PARAM_FINAL_NORM, -1), count, m->dim,
                           m->norm_eps, e->context.stream);
@@ -263,14 +265,14 @@ static bool embedding_gradient(CudaEngine *e, const Pass *pass, Error *error) {
                              (size_t)order->n_long * sizeof *order->long_tokens, cudaMemcpyHostToDevice,
                              stream),
              error);
-    cuda_embedding_backward(e->optimizer.gradients + offset_of(e, PARAM_EMBEDDING, -1), e->embedding_partial,
-                            e->dx, &e->order, m->dim, stream);
+    cuda_embedding_backward(gradient_of(e, PARAM_EMBEDDING, -1), e->embedding_partial, e->dx, &e->order,
+                            m->dim, stream);
     return true;
 }
 
 // A bucket's gradients are complete: their sum over the ranks begins.
 static void bucket_done(CudaEngine *e, bool last, int bucket) {
-    if (last) cuda_optimizer_begin_sum(&e->optimizer, bucket);
+    if (last || e->optimizer.shares) cuda_optimizer_begin_sum(&e->optimizer, bucket);
 }
 
 // The input of a layer before its backward, and its outputs once more.
@@ -301,6 +303,7 @@ bool pass_backward(CudaEngine *e, const Pass *pass, bool last, Error *error) {
         if (ok) input_done(e, layer);
         if (ok) bucket_done(e, last, layer + 1);
     }
+    if (ok) cuda_optimizer_open(&e->optimizer, 0);
     ok = ok && embedding_gradient(e, pass, error);
     if (ok) bucket_done(e, last, 0);
     return ok;

@@ -10,7 +10,7 @@ typedef struct {
     Collectives base;
     ncclComm_t comm; // NULL for a group of one
     cudaStream_t caller, stream;
-    cudaEvent_t begun, done;
+    cudaEvent_t begun, done, marked;
 } NcclQueue;
 
 static NcclQueue *queue_of(Collectives *queue) {
@@ -74,6 +74,18 @@ static void follow_caller(const NcclQueue *q) {
     QUEUE_CHECK(q, cudaStreamWaitEvent(q->stream, q->begun, 0));
 }
 
+static void nccl_mark(Collectives *queue) {
+    const NcclQueue *q = queue_of(queue);
+    QUEUE_CHECK(q, cudaEventRecord(q->marked, q->stream));
+}
+
+// For nothing where nothing was recorded.
+static void nccl_wait_marked(Collectives *queue, const char *what) {
+    const NcclQueue *q = queue_of(queue);
+    (void)what;
+    QUEUE_CHECK(q, cudaStreamWaitEvent(q->caller, q->marked, 0));
+}
+
 static void nccl_wait(Collectives *queue, const char *what) {
     const NcclQueue *q = queue_of(queue);
     (void)what; // the host waits elsewhere
@@ -98,6 +110,32 @@ static void nccl_reduce_scatter(Collectives *queue, void *data, int64_t count, E
     follow_caller(q);
     settle(q, ncclReduceScatter(data, own, (size_t)count, nccl_type(type), ncclSum, q->comm, q->stream),
            "reduce-scatter");
+}
+
+template <typename Real> static __global__ void add_kernel(Real *sum, const Real *terms, int64_t count) {
+    const int64_t stride = (int64_t)gridDim.x * blockDim.x;
+    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < count; i += stride) {
+        sum[i] += terms[i];
+    }
+}
+
+template <typename Real>
+static void add_block(const NcclQueue *q, void *share, const void *data, int64_t count) {
+    const Real *own = (const Real *)data + q->base.rank * count;
+    add_kernel<<<1024, 256, 0, q->stream>>>((Real *)share, own, count);
+    QUEUE_CHECK(q, cudaGetLastError());
+}
+
+static void nccl_add_share(Collectives *queue, void *share, void *data, int64_t count, Element type) {
+    const NcclQueue *q = queue_of(queue);
+    assert(type == ELEMENT_F32 || type == ELEMENT_F64);
+    if (!q->comm) follow_caller(q);
+    nccl_reduce_scatter(queue, data, count, type);
+    if (type == ELEMENT_F64) {
+        add_block<double>(q, share, data, count);
+    } else {
+        add_block<float>(q, share, data, count);
+    }
 }
 
 // ---- Copies
@@ -246,14 +284,16 @@ static void nccl_destroy(Collectives *queue) {
     }
     QUEUE_CHECK(q, cudaEventDestroy(q->begun));
     QUEUE_CHECK(q, cudaEventDestroy(q->done));
+    QUEUE_CHECK(q, cudaEventDestroy(q->marked));
     QUEUE_CHECK(q, cudaStreamDestroy(q->stream));
     free(q);
 }
 
 Collectives *collectives_nccl(Ranks *ranks, RankGroup group, cudaStream_t stream) {
-    static const CollectivesApi api = {"nccl",         nccl_all_reduce, nccl_reduce_scatter, nccl_all_gather,
-                                       nccl_broadcast, nccl_all_to_all, nccl_shift,          nccl_send,
-                                       nccl_receive,   nccl_progress,   nccl_wait,           nccl_destroy};
+    static const CollectivesApi api = {"nccl",           nccl_all_reduce, nccl_reduce_scatter, nccl_add_share,
+                                       nccl_all_gather,  nccl_broadcast,  nccl_all_to_all,     nccl_shift,
+                                       nccl_send,        nccl_receive,    nccl_progress,       nccl_mark,
+                                       nccl_wait_marked, nccl_wait,       nccl_destroy};
     NcclQueue *q = (NcclQueue *)alloc_or_exit(1, sizeof *q);
     int least, greatest;
     collectives_join(&q->base, &api, ranks, group);
@@ -262,6 +302,7 @@ Collectives *collectives_nccl(Ranks *ranks, RankGroup group, cudaStream_t stream
     QUEUE_CHECK(q, cudaStreamCreateWithPriority(&q->stream, cudaStreamNonBlocking, greatest));
     QUEUE_CHECK(q, cudaEventCreateWithFlags(&q->begun, cudaEventDisableTiming));
     QUEUE_CHECK(q, cudaEventCreateWithFlags(&q->done, cudaEventDisableTiming));
+    QUEUE_CHECK(q, cudaEventCreateWithFlags(&q->marked, cudaEventDisableTiming));
     if (ranks->size > 1) open_group(q, group); // those whose group is larger need to hear of this rank
     return &q->base;
 }

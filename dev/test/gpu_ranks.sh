@@ -174,6 +174,13 @@ few_key_heads() { # W KV
         runs_agree "kv.$1.$2" "kv.$1.$2.one" 4 2e-3 5e-2
 }
 
+# Ranks that keep their shares of the gradients alone: the same bits in one micro-step an update, also where a run changes.
+same_shares() { # W NAME [OPTION...]
+    train "$1" "$2.kept" --steps 3 --global-batch "$1" "${@:3}" &&
+        train "$1" "$2.shares" --steps 1 --global-batch "$1" --zero 2 "${@:3}" && resume "$1" "$2.shares" --steps 2 &&
+        resume "$1" "$2.shares" --steps 3 --zero 1 && same_checkpoint "$2.kept" "$2.shares" 3
+}
+
 nats() { # W [OPTION...]
     output "$1" eval --device "$device" --model one --data 'data/val_*.bin' "${@:2}" |
         sed -n 's/.*"nats_per_target": \([0-9.e-]*\).*/\1/p'
@@ -279,8 +286,11 @@ worker_ends() { # TEXT W SCENARIO
 for w in 2 4; do
     check $w "$w ranks: what crosses between them" works $w interface
     check $w "$w ranks: gradients, ten updates" works $w data
+    check $w "$w ranks: shares of gradients" works $w shares
     check $w "$w ranks: checkpoints" works $w checkpoint
 done
+check 2 "2 ranks a sequence: shares of gradients" works 2 shares 2
+check 4 "4 ranks, 2 a sequence: shares of gradients" works 4 shares 2
 check 4 "4 ranks, 2 a sequence: what crosses between them" works 4 interface 2
 check 2 "2 ranks a sequence: one step" works 2 context 2
 check 4 "4 ranks a sequence: one step" works 4 context 4
@@ -292,6 +302,9 @@ check 1 "1 rank: a run" one_rank
 for w in 2 4; do
     check $w "$w ranks: the same run" alike $w "ranks.$w"
     check $w "$w ranks: recomputation" alike $w "block.$w" --recompute block
+    check $w "$w ranks: shares of gradients, micro-steps" alike $w "zero.$w" --zero 2
+    check $w "$w ranks: shares of gradients, the same bits" same_shares $w "share.$w"
+    check $w "$w ranks: shares of gradients, tied, recomputed" same_shares $w "tied.$w" --tie-embeddings --recompute block
     check $w "$w ranks: an update that moves nothing" unchanged $w
     check $w "$w ranks: stopped and resumed, the same bits" same_bits $w data.$w
     check $w "$w ranks: dense evaluation" evaluated $w dense
@@ -302,6 +315,7 @@ for scorer in dilated gla; do
     check 2 "2 ranks a sequence: $scorer" scored 2 $scorer
 done
 check 2 "2 ranks a sequence: recomputation" alike 2 cp.2.block --cp 2 --recompute block
+check 2 "2 ranks a sequence: shares of gradients" alike 2 cp.2.zero --cp 2 --zero 2
 check 2 "2 ranks a sequence: stopped and resumed, the same bits" same_bits 2 slices --cp 2
 check 2 "2 ranks a sequence: dense evaluation" evaluated 2 dense --cp 2
 check 2 "2 ranks a sequence: Lighthouse evaluation" evaluated 2 lighthouse --cp 2

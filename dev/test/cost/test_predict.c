@@ -287,6 +287,33 @@ static void test_more_ranks(void **state) {
     assert_true(longer.communication == eight.communication);
 }
 
+// Shares of gradients: sums of a single micro-step cost nothing more where links are fast, those of several
+// hide behind their backward and the next forward, and slow links let all of them wait.
+static void test_shares(void **state) {
+    (void)state;
+    EngineConfig config = configure("530m", 1);
+    double kept = of_ranks(&config, 8, 1, 8).communication, slow = of_ranks(&config, 8, 1, 1).communication;
+    config.share_gradients = true;
+    assert_true(of_ranks(&config, 8, 1, 8).communication == kept);
+    assert_true(of_ranks(&config, 8, 1, 1).communication >= slow);
+    config.micro_steps = 4;
+    assert_true(of_ranks(&config, 8, 1, 8).communication == kept);
+    config.context = 4096; // a short pass hides nothing
+    config.lighthouse.topk = 256;
+    config.share_gradients = false;
+    double once = of_ranks(&config, 8, 1, 1).communication;
+    config.share_gradients = true;
+    double often = of_ranks(&config, 8, 1, 1).communication;
+    if (!(often > 2 * once)) fail_msg("%g s of waiting with four sums, %g s with one", often, once);
+    // The head's sum takes longer than a layer: the next but one waits for its place.
+    config.context = 16384;
+    config.micro_steps = 1;
+    double single = of_ranks(&config, 8, 1, 1).communication;
+    config.share_gradients = false;
+    once = of_ranks(&config, 8, 1, 1).communication;
+    if (!(single > 1.01 * once)) fail_msg("%g s of waiting with two places, %g s with all", single, once);
+}
+
 // Rows that are made again cost their forward once more.
 static void test_recompute(void **state) {
     (void)state;
@@ -352,8 +379,9 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_measured_steps),  cmocka_unit_test(test_measured_layers),
         cmocka_unit_test(test_measured_growth), cmocka_unit_test(test_measured_runs),
         cmocka_unit_test(test_measured_ranks),  cmocka_unit_test(test_more_ranks),
-        cmocka_unit_test(test_copied_heads),    cmocka_unit_test(test_recompute),
-        cmocka_unit_test(test_offload),         cmocka_unit_test(test_dry_run),
+        cmocka_unit_test(test_copied_heads),    cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_recompute),       cmocka_unit_test(test_offload),
+        cmocka_unit_test(test_dry_run),
     };
     if (argc != 2) {
         fprintf(stderr, "usage: test_predict dev/results\n");

@@ -112,6 +112,7 @@ static void test_values(void **state) {
         {"train --schedule step", "must be one of constant|linear|cosine|wsd"},
         {"train --recompute all", "must be one of none|block"},
         {"train --offload all", "must be one of none|activations"},
+        {"train --zero 3", "must be one of 1|2"},
         {"train --deterministic=yes", "--deterministic yes: must be true or false"},
         {"train --data \xff.bin", "--data: must be UTF-8"},
         {"eval --data val_*.bin --model \xff", "--model: must be UTF-8"},
@@ -188,6 +189,7 @@ static void test_settings(void **state) {
         {PLAN "--offload activations", "--offload activations goes with --recompute block"},
         {PLAN "--device cpu --recompute block --offload activations", "--offload activations is for GPUs"},
         {TINY_TRAIN "--device cpu --out new --recompute block --offload activations", "is for GPUs"},
+        {"bench attention --preset tiny --zero 2", "--zero has no meaning for bench attention"},
         {"bench attention --preset tiny --dense-layers 1",
          "--dense-layers has no meaning for bench attention"},
         {"bench attention --attention dense --topk 256", "--topk has no meaning under dense attention"},
@@ -412,6 +414,10 @@ static void test_dry_run(void **state) {
         program_output("train --preset tiny --dry-run --ranks 2 --global-batch 2"); // 4 bytes of half of all
     assert_non_null(
         strstr(text, "4.27 MB sent a rank: gradients 2.13 MB, weights 2.13 MB, attention 0.00 MB,"));
+    free(text);
+    text = program_output("train --preset tiny --dry-run --ranks 2 --global-batch 8 --zero 2");
+    assert_non_null(strstr(text, "sent a rank: gradients 8.53 MB in 4 sums, weights 2.13 MB,"));
+    assert_non_null(strstr(text, "gradients, two buckets of a backward"));
     free(text);
     text = program_output(PLAN "--attention dense");
     assert_null(strstr(text, "lighthouse"));

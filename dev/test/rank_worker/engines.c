@@ -268,6 +268,84 @@ void scenario_data(Ranks *ranks, const Subject *subject) {
     check_late_and_bad(ranks, subject, &config);
 }
 
+// ---- ranks that keep their shares of the gradients alone (--zero 2)
+
+static void expect_bits(Ranks *ranks, Engine *a, Engine *b, TensorKind kind, const char *name) {
+    for (int p = 0; p < a->table.count; p++) {
+        const Param *param = &a->table.params[p];
+        int64_t start, count;
+        param_share(&a->table, param, ranks->rank, &start, &count);
+        if (!param->trained || count == 0) continue;
+        float *x = (float *)alloc_or_exit((size_t)count, sizeof *x);
+        float *y = (float *)alloc_or_exit((size_t)count, sizeof *y);
+        engine_read(a, kind, p, start, count, x);
+        engine_read(b, kind, p, start, count, y);
+        expect(ranks, memcmp(x, y, (size_t)count * sizeof *x) == 0, "%s: other bits in %s, kind %d", name,
+               param->name, (int)kind);
+        free(x);
+        free(y);
+    }
+}
+
+// Updates of one micro-step, as their sums then have one order, with and without; one of them is skipped.
+static void check_same_sums(Ranks *ranks, const Subject *subject, const EngineConfig *alone,
+                            Attention attention, const char *name) {
+    EngineConfig config = *alone;
+    Engine *engines[2];
+    int64_t targets = ranks->data_size * config.batch * config.context;
+    config.ranks = ranks;
+    config.micro_steps = 1;
+    for (int shared = 0; shared < 2; shared++) {
+        config.share_gradients = shared == 1;
+        engines[shared] = create(ranks, subject, &config, false);
+    }
+    for (int64_t step = 1; step <= 3; step++) {
+        AdamW adamw = {step, 1e-3, 0.9, 0.95, 1e-8, 0.1, 1, step == 2 ? -1.0 : 0, true};
+        double nats[2], norm[2];
+        Error error;
+        uint64_t stream = (uint64_t)(step * ranks->data_size + ranks->data_rank);
+        int32_t *tokens = new_tokens(config.batch, config.context, stream);
+        for (int i = 0; i < 2; i++)
+            expect(ranks, engine_forward_backward(engines[i], tokens, attention, targets, &nats[i], &error),
+                   "backward");
+        free(tokens);
+        if (step != 3) expect_bits(ranks, engines[0], engines[1], TENSOR_GRADIENT, name);
+        for (int i = 0; i < 2; i++)
+            expect(ranks, engine_update(engines[i], &adamw, &norm[i], &error), "update");
+        expect(ranks, nats[0] == nats[1] && norm[0] == norm[1],
+               "%s: loss %.17g and %.17g, norm %.17g and %.17g", name, nats[0], nats[1], norm[0], norm[1]);
+    }
+    for (int kind = TENSOR_WEIGHT; kind <= TENSOR_MOMENT2; kind++)
+        expect_bits(ranks, engines[0], engines[1], (TensorKind)kind, name);
+    engine_destroy(engines[0]);
+    engine_destroy(engines[1]);
+    if (ranks->rank == 0) printf("%s: the same bits\n", name);
+}
+
+void scenario_shares(Ranks *ranks, const Subject *subject) {
+    int64_t slices = ranks->context_size;
+    EngineConfig config = small_config(516 * slices, 128 * slices, 2 * slices, 1);
+    config.model.n_layers = 4;
+    config.dense_layer[1] = true;
+    check_same_sums(ranks, subject, &config, ATTENTION_LIGHTHOUSE, "shares");
+    config.lighthouse.scorer = SCORER_GLA;
+    config.recompute = true;
+    check_same_sums(ranks, subject, &config, ATTENTION_LIGHTHOUSE, "shares, gla, recomputed");
+    config.model.tied = true;
+    config.model.family = FAMILY_QWEN2;
+    check_same_sums(ranks, subject, &config, ATTENTION_DENSE, "shares, tied");
+    config.model.family = FAMILY_QWEN3;
+    config.model.n_layers = 1;
+    check_same_sums(ranks, subject, &config, ATTENTION_DENSE, "shares of one layer, tied");
+    if (slices > 1) return;
+    config = small_config(512, 128, 4, 2);
+    config.share_gradients = true;
+    check_updates(ranks, subject, &config, ATTENTION_LIGHTHOUSE);
+    config.model.tied = true;
+    check_updates(ranks, subject, &config, ATTENTION_DENSE);
+    check_late_and_bad(ranks, subject, &config);
+}
+
 // Two updates; before the second the last rank gets a signal that it does not survive.
 static void update_and_signal(Ranks *ranks, const Subject *subject, int64_t step, double patience,
                               int signal) {

@@ -67,6 +67,37 @@ static void check_sums(Exchange *e) {
     }
 }
 
+// Sums that are added to what a rank has, of which the first is waited for alone.
+static void check_shares(Exchange *e) {
+    int blocks = e->queue->size, own = e->queue->rank;
+    double *share_there = (double *)e->subject->take(2 * COUNT * sizeof *share_there);
+    double *share = (double *)alloc_or_exit(2 * COUNT, sizeof *share);
+    for (int i = 0; i < 2 * COUNT; i++) share[i] = 0.5;
+    e->subject->put(share_there, share, 2 * COUNT * sizeof *share);
+    collectives_wait_marked(e->queue, "nothing");
+    fill(e->data, own, blocks);
+    fill(e->other, own, blocks);
+    put(e);
+    collectives_add_share(e->queue, share_there, e->data_there, COUNT, ELEMENT_F64);
+    collectives_mark(e->queue);
+    collectives_add_share(e->queue, share_there + COUNT, e->other_there, COUNT, ELEMENT_F64);
+    collectives_wait_marked(e->queue, "the first share");
+    // Its place is free, and what comes there joins no sum.
+    memset(e->data, 0xff, e->bytes);
+    e->subject->put(e->data_there, e->data, e->bytes);
+    e->subject->get(share, share_there, COUNT * sizeof *share);
+    for (int64_t i = 0; i < COUNT; i++)
+        expect(e->queue->ranks, share[i] == 0.5 + sum_of_marks(blocks, own, i), "the first share: %f",
+               share[i]);
+    collectives_wait(e->queue, "the second share");
+    e->subject->get(share, share_there, 2 * COUNT * sizeof *share);
+    for (int64_t i = 0; i < 2 * COUNT; i++)
+        expect(e->queue->ranks, share[i] == 0.5 + sum_of_marks(blocks, own, i % COUNT), "a share: %f",
+               share[i]);
+    free(share);
+    e->subject->release(share_there);
+}
+
 static void check_copies(Exchange *e) {
     const double *data = e->data, *other = e->other;
     memset(e->data, 0, e->bytes);
@@ -139,6 +170,7 @@ static void check_marks(Exchange *e, Ranks *ranks) {
            e->queue->rank, e->queue->size);
     expect_first(ranks, size == 2 ? 0 : ranks->rank);
     check_sums(e);
+    check_shares(e);
     check_copies(e);
     collectives_destroy(e->queue);
     expect(ranks, ranks_split(ranks, P, &error), "the split of before");
@@ -189,6 +221,7 @@ void scenario_interface(Ranks *ranks, const Subject *subject) {
         size_t before = subject->free_memory ? subject->free_memory() : 0;
         e.queue = queues[g] = subject->open_queue(ranks, (RankGroup)g);
         check_sums(&e);
+        check_shares(&e);
         check_copies(&e);
         check_neighbours(&e);
         if (subject->free_memory && ranks->rank == 0)

@@ -56,6 +56,7 @@ int worker_main(int argc, char **argv, const Subject *subject) {
         {"interface", scenario_interface},
         {"data", scenario_data},
         {"context", scenario_context},
+        {"shares", scenario_shares},
         {"checkpoint", scenario_checkpoint},
         {"hang", scenario_hang},
         {"die", scenario_die},

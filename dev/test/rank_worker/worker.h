@@ -45,6 +45,9 @@ void scenario_data(Ranks *ranks, const Subject *subject);
 // P ranks on the slices of sequences, W / P of those, against one engine that has all; every scorer, dense
 // too.
 void scenario_context(Ranks *ranks, const Subject *subject);
+// Ranks that keep their shares of the gradients alone, on any slices: the bits of those that hold all, and
+// on sequences of their own against one engine.
+void scenario_shares(Ranks *ranks, const Subject *subject);
 // One rank's checkpoint and that of several ranks are the same files, and each reads the other's.
 void scenario_checkpoint(Ranks *ranks, const Subject *subject);
 // Waits for a rank that does not come: it hangs, or dies. Together on the host, or in an update.

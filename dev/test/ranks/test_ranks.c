@@ -58,6 +58,14 @@ static void test_context_parallel(void **state) {
     expect_worker(4, "context 2");
 }
 
+static void test_shares_of_gradients(void **state) {
+    (void)state;
+    expect_worker(2, "shares");
+    expect_worker(3, "shares 3");
+    expect_worker(4, "shares 2");
+    expect_worker(4, "shares");
+}
+
 static void test_checkpoints_do_not_depend_on_ranks(void **state) {
     (void)state;
     expect_worker(2, "checkpoint");
@@ -135,7 +143,8 @@ static void test_runs_are_alike_on_any_ranks(void **state) {
     static const struct {
         int ranks;
         const char *name, *options;
-    } runs[] = {{2, "two", ""}, {4, "four", ""}, {2, "slices", "--cp 2"}, {4, "both", "--cp 2"}};
+    } runs[] = {{2, "two", ""},          {4, "four", ""},       {2, "slices", "--cp 2"},
+                {2, "zero", "--zero 2"}, {4, "both", "--cp 2"}, {4, "all", "--cp 2 --zero 2"}};
     tiny_files();
     free(program_output(NO_CHOICE "--out one --steps 3 --val-every 3"));
     json_t *log = tiny_log("one");
@@ -162,7 +171,7 @@ static void test_runs_are_alike_on_any_ranks(void **state) {
 // A loss and a gradient that are not finite end the run on all ranks, with the same layer named by all.
 static void test_not_finite(void **state) {
     (void)state;
-    static const char *const ways[] = {"", "--cp 2"};
+    static const char *const ways[] = {"", "--cp 2", "--zero 2"};
     const char *first = "first/step_00000001";
     tiny_files();
     free(program_output(TRAIN "--out first --steps 1"));
@@ -171,7 +180,7 @@ static void test_not_finite(void **state) {
     tiny_scale("huge", "huge", "model.layers.1.mlp.down_proj.weight", 1e-36f);
     tiny_scale("huge", "huge", "lm_head.weight", 1e6f);
     program_ranks(2, false);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         expect_end(program_run(TRAIN "--init nan --out run_%d --steps 2 %s", i, ways[i]), 5,
                    "the first output that is not finite is that of layer 1");
         expect_end(program_run(TRAIN "--init huge --out run_%d --resume auto --steps 2 %s", i, ways[i]), 5,
@@ -201,18 +210,18 @@ static void test_ranks_select_alike(void **state) {
 static void test_resume_on_other_ranks(void **state) {
     (void)state;
     tiny_files();
-    free(program_output(NO_CHOICE "--out one --steps 4"));
+    free(program_output(NO_CHOICE "--out one --steps 5"));
     free(program_output(NO_CHOICE "--out run --steps 1"));
     static const struct {
         int ranks;
         const char *options;
-    } legs[] = {{2, "--cp 1"}, {4, "--cp 2"}, {1, "--cp 1"}};
-    for (int i = 0; i < 3; i++) {
+    } legs[] = {{2, "--cp 1 --zero 2"}, {4, "--cp 2"}, {1, "--cp 1"}, {2, "--zero 1"}};
+    for (int i = 0; i < 4; i++) {
         program_ranks(legs[i].ranks, false);
         free(program_output("train --resume run --device cpu --steps %d %s", i + 2, legs[i].options));
         program_ranks(1, false);
     }
-    expect_close_steps("one", "run", 4, 1e-6);
+    expect_close_steps("one", "run", 5, 1e-6);
     free(program_output("info run --verify"));
 }
 
@@ -253,6 +262,20 @@ static void test_resume_on_as_many_ranks_gives_the_same_bits(void **state) {
     program_ranks(1, false);
     expect_same_steps("whole", "parts", 3);
     expect_same_checkpoint("whole", "parts", 3);
+}
+
+// Four ranks make an update in one micro-step: shares of gradients come from the same sums.
+static void test_shares_change_no_bit(void **state) {
+    (void)state;
+    tiny_files();
+    program_ranks(4, false);
+    free(program_output(TRAIN "--out whole --steps 4"));
+    free(program_output(TRAIN "--out parts --steps 1"));
+    free(program_output("train --resume parts --device cpu --steps 3 --zero 2"));
+    free(program_output("train --resume parts --device cpu --steps 4 --zero 1"));
+    program_ranks(1, false);
+    expect_same_steps("whole", "parts", 4);
+    expect_same_checkpoint("whole", "parts", 4);
 }
 
 static void test_eval(void **state) {
@@ -583,6 +606,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(test_interface, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_data_parallel, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_context_parallel, enter, temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_shares_of_gradients, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_checkpoints_do_not_depend_on_ranks, enter,
                                         temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_a_rank_that_hangs_or_dies, enter, temporary_folder_leave),
@@ -592,6 +616,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(test_more_ranks_than_key_heads, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_resume_on_as_many_ranks_gives_the_same_bits, enter,
                                         temporary_folder_leave),
+        cmocka_unit_test_setup_teardown(test_shares_change_no_bit, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_eval, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_probe, enter, temporary_folder_leave),
         cmocka_unit_test_setup_teardown(test_niah, enter, temporary_folder_leave),

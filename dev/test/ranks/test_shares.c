@@ -132,6 +132,15 @@ static void test_traffic(void **state) {
     ParamTable table = param_table_create(&MODEL, false);
     param_table_shard(&table, 4);
     Traffic dense = traffic_update(&config, ATTENTION_DENSE, 5, &by);
+    config.micro_steps = 5; // gradients are summed once, or in every micro-step
+    expect_bytes(traffic_update(&config, ATTENTION_DENSE, 5, &by).gradients, dense.gradients);
+    config.share_gradients = true;
+    Traffic often = traffic_update(&config, ATTENTION_DENSE, 5, &by);
+    expect_bytes(often.gradients, 5 * dense.gradients);
+    expect_bytes(traffic_total(&often), traffic_total(&dense) + 4 * dense.gradients);
+    config.micro_steps = 1;
+    expect_bytes(traffic_update(&config, ATTENTION_DENSE, 5, &by).gradients, dense.gradients);
+    config.share_gradients = false;
     expect_bytes(dense.gradients, 4.0 * (double)table.trained_size * 3 / 4);
     expect_bytes(dense.weights, 2.0 * (double)table.trained_size * 3 / 4);
     // Half of the 512 tokens' q, k, v and out leaves, and of their gradients; 3 layers of 4 + 2 + 2 + 4

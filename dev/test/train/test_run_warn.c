@@ -38,6 +38,10 @@ static void test_without_effect(void **state) {
         {"--keep 2 deletes nothing", TINY_TRAIN "--out e --steps 3 --keep 2 --checkpoint-every 3"},
         {NULL, TINY_TRAIN "--out f --steps 3 --keep 2 --checkpoint-every 1"},
         {NULL, "train --resume f --steps 4 --keep 1 --checkpoint-every 0"}, // two go
+        {"--zero 2 changes nothing on one rank", TINY_TRAIN "--out z --steps 1 --zero 2"},
+        {NULL, "train --resume z --steps 3"}, // a run that has lost its other ranks
+        {NULL, TINY_TRAIN "--out y --steps 3 --zero 1"},
+        {NULL, TINY_TRAIN "--out x --steps 3 --dry-run --ranks 2 --zero 2"},
         {"--val-batches 1 is not used", TINY_TRAIN "--out g --steps 3 --val-batches 1"},
         {"--val-batches 9: --val val_*.bin holds 2 sequences",
          TINY_TRAIN "--out h --steps 3 --val-batches 9 --val-every 2"},
