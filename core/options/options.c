@@ -260,11 +260,26 @@ static int option_before(const CommandRow *command, char **argv, int i) {
     return -1;
 }
 
+// Whether a word is a source and what is to be its weight, as "short/*.bin:40%".
+static bool means_weight(const char *word) {
+    const char *colon = strrchr(word, ':');
+    return colon && colon > word && colon[1] && !strchr(colon, '/');
+}
+
 // A word that no command takes. Behind the value of a pattern it is most often what the shell made of that.
 static bool one_too_many(const CommandRow *command, char **argv, int i, Error *error) {
     int option = option_before(command, argv, i);
     const OptionRow *row = option < 0 ? NULL : &OPTION_TABLE[option];
-    if (row && row->value && strcmp(row->value, "GLOB") == 0) {
+    bool pattern = row && row->value && strcmp(row->value, "GLOB") == 0;
+    if (pattern && means_weight(argv[i])) {
+        bool sources = (row->flags & OPTION_SOURCES) != 0;
+        return error_set(error, STATUS_USAGE, "'%s' is one word too many: --%s of %s takes %s", argv[i],
+                         row->name, command->name,
+                         sources ? "several sources where a number stands behind each, as 'long/*.bin:0.6' "
+                                   "'short/*.bin:0.4'"
+                                 : "a single source, without a weight");
+    }
+    if (pattern) {
         return error_set(error, STATUS_USAGE,
                          "'%s' is one word too many: the shell has expanded the pattern of --%s; put it in "
                          "quotes, as --%s 'data/train_*.bin'",
