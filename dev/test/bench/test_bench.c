@@ -258,7 +258,7 @@ static void test_refusals(void **state) {
                         "--repeats 1 --no-parts")); // of one layer, whatever layers Lighthouse would leave
     program_expect(2, "--preset big: there are", "bench step --preset big --device cpu");
     program_expect(2, "--kv-heads 3 does not divide", "bench attention --device cpu --kv-heads 3");
-    program_expect(2, "--head-dim", "bench attention --device cpu --head-dim 96");
+    program_expect(2, "--head-dim", "bench attention --device cpu --head-dim 80");
     program_expect(2, "--topk 100", "bench attention --device cpu --topk 100");
     program_expect(2, "--repeats 0: must be from 1", "bench attention --repeats 0");
     program_expect(4, "fit no machine",
