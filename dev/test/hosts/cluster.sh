@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# A Slurm cluster on one machine, all of whose hosts are called localhost: munge, slurmctld, and a slurmd for each node n1 ... n6,
+# A Slurm cluster on one machine, all of whose hosts are called localhost: munge, slurmctld, and a slurmd for each node n1 ... n9,
 # in the folder that the caller is in. Partitions: low is preempted by requeue, cancel by PreemptMode=CANCEL, high preempts
 # both. Needs root, and no privilege beyond. Sourced.
-cluster_nodes=6
+cluster_nodes=9
 declare -A slurmd=() # the process of each node
 slurmctld=
 export SLURM_CONF=$PWD/slurm.conf
