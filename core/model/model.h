@@ -70,8 +70,9 @@ typedef struct {
     double init_cut; // |value - mean| <= init_cut
 } Param;
 
-// Every tensor starts at a multiple of this many elements in the flat arrays; the gaps stay zero.
-#define PARAM_ALIGNMENT 64
+// Every tensor starts at a multiple of this many elements in the flat arrays; the gaps stay zero. It divides
+// every width of a head: there is no gap between q, k and v, which engines read as one.
+#define PARAM_ALIGNMENT 32
 
 // Rows that an engine may compute with for a vocabulary of any size, a multiple of 8. In embedding and head
 // those behind it are part of a gap: zero, without gradient, and in no file.

@@ -282,6 +282,36 @@ static void test_places_do_not_overlap(void **state) {
     param_table_free(&table);
 }
 
+// What engines read as one lies side by side, for every width of a head.
+static void check_neighbours(const ParamTable *table, ParamRole first, ParamRole last) {
+    for (int role = first; role < (int)last; role++) {
+        const Param *a = &table->params[param_find(table, (ParamRole)role, 1)];
+        const Param *b = &table->params[param_find(table, (ParamRole)(role + 1), 1)];
+        assert_int_equal(b->offset, a->offset + param_size(a));
+        assert_true(a->n_dims > 1 || b->vector == a->vector + param_size(a));
+    }
+}
+
+static void test_neighbours(void **state) {
+    (void)state;
+    for (int64_t width = 64; width <= 128; width += 32) {
+        ModelConfig model = SMALL;
+        model.n_heads = model.n_kv_heads = 1;
+        model.dim = 40;
+        model.head_dim = width;
+        model.family = FAMILY_QWEN2;
+        ParamTable biases = param_table_create(&model, false);
+        check_neighbours(&biases, PARAM_Q, PARAM_V);
+        check_neighbours(&biases, PARAM_Q_BIAS, PARAM_V_BIAS);
+        check_neighbours(&biases, PARAM_GATE, PARAM_UP);
+        param_table_free(&biases);
+        model.family = FAMILY_QWEN3;
+        ParamTable norms = param_table_create(&model, false);
+        check_neighbours(&norms, PARAM_Q_NORM, PARAM_K_NORM);
+        param_table_free(&norms);
+    }
+}
+
 // ---- initial values
 
 typedef struct {
@@ -445,6 +475,7 @@ int main(void) {
         cmocka_unit_test(test_decay_runs),
         cmocka_unit_test(test_gates_are_frozen),
         cmocka_unit_test(test_places_do_not_overlap),
+        cmocka_unit_test(test_neighbours),
         cmocka_unit_test(test_initial_distributions),
         cmocka_unit_test(test_any_split_gives_the_same_values),
         cmocka_unit_test(test_known_values),
