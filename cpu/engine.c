@@ -397,27 +397,6 @@ static size_t cpu_memory_available(const Ranks *ranks) {
 }
 
 const EngineApi *engine_cpu(void) {
-    static const EngineApi api = {"cpu",
-                                  cpu_present,
-                                  cpu_describe_device,
-                                  cpu_plan,
-                                  cpu_memory_available,
-                                  cpu_create,
-                                  cpu_destroy,
-                                  cpu_forward_backward,
-                                  cpu_evaluate,
-                                  cpu_read_evaluated,
-                                  cpu_update,
-                                  cpu_decode,
-                                  cpu_predict,
-                                  cpu_find_nonfinite,
-                                  cpu_read,
-                                  cpu_write,
-                                  cpu_read_selection,
-                                  cpu_force_selection,
-                                  cpu_time_parts,
-                                  &cpu_bench,
-                                  NULL,
-                                  NULL};
+    static const EngineApi api = ENGINE_API("cpu", cpu, NULL, NULL);
     return &api;
 }

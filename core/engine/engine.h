@@ -133,6 +133,16 @@ typedef struct {
     void (*unpin)(void *memory);
 } EngineApi;
 
+// All of a table, by the names of its fields: functions are called `prefix`_ and the field's name.
+#define ENGINE_API(name, prefix, pin, unpin)                                                        \
+    {                                                                                               \
+        name, prefix##_present, prefix##_describe_device, prefix##_plan, prefix##_memory_available, \
+            prefix##_create, prefix##_destroy, prefix##_forward_backward, prefix##_evaluate,        \
+            prefix##_read_evaluated, prefix##_update, prefix##_decode, prefix##_predict,            \
+            prefix##_find_nonfinite, prefix##_read, prefix##_write, prefix##_read_selection,        \
+            prefix##_force_selection, prefix##_time_parts, &prefix##_bench, pin, unpin              \
+    }
+
 // Whether there are gates of a scorer: a run keeps them through its dense stage too.
 static inline bool engine_has_gates(const EngineConfig *config) {
     return lighthouse_scorer(&config->lighthouse)->gates && (config->use_lighthouse || config->training);

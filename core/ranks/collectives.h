@@ -39,6 +39,14 @@ typedef struct {
     void (*destroy)(Collectives *queue);
 } CollectivesApi;
 
+// All of a table, by the names of its fields: functions are called `prefix`_ and the field's name.
+#define COLLECTIVES_API(name, prefix)                                                                 \
+    {                                                                                                 \
+        name, prefix##_all_reduce, prefix##_reduce_scatter, prefix##_add_share, prefix##_all_gather,  \
+            prefix##_broadcast, prefix##_all_to_all, prefix##_shift, prefix##_send, prefix##_receive, \
+            prefix##_progress, prefix##_mark, prefix##_wait_marked, prefix##_wait, prefix##_destroy   \
+    }
+
 // First member of every queue's own structure.
 struct Collectives {
     const CollectivesApi *api;

@@ -227,10 +227,7 @@ static void mpi_destroy(Collectives *queue) {
 }
 
 Collectives *collectives_mpi(Ranks *ranks, RankGroup group) {
-    static const CollectivesApi api = {"mpi",           mpi_all_reduce, mpi_reduce_scatter, mpi_add_share,
-                                       mpi_all_gather,  mpi_broadcast,  mpi_all_to_all,     mpi_shift,
-                                       mpi_send,        mpi_receive,    mpi_progress,       mpi_mark,
-                                       mpi_wait_marked, mpi_wait,       mpi_destroy};
+    static const CollectivesApi api = COLLECTIVES_API("mpi", mpi);
     MpiQueue *q = (MpiQueue *)alloc_or_exit(1, sizeof *q);
     collectives_join(&q->base, &api, ranks, group);
     if (ranks->connection) {

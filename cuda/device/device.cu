@@ -19,7 +19,7 @@ static const struct {
     {"RTX 4090", "", 165.2}, {"RTX 5090", "", 209.5}, {"RTX 3090", "", 71}, {"A10", "", 125},
 };
 
-bool cuda_device_present(void) {
+bool cuda_present(void) {
     int count = 0;
     bool present = cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
     cudaGetLastError(); // that there is none is no error

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-bool cuda_device_present(void);
+bool cuda_present(void);
 
 // Writes the GPU's name; gives its dense bf16 peak in FLOPs a second, 0 for a GPU that the table does not
 // know.

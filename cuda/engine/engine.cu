@@ -87,7 +87,7 @@ static size_t host_bytes(CudaEngine *e) {
 
 static bool cuda_plan(const EngineConfig *config, MemoryPlan *plan, Error *error) {
     CudaEngine *e = engine_new(config);
-    bool ok = (!cuda_device_present() || engine_start(e, error)) && cuda_plan_engine(e, plan, error);
+    bool ok = (!cuda_present() || engine_start(e, error)) && cuda_plan_engine(e, plan, error);
     for (int i = 0; ok && i < plan->count; i++) plan->rows[i].pointer = NULL; // they pointed into e
     if (ok) plan->host = host_bytes(e);
     cuda_destroy(&e->base);
@@ -117,7 +117,7 @@ static size_t left_over(size_t bytes, size_t taken) {
 
 static size_t cuda_memory_available(const Ranks *ranks) {
     size_t available = 0, total = 0, queues = 0;
-    if (cuda_device_present()) CUDA_CHECK(cudaMemGetInfo(&available, &total));
+    if (cuda_present()) CUDA_CHECK(cudaMemGetInfo(&available, &total));
     if (ranks_many(ranks)) queues = queue_bytes(ranks, ranks->size) + queue_bytes(ranks, ranks->context_size);
     return left_over(available, LIBRARY_BYTES + queues);
 }
@@ -376,11 +376,6 @@ static void cuda_unpin(void *memory) {
 }
 
 const EngineApi *engine_cuda(void) {
-    static const EngineApi api = {
-        "cuda",      cuda_device_present, cuda_describe_device,  cuda_plan,           cuda_memory_available,
-        cuda_create, cuda_destroy,        cuda_forward_backward, cuda_evaluate,       cuda_read_evaluated,
-        cuda_update, cuda_decode,         cuda_predict,          cuda_find_nonfinite, cuda_read,
-        cuda_write,  cuda_read_selection, cuda_force_selection,  cuda_time_parts,     &cuda_bench,
-        cuda_pin,    cuda_unpin};
+    static const EngineApi api = ENGINE_API("cuda", cuda, cuda_pin, cuda_unpin);
     return &api;
 }

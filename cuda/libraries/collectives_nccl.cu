@@ -290,10 +290,7 @@ static void nccl_destroy(Collectives *queue) {
 }
 
 Collectives *collectives_nccl(Ranks *ranks, RankGroup group, cudaStream_t stream) {
-    static const CollectivesApi api = {"nccl",           nccl_all_reduce, nccl_reduce_scatter, nccl_add_share,
-                                       nccl_all_gather,  nccl_broadcast,  nccl_all_to_all,     nccl_shift,
-                                       nccl_send,        nccl_receive,    nccl_progress,       nccl_mark,
-                                       nccl_wait_marked, nccl_wait,       nccl_destroy};
+    static const CollectivesApi api = COLLECTIVES_API("nccl", nccl);
     NcclQueue *q = (NcclQueue *)alloc_or_exit(1, sizeof *q);
     int least, greatest;
     collectives_join(&q->base, &api, ranks, group);
