@@ -13,7 +13,7 @@
 const char *const checkpoint_file_names[CHECKPOINT_FILES] = {
     CONFIG_FILE,
     WEIGHTS_FILE,
-    "tokenizer.json",
+    TOKENIZER_FILE,
     "tokenizer_config.json",
     "trainer/optimizer.safetensors",
     "trainer/gates.safetensors",

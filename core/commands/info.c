@@ -193,10 +193,11 @@ static bool info_left(FILE *out, const char *folder) {
 
 // A file of a run, checkpoint or model is told by the whole of it.
 static bool info_file(FILE *out, const char *path, bool verify, Error *error) {
-    static const char *const marks[] = {"trainer/state.json", CONFIG_FILE, RUN_FILE, LOG_FILE};
+    static const char *const marks[] = {STATE_FILE_NAME, CONFIG_FILE, RUN_FILE, LOG_FILE};
     char *folder = path_parent(path);
     bool part = false, ok;
-    if (strcmp(path_name(folder), "trainer") == 0 && has_file(folder, "state.json")) { // of a checkpoint
+    if (strcmp(path_name(folder), "trainer") == 0 &&
+        has_file(folder, path_name(STATE_FILE_NAME))) { // of a checkpoint
         char *above = path_parent(folder);
         free(folder);
         folder = above;
@@ -245,7 +246,7 @@ bool info_path(FILE *out, const char *path, bool verify, Error *error) {
     struct stat info;
     if (lstat(path, &info) != 0 && strpbrk(path, "*?[")) return info_pattern(out, path, verify, error);
     if (!folder_exists(path)) return info_file(out, path, verify, error);
-    if (has_file(path, "trainer/state.json")) return info_checkpoint(out, path, verify, error);
+    if (has_file(path, STATE_FILE_NAME)) return info_checkpoint(out, path, verify, error);
     bool model = has_file(path, CONFIG_FILE);
     if (model && !(info_model(out, path, error) && (!verify || info_tensors(out, path, error)))) return false;
     if (model && !run_folder_is_run(path)) return info_shards_beside(out, path, verify, error);

@@ -32,8 +32,8 @@ static json_t *write_tokenizer(bool pad, int64_t context) {
 }
 
 static void drop_ours(KeptFiles *files) {
-    if (is_ours(kept_files_find(files, "tokenizer.json"), write_tokenizer))
-        kept_files_drop(files, "tokenizer.json");
+    if (is_ours(kept_files_find(files, TOKENIZER_FILE), write_tokenizer))
+        kept_files_drop(files, TOKENIZER_FILE);
     if (is_ours(kept_files_find(files, "tokenizer_config.json"), tokenizer_config_json))
         kept_files_drop(files, "tokenizer_config.json");
 }
@@ -98,7 +98,7 @@ json_t *model_origin_config(const ModelOrigin *origin, const ModelConfig *model,
 }
 
 json_t *model_origin_tokenizer(const ModelOrigin *origin, const ModelConfig *model) {
-    return writes(origin, "tokenizer.json") ? tokenizer_json(tokenizer_has_pad(model->vocab_size)) : NULL;
+    return writes(origin, TOKENIZER_FILE) ? tokenizer_json(tokenizer_has_pad(model->vocab_size)) : NULL;
 }
 
 json_t *model_origin_tokenizer_config(const ModelOrigin *origin, const ModelConfig *model, int64_t context) {

@@ -4,6 +4,7 @@
 #include "core/base/bytes.h"
 #include "core/base/files.h"
 #include "core/base/json_file.h"
+#include "core/base/names.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -167,7 +168,7 @@ static const char *fill(TokenBytes *t, const json_t *file) {
 void token_bytes_read(TokenBytes *t, const char *folder, int64_t vocabulary) {
     Error error;
     memset(t, 0, sizeof *t);
-    char *path = path_join(folder, "tokenizer.json");
+    char *path = path_join(folder, TOKENIZER_FILE);
     if (file_exists(path)) {
         json_t *file = json_file_read(path, &error);
         t->count = vocabulary;

@@ -53,7 +53,8 @@ static void note_switch(const Run *run, Options *options) {
         options->source[OPTION_attention] == SOURCE_COMMAND_LINE && options->attention == ATTENTION_DENSE;
     if (!run->checkpoint || !asked || options->source[OPTION_switch_at] == SOURCE_COMMAND_LINE) return;
     const json_t *before = json_object_get(run->state.settings, "attention");
-    bool mixed = json_is_string(before) && strcmp(json_string_value(before), "lighthouse") == 0;
+    bool mixed = json_is_string(before) &&
+                 strcmp(json_string_value(before), attention_name(ATTENTION_LIGHTHOUSE)) == 0;
     if (!mixed || run->state.step == 0) {
         options->switch_at = 0;
         return;
@@ -356,7 +357,7 @@ static bool begin_origin(const Run *run, RunOrigin *origin, Error *error) {
 // The updates before the first dense one, up to `step` that are made.
 static int64_t lighthouse_updates(const json_t *settings, int64_t step) {
     const char *attention = json_string_value(json_object_get(settings, "attention"));
-    if (attention && strcmp(attention, "dense") == 0) return 0;
+    if (attention && strcmp(attention, attention_name(ATTENTION_DENSE)) == 0) return 0;
     int64_t switch_at = json_integer_value(json_object_get(settings, "switch-at"));
     return switch_at > 0 && switch_at < step ? switch_at : step;
 }
