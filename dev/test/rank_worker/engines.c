@@ -400,8 +400,9 @@ static void check_predict(Sides *s, const int32_t *tokens, const char *name) {
 
 // Softmax hardly sees what all keys have in common: with biases, gradients are small sums of large terms.
 static double slice_gradients(const Ranks *ranks, const Subject *subject, const EngineConfig *config) {
-    if (ranks->context_size > config->model.n_kv_heads) return subject->copied_gradients;
-    return subject->slice_gradients * (family_has(config->model.family, FAMILY_BIAS) ? 4 : 1);
+    bool copied = ranks->context_size > config->model.n_kv_heads;
+    double bound = copied ? subject->copied_gradients : subject->slice_gradients;
+    return bound * (family_has(config->model.family, FAMILY_BIAS) ? 4 : 1);
 }
 
 // One step of one configuration: the loss, evaluated and trained, gradients, and the weights after.
