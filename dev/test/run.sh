@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Runs test programs and sums up. `make test` calls it: BUILD=... dev/test/run.sh PROGRAM...
-# JOBS=N runs N programs at once, of two threads each; tests that go by the clock (soak, launch, ranks) may
-# then fail for want of cores.
+# JOBS=N runs N programs at once, of two threads each. What mostly waits for others (test_ranks) runs beside them all.
 # Ends with the line "N passed, M failed" (test functions), and with status 1 when any failed. A program that
 # ends badly beside its tests (a crash, a sanitizer's find) counts as one failure more.
 set -u
@@ -39,8 +38,17 @@ run_program() { # PROGRAM
 }
 export -f run_program
 
-# shellcheck disable=SC2016 # the inner shell's $1
-printf '%s\0' "$@" | xargs -0 -P "$jobs" -I{} bash -c 'run_program "$1"' run.sh {}
+run_programs() { # JOBS PROGRAM...
+    # shellcheck disable=SC2016 # the inner shell's $1
+    [ $# -eq 1 ] || printf '%s\0' "${@:2}" | xargs -0 -P "$1" -I{} bash -c 'run_program "$1"' run.sh {}
+}
+waiting=() others=()
+for program in "$@"; do
+    if [[ $program == */test_ranks ]]; then waiting+=("$program"); else others+=("$program"); fi
+done
+run_programs 1 "${waiting[@]}" &
+run_programs "$jobs" "${others[@]}"
+wait
 rm -f "$results"/*.output
 cat "$results"/* | awk -v programs=$# '
     { passed += $1; failed += $2; if ($2) bad = bad " " $4; if ($3) skipped = skipped " " $4 }
