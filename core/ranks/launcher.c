@@ -19,21 +19,36 @@ static int slurm_tasks(void) {
     return variable("SLURM_STEP_NUM_TASKS", rank > 0 ? variable("SLURM_NTASKS", 1) : 1);
 }
 
-// Launchers that our MPI cannot speak with.
+// Launchers that our MPI cannot speak with. Under Slurm, which counts tasks itself, job scripts set RANK by
+// hand.
 static const struct {
-    const char *name, *mark, *size, *rank; // variables
+    const char *name, *mark, *size, *rank, *unless; // variables
 } foreign[] = {
-    {"a launcher of MPICH's or Intel MPI's kind", "PMI_RANK", "PMI_SIZE", "PMI_RANK"},
-    {"MVAPICH's launcher", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"},
-    {"torchrun", "TORCHELASTIC_RUN_ID", "WORLD_SIZE", "RANK"},
+    {"a launcher of MPICH's or Intel MPI's kind", "PMI_RANK", "PMI_SIZE", "PMI_RANK", NULL},
+    {"MVAPICH's launcher", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK", NULL},
+    {"torchrun", "TORCHELASTIC_RUN_ID", "WORLD_SIZE", "RANK", NULL},
+    {"a launcher of PyTorch's kind (DeepSpeed's, accelerate's)", "LOCAL_RANK", "WORLD_SIZE", "RANK", NULL},
+    {"a launcher that sets RANK and WORLD_SIZE", "RANK", "WORLD_SIZE", "RANK", "SLURM_PROCID"},
 };
 
-static bool refuse(Launch *launch, const char *name, int size, Error *error) {
+static bool refuse(Launch *launch, const char *name, int size, const char *unset, Error *error) {
     launch->size = size;
     return error_set(error, STATUS_USAGE,
                      "%s started this program %d times, and each would work alone: it is built with Open "
-                     "MPI, whose mpirun starts ranks (scripts/mpirun.sh -np %d ...), or srun --mpi=pmix",
-                     name, size, size);
+                     "MPI, whose mpirun starts ranks (scripts/mpirun.sh -np %d ...), or srun --mpi=pmix%s%s",
+                     name, size, size, unset ? "; a process that is alone: unset " : "", unset ? unset : "");
+}
+
+// Whether none of them started several processes.
+static bool check_foreign(Launch *launch, Error *error) {
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
+        int size = variable(foreign[i].size, 1);
+        if (size < 2 || !getenv(foreign[i].mark)) continue;
+        if (foreign[i].unless && getenv(foreign[i].unless)) continue;
+        launch->rank = variable(foreign[i].rank, 0);
+        return refuse(launch, foreign[i].name, size, foreign[i].size, error);
+    }
+    return true;
 }
 
 bool launcher_find(Launch *launch, Error *error) {
@@ -42,19 +57,13 @@ bool launcher_find(Launch *launch, Error *error) {
     if (launch->size > 0) return true;
     if (getenv("PMIX_RANK")) {
         launch->size = getenv("SLURM_PROCID") ? slurm_tasks() : 0;
-        return true;
+        return launch->size != 1 || check_foreign(launch, error); // the one task may be a launcher
     }
     launch->size = 1;
     if (slurm_tasks() > 1) {
-        return refuse(launch, "srun without PMIx (--mpi=none or pmi2)", slurm_tasks(), error);
+        return refuse(launch, "srun without PMIx (--mpi=none or pmi2)", slurm_tasks(), NULL, error);
     }
-    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
-        int size = variable(foreign[i].size, 1);
-        if (size < 2 || !getenv(foreign[i].mark)) continue;
-        launch->rank = variable(foreign[i].rank, 0);
-        return refuse(launch, foreign[i].name, size, error);
-    }
-    return true;
+    return check_foreign(launch, error);
 }
 
 void launcher_reads(int file) {

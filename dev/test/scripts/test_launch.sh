@@ -307,13 +307,19 @@ test_foreign_launchers() {
     refused_under "MPICH's or Intel MPI's kind" PMI_RANK=3 PMI_SIZE=4
     refused_under MVAPICH MV2_COMM_WORLD_RANK=1 MV2_COMM_WORLD_SIZE=2
     refused_under torchrun TORCHELASTIC_RUN_ID=none WORLD_SIZE=2 RANK=1
+    refused_under "PyTorch's kind (DeepSpeed's, accelerate's) started this program 8 times.*alone: unset WORLD_SIZE" \
+        RANK=0 LOCAL_RANK=0 WORLD_SIZE=8 MASTER_ADDR=localhost
+    refused_under "PyTorch's kind" RANK=9 LOCAL_RANK=1 WORLD_SIZE=16 SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=1
+    refused_under "PyTorch's kind" RANK=1 LOCAL_RANK=1 WORLD_SIZE=2 SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=1 PMIX_RANK=0
+    refused_under "sets RANK and WORLD_SIZE" RANK=1 WORLD_SIZE=2 MASTER_ADDR=node0
 }
 
 # One task needs no MPI, which could begin only once in it; nor do commands of no ranks. These name a server that is not there.
 test_one_task() {
     local task
     for task in "OMPI_COMM_WORLD_SIZE=1" "PMIX_RANK=0 SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=1" "PMI_RANK=0 PMI_SIZE=1" \
-        "SLURM_PROCID=0 SLURM_NTASKS=8" "WORLD_SIZE=2"; do
+        "SLURM_PROCID=0 SLURM_NTASKS=8" "WORLD_SIZE=2" "RANK=0 LOCAL_RANK=0 WORLD_SIZE=1" "RANK=0 WORLD_SIZE=8 SLURM_PROCID=0" \
+        "RANK=0 LOCAL_RANK=0 WORLD_SIZE=8 OMPI_COMM_WORLD_SIZE=1" "PMIX_RANK=0 RANK=0 WORLD_SIZE=8 SLURM_PROCID=0"; do
         # shellcheck disable=SC2086
         env PMIX_NAMESPACE=none PMIX_SERVER_URI2=none $task "$program" train --preset tiny --dry-run >console 2>&1 || fault "$task"
         grep -q 'ranks       1' console || fault "$task: not one rank"
