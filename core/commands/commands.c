@@ -104,7 +104,7 @@ static bool command_info(Options *options, Ranks *ranks, Error *error) {
         info_build(stdout, api);
         return info_blas();
     }
-    return info_path(stdout, options->inputs[0], options->verify, error);
+    return info_paths(stdout, options->inputs, options->n_inputs, options->verify, error);
 }
 
 typedef bool (*CommandFunction)(Options *options, Ranks *ranks, Error *error);

@@ -216,14 +216,8 @@ static bool info_file(FILE *out, const char *path, bool verify, Error *error) {
 static bool info_pattern(FILE *out, const char *pattern, bool verify, Error *error) {
     PathList list;
     if (!paths_glob(pattern, &list, error)) return false;
-    bool ok = list.count > 0 || error_set(error, STATUS_DATA, "no file matches %s", pattern);
-    for (int64_t i = 0; i < list.count; i++) {
-        Error own;
-        if (info_path(out, list.paths[i], verify, &own)) continue;
-        print_line(out, "%s", own.message);
-        if (ok) *error = own; // the first
-        ok = false;
-    }
+    bool ok = list.count > 0 ? info_paths(out, list.paths, list.count, verify, error)
+                             : error_set(error, STATUS_DATA, "no file matches %s", pattern);
     paths_free(&list);
     return ok;
 }
@@ -264,5 +258,17 @@ bool info_path(FILE *out, const char *path, bool verify, Error *error) {
         ok = left || error_set(error, STATUS_DATA, "%s holds no shard, checkpoint, model or run", path);
     }
     paths_free(&list);
+    return ok;
+}
+
+bool info_paths(FILE *out, char *const *paths, int64_t count, bool verify, Error *error) {
+    bool ok = true;
+    for (int64_t i = 0; i < count; i++) {
+        Error own;
+        if (info_path(out, paths[i], verify, &own)) continue;
+        if (count > 1) print_line(out, "%s", own.message);
+        if (ok) *error = own; // the first
+        ok = false;
+    }
     return ok;
 }

@@ -17,6 +17,9 @@ void info_build(FILE *out, const EngineApi *engine);
 // against its hashes. Status 3 when it is none of these or damaged.
 bool info_path(FILE *out, const char *path, bool verify, Error *error);
 
+// Each of several, whatever is wrong with others; the first error is the result.
+bool info_paths(FILE *out, char *const *paths, int64_t count, bool verify, Error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -346,6 +346,13 @@ static void test_info(void **state) {
     program_expect(2, "--verify needs a path", "info --verify");
     expect_info("train_*.bin", "train_1.bin: shard of"); // a pattern in quotes
     program_expect(3, "no file matches none_*.bin", "info none_*.bin");
+    expect_info("train_0.bin train_1.bin run", "train_1.bin: shard of"); // a pattern without quotes
+    expect_info("train_0.bin train_1.bin run", "checkpoint after 24 steps");
+    Outcome several = program_run("info nothing train_1.bin");
+    assert_int_equal(several.status, 3);
+    expect_part(several.err, "nothing");
+    expect_part(several.out, "train_1.bin: shard of");
+    outcome_free(&several);
     program_expect(3, "run/log.jsonl is one of the files of run: `info run` tells what that is",
                    "info run/log.jsonl");
     const char *const words[] = {"info", "", NULL};

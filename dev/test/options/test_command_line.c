@@ -68,9 +68,9 @@ static void test_words(void **state) {
         {"pack text --out --strict", "--out needs a value, and --strict is an option"},
         {"generate --prompt --seed=5", "--prompt needs a value, and --seed=5 is an option"},
         {"train run", "'run' is one word too many for train"},
-        {"info -- --run -x", "'-x' is one word too many for info"},
+        {"bench -- --run -x", "'-x' is one word too many for bench"},
         {"report -- --out x.svg", "--out is missing: must name the file"},
-        {"info run run", "'run' is one word too many for info"},
+        {"bench step step", "'step' is one word too many for bench"},
         {"train --data a.bin b.bin c.bin --out run",
          "'b.bin' is one word too many: the shell has expanded the "
          "pattern of --data; put it in quotes, as --data '"},
