@@ -5,6 +5,7 @@
 #include "core/base/files.h"
 #include "core/data/shard.h"
 #include "core/pack/ids_beside.h"
+#include "core/pack/text_pickle.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -209,13 +210,13 @@ static bool is_text(const char *first, size_t size) {
 static bool judge_kind(const char *first, size_t n_first, PackRefusal *refusal) {
     const FileKind *kind = file_kind_of(first, n_first);
     bool pointer = kind && strstr(kind->name, "pointer");
-    bool pickle =
+    bool framed =
         n_first >= 11 && first[0] == '\x80' && (first[1] == 4 || first[1] == 5) && first[2] == '\x95';
     if (n_first >= 9 && (memcmp(first, "MMIDIDX\0\0", 9) == 0 || memcmp(first, "TNTIDX\0\0", 8) == 0)) {
         pack_refuse(refusal, "index file", "is Megatron's index: name the .bin beside it");
     } else if (kind && strcmp(kind->name, "shard") == 0) {
         pack_refuse(refusal, kind->name, "is a shard already: train reads it with --data");
-    } else if (pickle) {
+    } else if (framed || text_pickle(first, n_first)) {
         pack_refuse(refusal, "pickle", "is a pickle of Python, no array of ids");
     } else if (kind && strcmp(kind->name, "zip archive") == 0) {
         pack_refuse(refusal, kind->name,

@@ -7,6 +7,7 @@
 #include "core/pack/text_escapes.h"
 #include "core/pack/text_file.h"
 #include "core/pack/text_lines.h"
+#include "core/pack/text_pickle.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +56,14 @@ static void refuse_kind(const PackInput *file, const FileKind *kind, PackRefusal
     else
         pack_refuse(refusal, kind->name, "is no text but %s %s%s", file_kind_article(kind), kind->name,
                     within);
+}
+
+static void refuse_pickle(const PackInput *file, PackRefusal *refusal) {
+    pack_refuse(
+        refusal, "pickle",
+        "is no text but a pickle of Python%s%s: if you trust it, load it there and write its texts as JSON "
+        "lines",
+        file->packing == FILE_OTHER ? "" : " within ", PACKINGS[file->packing]);
 }
 
 // Bytes that texts do not have, unless their documents are parted by them.
@@ -390,6 +399,8 @@ static bool look_at_text(PackInput *file, Window *window, const PackConfig *conf
     const FileKind *kind = file->packing == FILE_OTHER ? NULL : file_kind_of(text->data, text->size);
     if (kind)
         refuse_kind(file, kind, refusal);
+    else if (text_pickle(text->data, text->size))
+        refuse_pickle(file, refusal);
     else
         judge_bytes(file, text, &config->separator, refusal);
     if (refusal->what || judge_lines(file, window, refusal)) return true;

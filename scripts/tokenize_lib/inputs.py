@@ -3,8 +3,10 @@ import collections
 import glob
 import gzip
 import hashlib
+import io
 import json
 import os
+import pickletools
 import re
 import stat
 import sys
@@ -164,10 +166,26 @@ def rows_of_json(start):
     return None
 
 
+def is_pickle(start):
+    """Whether it begins as a pickle of protocol 0, all of whose bytes are text; as pack tells them (text_pickle.c)."""
+    file, holds, notes = io.BytesIO(start), False, False
+    try:
+        while not notes and file.tell() < len(start):
+            for opcode, _, _ in pickletools.genops(file):
+                if opcode.proto > 0:
+                    return False
+                holds, notes = holds or opcode.name in ("MARK", "GLOBAL"), notes or opcode.name == "PUT"
+        return notes or holds
+    except Exception as error:  # cut within an argument, or no pickle
+        return holds and notes and any(s in str(error) for s in ("no newline found", "pickle exhausted"))
+
+
 def check_text(path, start):
     """What looks like text and is something else is no document."""
     controls = sum(c < 32 and not 7 < c < 14 and c != 27 for c in start)  # as pack counts them
     what = next((what for magic, what in NO_TEXT if start.startswith(magic)), None)
+    what = what or ("a pickle: if you trust it, load it in Python and write its texts as JSON lines"
+                    if is_pickle(start) else None)
     what = what or ("binary: it is full of control characters" if controls * 10 > len(start) else rows_of_json(start))
     if what:
         raise Refused(DATA, f"input {path} is {what}")

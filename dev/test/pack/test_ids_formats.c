@@ -343,6 +343,8 @@ static void test_folder(void **state) {
     expect_refused("in/README.md", IDS, "is text, no array of ids");
     expect_refused("in/prepare.py", IDS, "is text, no array of ids");
     expect_refused("in/meta.pkl", IDS, "is a pickle of Python, no array of ids");
+    put_text("old.bin", "(lp0\nI17\naI300\naI5\na.");
+    expect_refused("old.bin", IDS, "is a pickle of Python, no array of ids");
     expect_refused("in/train.ds.index", IDS, "is an index: name the file of ids beside it");
     scratch_write(".", "a.npz", "PK\3\4rest of it", 14);
     expect_refused("a.npz", IDS, "is a zip archive (.npz, .pt), no array of ids");

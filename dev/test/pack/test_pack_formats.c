@@ -1,4 +1,5 @@
 // pack: content decides what an input is, the same for a file that is named and one of a folder.
+#include "core/pack/text_pickle.h"
 #include "dev/test/support/expect.h"
 #include "dev/test/support/packing.h"
 #include "dev/test/support/scratch.h"
@@ -435,6 +436,40 @@ static void test_refused_kinds(void **state) {
     expect_refused("controls", "is binary: it is full of control characters", "binary file");
 }
 
+// Of protocol 0, which has no byte that a text could not have: whole, cut, behind numbers, within gzip.
+static void test_pickles(void **state) {
+    (void)state;
+    put_text("a.pkl", "(dp0\nVtext\np1\nVA text.\np2\nsVn\np3\nI5\ns.");
+    expect_refused(
+        "a.pkl",
+        "input a.pkl is no text but a pickle of Python: if you trust it, load it there and write its "
+        "texts as JSON lines",
+        "pickle");
+    put_text("a.pt", "L119547037146038801333356L\n.I1001\n.(dp0\nS'weights'\np1\nF1e-05\ns.rest");
+    expect_refused("a.pt", "is no text but a pickle", "pickle");
+    put_text("cut", "(lp0\nVA first\np1\naVA second text");
+    expect_refused("cut", "is no text but a pickle", "pickle");
+    put_text("object", "ccopy_reg\n_reconstructor\np0\n(c__main__\nRow\np1\nNtp2\nRp3\n.");
+    expect_refused("object", "is no text but a pickle", "pickle");
+    gzip_append("a.pkl.gz", "(I1\nI2\ntp0\n.");
+    expect_refused("a.pkl.gz", "is no text but a pickle of Python within gzip", "pickle");
+}
+
+// Texts that begin as a pickle does.
+static void test_no_pickles(void **state) {
+    (void)state;
+    static const char *const texts[] = {"(a) one\n(b) two\n",
+                                        "Volume 3\np12\nthe end.\n",
+                                        "N.",
+                                        "Virtue is bold\nVile",
+                                        "I17\nI18\n",
+                                        "I5\n.",
+                                        "(lp0 is no list)\n(t.\n",
+                                        "S is a letter\np3\n."};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (text_pickle(texts[i], strlen(texts[i]))) fail_msg("a text is a pickle: %s", texts[i]);
+}
+
 // What is within gzip is looked at too.
 static void test_kinds_within(void **state) {
     (void)state;
@@ -541,6 +576,8 @@ int main(void) {
         IN_FOLDER(test_wide_encodings),
         IN_FOLDER(test_other_bytes),
         IN_FOLDER(test_refused_kinds),
+        IN_FOLDER(test_pickles),
+        cmocka_unit_test(test_no_pickles),
         IN_FOLDER(test_kinds_within),
         IN_FOLDER(test_names_that_claim),
         IN_FOLDER(test_late_zero),

@@ -171,6 +171,8 @@ test_no_text() {
     expect 3 "no/controls is binary: it is full of control characters" no/controls --out none
     printf 'PAR1 and no more' >no/cut.parquet
     expect 3 "input no/cut.parquet cannot be read" no/cut.parquet --out none
+    printf '(lp0\nVone\np1\naVtwo\np2\na.' >no/texts.pt
+    expect 3 "input no/texts.pt is a pickle: if you trust it" no/texts.pt --out none
     printf 'WARC/1.0\n' >no/crawl.wet
     expect 3 "a WARC archive: pack names the command" no/crawl.wet --out none
     printf 'caf\351 au lait\n' >no/latin.txt
