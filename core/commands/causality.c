@@ -70,6 +70,14 @@ static int64_t chunk_begin(const EngineConfig *config, int64_t N, Attention atte
     return begin;
 }
 
+// The token of probe i: the second of the sequence, the last one, and between them. Under Lighthouse
+// attention two of them stand at a chunk's border, as its first token and as the last one before it.
+static int64_t probe_place(const EngineConfig *config, int64_t N, Attention attention, int64_t i) {
+    int64_t t = 1 + (N - 2) * i / (PROBES - 1), begin = chunk_begin(config, N, attention, t);
+    bool border = begin > 1 && begin < t && (i == PROBES / 2 || i == PROBES / 2 + 1);
+    return border ? begin - i % 2 : t;
+}
+
 // A row that stands before the changed token. The loss of the last one is of another target now.
 static void compare_before(Causality *sum, int64_t distance, bool in_chunk, bool changed, double change) {
     sum->before++;
@@ -130,7 +138,7 @@ static bool probe_sequence(Engine *engine, int32_t *tokens, int64_t N, Attention
               outputs_make(engine, tokens, N, attention, &other, error);
     if (ok) sum->unsteady += differences(&as_is, &other);
     for (int64_t i = 0; ok && i < PROBES; i++) {
-        int64_t t = 1 + (N - 2) * i / (PROBES - 1); // the second token, the last one, and between them
+        int64_t t = probe_place(&engine->config, N, attention, i);
         ok = probe_token(engine, tokens, N, t, attention, &as_is, &other, sum, error);
     }
     outputs_free(&as_is);
