@@ -9,7 +9,7 @@
 extern "C" {
 #endif
 
-#define TABLE_COLUMNS 10
+#define TABLE_COLUMNS 12
 
 typedef struct {
     char cells[TABLE_COLUMNS][80];

@@ -71,8 +71,20 @@ static void measure_switch(const RunLog *log, const double *means, RunStats *sta
     }
 }
 
+// A stage is that of the update before the validation: one at the switch closes the stage that ends there.
+static void measure_validations(const RunLog *log, const double *means, RunStats *stats) {
+    for (int64_t v = 0; v < log->n_validations; v++) {
+        const RunValidation *validation = &log->validations[v];
+        if (validation->attention != ATTENTION_DENSE) continue;
+        stats->validation = validation->loss;
+        int64_t i = run_log_find(log, validation->step);
+        if (i < 0 || log->steps[i].step != validation->step) continue; // that update's line is lost
+        stats->gap[log->steps[i].attention] = validation->loss - means[i];
+    }
+}
+
 RunStats run_stats(const RunLog *log, int64_t window) {
-    RunStats stats = {{0, 0}, 0, {NAN, NAN}, NAN, -1, NAN, -1, NAN, ATTENTION_DENSE, NAN};
+    RunStats stats = {{0, 0}, 0, {NAN, NAN}, NAN, -1, NAN, -1, NAN, ATTENTION_DENSE, NAN, {NAN, NAN}};
     double *losses = (double *)alloc_or_exit((size_t)log->n_steps, 2 * sizeof *losses);
     double *means = losses + log->n_steps;
     for (int64_t i = 0; i < log->n_steps; i++) losses[i] = log->steps[i].loss;
@@ -81,9 +93,7 @@ RunStats run_stats(const RunLog *log, int64_t window) {
     measure_switch(log, means, &stats);
     stats.training = means[log->n_steps - 1];
     stats.training_attention = log->steps[log->n_steps - 1].attention;
-    for (int64_t i = 0; i < log->n_validations; i++) {
-        if (log->validations[i].attention == ATTENTION_DENSE) stats.validation = log->validations[i].loss;
-    }
+    measure_validations(log, means, &stats);
     free(losses);
     return stats;
 }

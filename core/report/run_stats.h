@@ -20,6 +20,8 @@ typedef struct {
     double training;   // mean loss of the last `window` updates
     Attention training_attention;
     double validation; // the last one under dense attention
+    double gap[2]; // of each stage: the last validation in it, under dense attention, less its training loss
+                   // then
 } RunStats;
 
 // Updates that a mean runs over where runs of this length are compared: half the square root.

@@ -300,12 +300,16 @@ static void test_stats(void **state) {
     assert_near(stats.training, 1);
     assert_int_equal(stats.training_attention, ATTENTION_DENSE);
     assert_near(stats.validation, 1.5);
+    assert_near(stats.gap[ATTENTION_LIGHTHOUSE], 2.5 - 2.125); // at the switch, of the stage before it
+    assert_near(stats.gap[ATTENTION_DENSE], 0.5);
     stats = run_stats(&log, 1);
     assert_int_equal(stats.recovered, 6);
     log.n_steps = 24; // not yet recovered
     stats = run_stats(&log, 3);
     assert_int_equal(stats.recovered, -1);
-    log.n_steps = 20; // still in stage 1
+    assert_near(stats.gap[ATTENTION_LIGHTHOUSE], 0.375);
+    assert_true(isnan(stats.gap[ATTENTION_DENSE])); // of updates that the log lacks
+    log.n_steps = 20;                               // still in stage 1
     stats = run_stats(&log, 3);
     assert_int_equal(stats.switch_step, -1);
     assert_true(isnan(stats.jump) && isnan(stats.tokens_per_second[ATTENTION_DENSE]));
@@ -351,13 +355,14 @@ static void test_table(void **state) {
     const char *runs[] = {"one/split", "two/split", "short", "a|b<c"};
     char *table = report_of(runs, 4, "loss.svg", true);
     expect_part(
-        table,
-        "\n| one/split | 1,250 + 750 | 0.382 | 2.00 K | 1.00 K | 1.45 K | +0.875 | 10 | 1.000 | 1.500 |\n");
+        table, "\n| one/split | 1,250 + 750 | 0.382 | 2.00 K | 1.00 K | 1.45 K | +0.875 | 10 | 1.000 | 1.500 "
+               "| +0.375 | +0.500 |\n");
     expect_part(
         table,
         "\n| two/split | 0 + 2,000 | 0.556 | \xe2\x80\x93 | 1.00 K | 1.00 K | \xe2\x80\x93 | \xe2\x80\x93 |");
     expect_part(table, "\n| short | 30 + 0 |");
-    expect_part(table, "| 2.125 * | 2.500 |\n"); // trained under Lighthouse to its end
+    expect_part(table,
+                "| 2.125 * | 2.500 | +0.375 | \xe2\x80\x93 |\n"); // trained under Lighthouse to its end
     expect_part(table, "\n| a\\|b<c | 28 + 2 |");
     expect_part(table, "| +0.875 | > 2 |");
     expect_part(table, "| published, dense | 0 + 16,000 |");
