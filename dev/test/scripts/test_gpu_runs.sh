@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the experiments on GPUs train on, and the scripts that run them, on a CPU: dev/data/machine_corpus.sh, dev/bench/gpu_hours.sh,
-# gpu_ratio.sh and gpu_extend.sh.
+# gpu_ratio.sh, gpu_extend.sh and gpu_large.sh.
 set -uo pipefail
 # shellcheck source=dev/test/support/shell_tests.sh
 source "$(dirname "$0")/../support/shell_tests.sh"
@@ -116,6 +116,19 @@ test_extend() {
     unset SECONDS_PER_UPDATE BASE_MINUTES MINUTES TAIL FROM BATCH TOPK SEQ
 }
 
+# A row that is done is not measured again, one that fails is told, and a row for more GPUs than there are is refused.
+test_large() {
+    local large=("$root/dev/bench/gpu_large.sh" large "$program")
+    export RANKS=1 DEVICE=cpu PRESET=tiny SEQ=512 OPTIONS="--levels 2 --topk 256 --dense-layers 0" REPEATS=1
+    "${large[@]}" 530m >run.log 2>&1 || fail "$(tail -n 3 run.log)"
+    equal "$(cut -d'|' -f2,3 large/table.md | tail -n 2 | paste -sd ' ')" " 530m | lighthouse   530m | dense "
+    OPTIONS="--levels 99" "${large[@]}" 530m 2b_1m >run.log 2>&1
+    equal "$? $(grep -c -e '--levels' run.log) $(ls large/*.jsonl)" "1 1 large/530m.jsonl"
+    "${large[@]}" 8b_128k >run.log 2>&1
+    equal "$? $(grep -c 'takes 4 GPUs, and there are 1' run.log)" "2 1"
+    unset RANKS DEVICE PRESET SEQ OPTIONS REPEATS
+}
+
 make_texts
 corpus data 1000 1024 texts >data.log 2>&1 || { cat data.log && exit 1; }
-run_tests test_machine_corpus test_validation_is_kept_apart test_hours test_ratio test_extend
+run_tests test_machine_corpus test_validation_is_kept_apart test_hours test_ratio test_extend test_large
