@@ -19,7 +19,6 @@ if HERE not in sys.path:
     sys.path.append(HERE)
 
 import argparse
-import concurrent.futures.process  # which a first use would import, and an error before it needs
 import glob
 import shutil
 import signal
@@ -27,7 +26,7 @@ import signal
 from tokenize_lib.inputs import list_files
 from tokenize_lib.model import read_model
 from tokenize_lib.packages import enter_environment
-from tokenize_lib.parts import run_parts
+from tokenize_lib.parts import names_of, run_parts
 from tokenize_lib.refused import DATA, Refused, STOPPED, USAGE
 from tokenize_lib.units import make_parts
 from tokenize_lib.work import WORK, hold_plan, hold_work, leave_nothing, move_shards, plan_of
@@ -85,14 +84,17 @@ def tokenize(args):
     except BaseException:
         leave_nothing(args, work)
         raise
-    if counts[0] == 0 and not counts[4]:
+    if counts.documents == 0 and not counts.before:
         shutil.rmtree(work)
-        raise Refused(DATA, f"the inputs hold no text in the field {args.field}")
+        names = names_of(unit for part in parts for unit in part)
+        raise Refused(DATA, f"no text in the field {args.field} of {names}: name another with --field")
     moves = move_shards(work, args.out, len(parts))
     lock.close()
-    text = f"{args.out}: {len(moves)} shards; {counts[0]} documents, {counts[1]} bytes, {progress.tokens} tokens"
-    left = [f"{n} {what}" for n, what in ((counts[2], "empty"), (counts[3], "malformed")) if n]
-    before = f"; {counts[4]} of {len(parts)} parts were done before" if counts[4] else ""
+    text = (f"{args.out}: {len(moves)} shards; {counts.documents} documents, {counts.bytes} bytes, {progress.tokens} "
+            "tokens")
+    malformed = "malformed" + counts.worst()
+    left = [f"{n} {what}" for n, what in ((counts.empty, "empty"), (counts.malformed, malformed)) if n]
+    before = f"; {counts.before} of {len(parts)} parts were done before" if counts.before else ""
     return print(text + (f"; left out: {', '.join(left)}" if left else "") + before)
 
 
@@ -109,10 +111,6 @@ def main():
     except Refused as error:
         print(f"tokenize.py: {error}", file=sys.stderr)
         return error.status
-    except concurrent.futures.process.BrokenProcessPool:
-        print("tokenize.py: a worker was killed, for want of memory perhaps: the same command goes on, with fewer "
-              "--workers", file=sys.stderr)
-        return 4
     except OSError as error:
         print(f"tokenize.py: {error}", file=sys.stderr)
         return DATA

@@ -1,7 +1,9 @@
 // What is seen of a file's ids while they are read; see ids_seen.h.
 #include "core/pack/ids_seen.h"
 
-#define FEW 16 // ids that show nothing
+#define FEW   16   // ids that show nothing
+#define SHORT 32   // ids of a document, on average, that a text hardly has
+#define MANY  1000 // documents that show it
 
 void ids_seen_add(IdsSeen *total, const IdsSeen *seen) {
     if (seen->count == 0) return;
@@ -114,9 +116,25 @@ static void warn_of_beginnings(const PackConfig *config, const PackInputs *input
          (long long)begin, (long long)inputs->count, (long long)config->document_end, first->path);
 }
 
+// An ordinary token, as a line's end or a full stop, parts texts too, and nothing else would tell.
+static void warn_of_short(const PackConfig *config, const PackInputs *inputs, const IdsSeen *seen) {
+    int64_t ids = 0, ends = 0;
+    for (int64_t i = 0; i < inputs->count; i++) {
+        ids += seen[i].count;
+        ends += seen[i].ends;
+    }
+    if (ends < MANY || ids >= SHORT * ends) return;
+    warn("--document-end %lld ends %lld documents in %s%s, of %.0f ids on average: is it an ordinary token "
+         "of the "
+         "tokenizer, which cuts texts?",
+         (long long)config->document_end, (long long)ends, inputs->files[0].path,
+         inputs->count > 1 ? " and the other inputs" : "", (double)ids / (double)ends);
+}
+
 bool ids_seen_check(const PackConfig *config, const PackInputs *inputs, const IdsSeen *seen, Error *error) {
     for (int64_t i = 0; i < inputs->count; i++)
         if (!check_file(config, &inputs->files[i], &seen[i], error)) return false;
     warn_of_beginnings(config, inputs, seen);
+    warn_of_short(config, inputs, seen);
     return check_ends(config, inputs, seen, error);
 }

@@ -58,6 +58,22 @@ def find_eos(args, tokenizer, config, model):
     return found
 
 
+def is_ordinary(tokenizer, mark):
+    """Whether texts may have it as one of their own tokens."""
+    added = tokenizer.get_added_tokens_decoder().get(mark)
+    return tokenizer.id_to_token(mark) is not None and not (added and added.special)
+
+
+def tell_marks(args, tokenizer, path, marks):
+    for name, verb in (("bos", "begin"), ("eos", "end")):
+        if marks[name] is not None:
+            print(f"documents {verb} with {marks[name]} ({tokenizer.id_to_token(marks[name])})", file=sys.stderr)
+    if is_ordinary(tokenizer, marks["eos"]):
+        source = "--eos" if args.eos is not None else f"eos_token_id of {args.model}"
+        print(f"warning: {source}: {marks['eos']} is an ordinary token of {path}, no special one: a text that has it "
+              "is cut there into documents; name a special token with --eos", file=sys.stderr)
+
+
 def read_model(args):
     """What workers and pack need to know, a dictionary."""
     model = read_json(args.model, "config.json", needed=True)
@@ -73,11 +89,10 @@ def read_model(args):
     marks = {"bos": find_bos(args, tokenizer, config, model), "eos": find_eos(args, tokenizer, config, model)}
     for name, mark in marks.items():
         if mark is not None and not 0 <= mark < vocab:
-            raise Refused(USAGE, f"the mark {mark} ({name}) is no id below the model's vocab_size {vocab}")
-    for name, verb in (("bos", "begin"), ("eos", "end")):
-        if marks[name] is not None:
-            print(f"documents {verb} with {marks[name]} ({tokenizer.id_to_token(marks[name])})", file=sys.stderr)
+            raise Refused(USAGE, f"the mark {mark} ({name}) is no id below the vocab_size {vocab} of {args.model}/"
+                                 "config.json: give the id that ends a document with --eos, or --bos no")
+    tell_marks(args, tokenizer, path, marks)
     with open(path, "rb") as file:
         digest = hashlib.sha256(file.read()).hexdigest()
     return {"tokenizer": path, "sha256": digest, "vocab": vocab, "width": 2 if vocab <= 1 << 16 else 4,
-            "special_as_text": args.special_as_text, **marks}
+            "special_as_text": args.special_as_text, "eos_ordinary": is_ordinary(tokenizer, marks["eos"]), **marks}

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 from tokenize_lib.json_files import write_json
-from tokenize_lib.refused import DATA, Refused
+from tokenize_lib.refused import DATA, MEMORY, Refused
 from tokenize_lib.units import tasks_of
 from tokenize_lib.worker import begin_worker, work_on
 
@@ -36,10 +37,38 @@ class Progress:
               file=sys.stderr, flush=True)
 
 
+class Counts:
+    """What the inputs held."""
+
+    def __init__(self):
+        self.documents, self.bytes, self.empty, self.malformed = 0, 0, 0, 0
+        self.before = 0  # parts that were done before
+        self.bad = collections.Counter()  # malformed ones of each file
+
+    def add(self, path, found):
+        self.documents += found[0]
+        self.bytes += found[1]
+        self.empty += found[2]
+        self.malformed += found[3]
+        if found[3]:
+            self.bad[path] += found[3]
+
+    def worst(self):
+        """Of the malformed ones, the file that has the most."""
+        return "".join(f" ({n} of them in {path})" for path, n in self.bad.most_common(1))
+
+
+def names_of(units):
+    """The files of a part, some by name."""
+    names = list(dict.fromkeys(unit[2] for unit in units))
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 class Pack:
     """`pack --tokens` on a pipe. What it says beside its totals is shown, and why it fails."""
 
-    def __init__(self, args, model, out):
+    def __init__(self, args, model, out, names):
+        self.names, self.ordinary = names, model["eos_ordinary"]
         words = [args.binary, "pack", "-", "--tokens", f"uint{8 * model['width']}", "--vocab", str(model["vocab"]),
                  "--document-end", str(model["eos"]), "--out", out, "--seed", str(args.seed),
                  "--val-fraction", args.val_fraction, "--shard-tokens", args.shard_tokens]
@@ -67,8 +96,10 @@ class Pack:
             reader.join()
         told, lines = ([line.decode("utf-8", "replace").strip() for line in said] for said in (self.told, self.said))
         if status:
-            raise Refused(status if status > 0 else DATA, f"pack: {lines[-1] if lines else f'status {status}'}")
-        for line in [s for s in lines if "warning" in s] + [s for s in told if not s.startswith("packed into ")]:
+            raise Refused(status if status > 0 else DATA,
+                          f"pack: {lines[-1] if lines else f'status {status}'} (the ids of {self.names})")
+        said = [s for s in lines if "warning" in s and (self.ordinary or "an ordinary token" not in s)]
+        for line in said + [s for s in told if not s.startswith("packed into ")]:
             print(line, file=sys.stderr)
 
     def stop(self):
@@ -80,25 +111,43 @@ def results_of(pool, tasks, field, ahead):
     """Results in the order of the tasks, of which only some are read ahead."""
     waiting = collections.deque()
     for task in tasks:
-        waiting.append((task, pool.submit(work_on, task, field)))
+        waiting.append((task, submit(pool, task, field)))
         if len(waiting) >= ahead:
             task, future = waiting.popleft()
-            yield task, future.result()
+            yield task, result_of(task, future)
     for task, future in waiting:
-        yield task, future.result()
+        yield task, result_of(task, future)
+
+
+def killed(task):
+    return Refused(MEMORY, f"input {task[1][2]}, or one that is read beside it: a worker was killed, for want of "
+                           "memory perhaps: the same command goes on, with fewer --workers")
+
+
+def submit(pool, task, field):
+    try:
+        return pool.submit(work_on, task, field)
+    except BrokenProcessPool:
+        raise killed(task) from None
+
+
+def result_of(task, future):
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise killed(task) from None
 
 
 def run_part(args, model, pool, units, out, progress, counts):
-    pack = Pack(args, model, out)
+    pack = Pack(args, model, out, names_of(units))
     try:
         tasks = (task for unit in units for task in tasks_of(unit))
-        began, before = progress.done, counts[0]
+        began, before = progress.done, counts.documents
         for task, (ids, found) in results_of(pool, tasks, args.field, 2 * args.workers):
             if found is None:
                 raise Refused(DATA, ids)
             pack.write(ids)
-            for i in range(4):
-                counts[i] += found[i]
+            counts.add(task[1][2], found)
             plain = task[0] == "lines" and not task[1][1]
             progress.done += len(task[2]) if plain else 0 if task[0] == "lines" else task[1][5]
             progress.bytes += found[1]
@@ -106,7 +155,7 @@ def run_part(args, model, pool, units, out, progress, counts):
             progress.show()
         progress.done = began + sum(unit[5] for unit in units)
         check_bad(args, counts)
-        if counts[0] > before:
+        if counts.documents > before:
             pack.end()
         else:
             pack.stop()  # which has nothing to pack
@@ -116,14 +165,14 @@ def run_part(args, model, pool, units, out, progress, counts):
 
 
 def check_bad(args, counts):
-    lines = counts[0] + counts[2] + counts[3]
-    if counts[3] > args.max_bad * lines:
-        raise Refused(DATA, f"{counts[3]} of {lines} lines or rows have no text in the field {args.field}, more than "
-                            f"--max-bad {args.max_bad:g} allows")
+    lines = counts.documents + counts.empty + counts.malformed
+    if counts.malformed > args.max_bad * lines:
+        raise Refused(DATA, f"{counts.malformed} of {lines} lines or rows{counts.worst()} have no text in the field "
+                            f"{args.field}, more than --max-bad {args.max_bad:g} allows")
 
 
 def run_parts(args, model, parts, work):
-    counts = [0, 0, 0, 0, 0]  # documents, bytes, empty, malformed; parts from before
+    counts = Counts()
     progress = Progress(sum(unit[5] for part in parts for unit in part))
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(args.workers, context, begin_worker, (model,)) as pool:
@@ -132,7 +181,7 @@ def run_parts(args, model, parts, work):
                 folder = f"{work}/part_{number:05d}"
                 if os.path.exists(folder + ".done"):
                     progress.total -= sum(unit[5] for unit in units)
-                    counts[4] += 1
+                    counts.before += 1
                     continue
                 shutil.rmtree(folder, ignore_errors=True)
                 run_part(args, model, pool, units, folder, progress, counts)

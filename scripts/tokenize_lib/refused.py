@@ -1,5 +1,5 @@
 """What ends the program in one line, and the exit statuses, as the program has them."""
-USAGE, DATA, STOPPED = 2, 3, 75
+USAGE, DATA, MEMORY, STOPPED = 2, 3, 4, 75
 
 
 class Refused(Exception):

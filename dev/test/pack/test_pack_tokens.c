@@ -276,6 +276,26 @@ static void test_marks_before_documents(void **state) {
     outcome_free(&outcome);
 }
 
+// An id that ends a document every few ids is none that a tokenizer keeps for that.
+static void test_short_documents(void **state) {
+    (void)state;
+    enum { DOCUMENTS = 1000, LENGTH = 31 };
+    static int32_t ids[DOCUMENTS * (LENGTH + 1)];
+    for (int i = 0; i < DOCUMENTS * LENGTH; i++) ids[i] = i % LENGTH == LENGTH - 1 ? END : 8 + i % 83;
+    put_ids("short.bin", ids, DOCUMENTS * LENGTH, 2);
+    program_expect(
+        0,
+        "--document-end 7 ends 1000 documents in short.bin, of 31 ids on average: is it an ordinary "
+        "token of the tokenizer",
+        "pack short.bin --tokens uint16 --vocab 100 --document-end 7 --out s");
+    for (int i = 0; i < DOCUMENTS * (LENGTH + 1); i++) ids[i] = i % (LENGTH + 1) == LENGTH ? END : 8 + i % 83;
+    put_ids("long.bin", ids, DOCUMENTS * (LENGTH + 1), 2);
+    Outcome outcome = program_run("pack long.bin --tokens uint16 --vocab 100 --document-end 7 --out l");
+    assert_int_equal(outcome.status, 0);
+    assert_null(strstr(outcome.err, "ordinary"));
+    outcome_free(&outcome);
+}
+
 // ---- Refusals
 
 #define PACK "pack ids.bin --out no --tokens uint16 "
@@ -324,6 +344,7 @@ int main(void) {
         cmocka_unit_test(test_train_and_eval),
         cmocka_unit_test(test_tokenizer_stays),
         cmocka_unit_test(test_marks_before_documents),
+        cmocka_unit_test(test_short_documents),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests_name("pack tokens", tests, tiny_enter, temporary_folder_leave) ? 1 : 0;

@@ -9,7 +9,7 @@ venv=$root/build/tokenize-env
 case=$root/dev/test/support/tokenize_case.py
 
 tokenize() { # INPUT... OPTION...
-    "$root/scripts/tokenize.py" case/model "$@" --venv "$venv" --binary "${binary:-$program}" --workers 2 \
+    "$root/scripts/tokenize.py" "${model:-case/model}" "$@" --venv "$venv" --binary "${binary:-$program}" --workers 2 \
         >out.log 2>err.log
 }
 # It ends with this status, and standard error says this.
@@ -47,7 +47,13 @@ test_marks() {
     expect 0 "documents begin with 0" case/texts --out begun --bos yes
     hold begun
     expect 0 "documents end with 2 (<|turn|>)" case/texts/g.txt --out turned --eos 2
-    expect 2 "no id below" case/texts/g.txt --out none --eos 640
+    expect 2 "no id below the vocab_size 640 of case/model/config.json" case/texts/g.txt --out none --eos 640
+    ! grep -q ordinary err.log || fail "a special token is called ordinary"
+    expect 0 "warning: --eos: 100 is an ordinary token of case/model/tokenizer.json" case/texts/g.txt --out cut --eos 100
+    cp -r case/model ordinary
+    rm ordinary/generation_config.json
+    sed -i 's/"eos_token_id": 1/"eos_token_id": 100/' ordinary/config.json
+    model=ordinary expect 0 "warning: eos_token_id of ordinary: 100 is an ordinary token" case/texts/g.txt --out cut_too
     sed -i 's/"add_bos_token": false, //' case/model/tokenizer_config.json
 }
 
@@ -66,7 +72,7 @@ SHIM
     export SHIM_PROGRAM=$program SHIM_COUNT=$PWD/count SHIM_WAITS=0
     tokenize case/texts --out parts "${parts[@]}" || fail "no parts"
     hold parts
-    binary=./shim expect 3 "pack: shim: no room" case/texts --out again "${parts[@]}"
+    binary=./shim expect 3 "pack: shim: no room (the ids of case/texts/" case/texts --out again "${parts[@]}"
     [ -e again/.tokenizing/part_00000.done ] || fail "the first part is not kept"
     expect 2 "was begun with other settings (seed)" case/texts --out again "${parts[@]}" --seed 2
     rm count
@@ -87,6 +93,17 @@ SHIM
     expect 0 "going on in" case/texts --out again "${parts[@]}"
     diff -r parts again || fail "another result than that of a run that was not stopped"
     [ ! -e again/.tokenizing ] || fail "the plan is left"
+}
+
+# One is killed as soon as it is there, long before it has read anything.
+test_worker_killed() {
+    cat >killer <<'SHIM'
+#!/usr/bin/env bash
+until pkill -KILL -P $PPID -f spawn_main; do :; done
+exec cat >/dev/null
+SHIM
+    chmod +x killer
+    binary=./killer expect 4 "input case/texts/a.jsonl, or one that is read beside it: a worker was killed" case/texts/a.jsonl --out none
 }
 
 # Files that are the same are one, also by links; a linked folder is read; backups and partial downloads are left out.
@@ -184,7 +201,9 @@ test_no_text() {
 
 test_refused() {
     expect 2 "holds shards already" case/texts --out whole
-    expect 3 "no text in the field body" case/texts/a.jsonl --out none --field body
+    expect 3 "of them in case/texts/a.jsonl) have no text in the field body" case/texts/a.jsonl --out none --field body
+    printf '{"text": ""}\n' >empty.jsonl
+    expect 3 "no text in the field text of empty.jsonl" empty.jsonl --out none
     expect 3 "has no column body, but" case/texts/d.parquet --out none --field body
     [ ! -e none ] || fail "what was refused leaves a folder"
     head -c 100000 /dev/urandom >noise
@@ -213,7 +232,7 @@ test_offline() {
 }
 
 if installed; then
-    run_tests test_ids test_ranges test_marks test_goes_on test_same_files test_no_files test_early_signal test_validation_is_said \
+    run_tests test_ids test_ranges test_marks test_goes_on test_worker_killed test_same_files test_no_files test_early_signal test_validation_is_said \
         test_no_text test_refused test_offline
 else
     echo "[==========] Running 1 test(s)."
