@@ -121,6 +121,42 @@ measure() { # NAME MODEL
     mv "$out/$1.tmp" "$out/$1.json"
 }
 
+# What before.json is made of: hash, size and time, name of each file. One of the same size and time is not read again.
+fingerprint() {
+    local file mark hash
+    for file in "$model/config.json" "$model"/*.safetensors "$data"/val_*.bin; do
+        [ -f "$file" ] || continue
+        mark=$(stat -Lc '%s %y' "$file") hash=''
+        if [ -f "$out/before.files" ]; then
+            hash=$(mark=$mark file=$file awk -F '\t' '$2 == ENVIRON["mark"] && $3 == ENVIRON["file"] { print $1 }' "$out/before.files")
+        fi
+        [ -n "$hash" ] || hash=$(sha256sum <"$file" | cut -d ' ' -f 1)
+        printf '%s\t%s\t%s\n' "$hash" "$mark" "$file"
+    done
+}
+# The first file that is not what it was, by its name or by its hash.
+changed_file() { cut -f 1,3 "$out/before.files" "$out/files.tmp" | sort | uniq -u | cut -f 2 | sort | sed -n 1p; }
+
+# A reading of another model, or of other shards, is not compared with what comes out: it is made anew, or refused where the
+# run has begun.
+bind_before() {
+    local why=''
+    fingerprint >"$out/files.tmp"
+    if [ -f "$out/before.files" ]; then
+        why=$(changed_file)
+        [ -z "$why" ] || [ ! -e "$out/run" ] ||
+            refuse "$why is not what it was when $out/before.json was measured and the run begun: bring it back, or name another folder"
+        why=${why:+$why is not what it was}
+    elif [ -f "$out/before.json" ]; then
+        why="nothing tells what it was made of"
+    fi
+    if [ -n "$why" ] && [ -f "$out/before.json" ]; then
+        echo "extend_context: $out/before.json is measured anew: $why" >&2
+        rm "$out/before.json"
+    fi
+    mv "$out/files.tmp" "$out/before.files"
+}
+
 updates_done() {
     local step=0 folder
     for folder in "$out"/run/step_*; do # others, as a copy that somebody has made, are no checkpoints
@@ -148,6 +184,7 @@ stop_on "${stop_signals[@]}"
 all=$((warm + light + tail)) angles=()
 for word in "${rope[@]}"; do [ "$word" = keep ] || angles+=("$word"); done
 
+bind_before
 measure before "$model"
 [ "$warm" -eq 0 ] || stage warm-up "$warm" --attention dense "${dense[@]}"
 stage Lighthouse $((warm + light)) --attention lighthouse --switch-at $((warm + light)) "${given[@]}"

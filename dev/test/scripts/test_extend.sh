@@ -66,6 +66,31 @@ STOP
     cmp whole/run/step_00000005/model.safetensors parted/run/step_00000005/model.safetensors || fail "other weights"
 }
 
+# before.json is of the model and of the shards that are there: others make it anew, and are refused behind the run's first update.
+test_bound() {
+    local more=("${small[@]}") real=$program shard=data/val_00000.bin weights=model/model.safetensors
+    cp $shard shard
+    cp $weights weights
+    "$program" pack texts --out other --val-fraction 0.4 --seed 2 >console 2>&1 || fail "no other shards"
+    cp other/val_00000.bin $shard
+    expect 2 "$shard is not what it was when whole/before.json was measured" whole --to 1024 --rope-theta 50000 --warmup-steps 1
+    cp shard $shard # the same, at another time
+    expect 0 "extended to 1024" whole --to 1024 --rope-theta 50000 --warmup-steps 1
+    printf '\1' | dd of=$weights bs=1 seek=$(($(stat -c %s $weights) - 4)) conv=notrunc 2>/dev/null
+    expect 2 "$weights is not what it was when whole/before.json was measured" whole --to 1024 --rope-theta 50000 --warmup-steps 1
+    cp weights $weights
+    # shellcheck disable=SC2016 # for the stub
+    printf '#!/bin/sh\n[ "$1" != train ] || exit 1\nexec %s "$@"\n' "$real" >untrained
+    chmod +x untrained
+    program=$PWD/untrained expect 1 "before: the loss by position" bound --to 1024 --keep-rope
+    cp bound/before.json before.json
+    cp other/val_00000.bin $shard
+    program=$PWD/untrained expect 1 "bound/before.json is measured anew: $shard is not what it was" bound --to 1024 --keep-rope
+    nats() { grep -o '"nats_per_target": [0-9.]*' "$1" | head -n 1; }
+    [ "$(nats before.json)" != "$(nats bound/before.json)" ] || fail "an old reading is kept"
+    cp shard $shard
+}
+
 test_angles() {
     local more=("${small[@]}")
     expect 0 "extended to 1024" scaled --to 1024 --rope-scaling yarn:factor=2,original=512
@@ -100,4 +125,4 @@ test_refused() {
     [ ! -e none ] || fail "what was refused leaves a folder"
 }
 
-run_tests test_stages test_goes_on test_angles test_numbers test_refused
+run_tests test_stages test_goes_on test_bound test_angles test_numbers test_refused
