@@ -132,7 +132,7 @@ static Floor own_floor(const StepBench *b, Part part, Attention attention) {
                                        b->api == engine_cpu() ? &TRANSPORT_CPU : &TRANSPORT_CUDA);
         own.bytes = traffic_total(&moved);
     }
-    if (part == PART_HOST) own.bytes = 2 * offload_bytes(&b->config);
+    if (part == PART_HOST) own.bytes = 2 * (offload_bytes(&b->config) + offload_update_bytes(&b->config));
     return own;
 }
 

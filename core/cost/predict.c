@@ -40,7 +40,7 @@ static const RatePoint SDPA_BACKWARD[] = {{8192, 455e12},  {18432, 496e12},  {65
 #define EMBEDDING_RATE   2.6e12  // tables.txt
 #define OPTIMIZER_RATE   4.18e12 // tables.txt
 #define HOST_RATE \
-    50e9 // between a GPU and pinned host memory, assumed: PCIe 5.0 x16, 80 % of which is reached
+    50e9 // each way between a GPU and pinned host memory, assumed: PCIe 5.0 x16, 80 % of which is reached
 
 // On a straight line between neighbours over the logarithm of the size; the ends' rates beyond the ends.
 static double rate_at(const RatePoint *points, int count, double size) {
@@ -129,6 +129,12 @@ static double add_attention(const EngineConfig *config, Attention attention, dou
 static double host_seconds(const EngineConfig *config, double forward, double both) {
     double copies = offload_bytes(config) * ranks_context(config->ranks) / HOST_RATE;
     return fmax(0, copies - forward) + fmax(0, copies - (both - forward));
+}
+
+// What weights and moments are under way from host memory and back beyond the update, which hides it: both
+// ways at once.
+static double host_update_seconds(const EngineConfig *config, double update) {
+    return fmax(0, offload_update_bytes(config) / HOST_RATE - update);
 }
 
 // Forward and backward of a micro-step, with nothing shared.
@@ -229,6 +235,7 @@ Prediction predict_update(const EngineConfig *config, Attention attention, const
     }
     p.parts[PART_OPTIMIZER] =
         floor_part(PART_OPTIMIZER, config, attention, 2, &NO_RATES).bytes / OPTIMIZER_RATE / W;
+    p.parts[PART_HOST] += host_update_seconds(config, p.parts[PART_OPTIMIZER]);
     p.communication = waiting_seconds(config, attention, links, ranks_per_host, pass * 2 / 3);
     p.total = p.communication;
     for (int part = 0; part < PART_COUNT; part++) p.total += p.parts[part];

@@ -54,6 +54,10 @@ typedef struct {
                          // over the ranks begins; 0: not known, it begins with the update
     // With recompute, on a GPU: what is kept of a block, its input, waits in host memory for the backward.
     bool offload_activations;
+    // On a GPU: float32 weights and moments lie in host memory, and go through the GPU at an update.
+    bool offload_optimizer;
+    int64_t piece; // for tests: elements of these that go at once (core/engine/update_pieces.h); 0: the plan
+                   // chooses
     // Several ranks sum their gradients in every backward, and each keeps its share alone (ZeRO stage 2).
     bool share_gradients;
 } EngineConfig;

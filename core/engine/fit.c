@@ -2,10 +2,10 @@
 #include "core/engine/fit.h"
 
 #include "core/base/host_memory.h"
+#include "core/engine/offload.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 static int sharing_host(const Ranks *ranks) {
     return ranks && ranks->local_size > 1 ? ranks->local_size : 1;
@@ -13,7 +13,7 @@ static int sharing_host(const Ranks *ranks) {
 
 // Whether the host has what is offloaded there.
 static bool fits_host(const EngineConfig *config, const MemoryPlan *plan) {
-    if (!config->offload_activations) return true;
+    if (offload_of(config) == OFFLOAD_NONE) return true;
     return plan->host <= host_memory_available() / (size_t)sharing_host(config->ranks);
 }
 
@@ -83,9 +83,15 @@ static bool take_recompute(const EngineApi *api, EngineConfig *config) {
     config->recompute = true;
     return changes;
 }
-static bool take_offload(const EngineApi *api, EngineConfig *config) {
+static bool take_activations(const EngineApi *api, EngineConfig *config) {
     bool changes = api != engine_cpu() && config->recompute && !config->offload_activations;
     if (changes) config->offload_activations = true;
+    return changes;
+}
+
+static bool take_optimizer(const EngineApi *api, EngineConfig *config) {
+    bool changes = api != engine_cpu() && !config->offload_optimizer;
+    if (changes) config->offload_optimizer = true;
     return changes;
 }
 
@@ -96,29 +102,30 @@ static bool take_zero(const EngineApi *api, EngineConfig *config) {
     return changes;
 }
 
-static const struct {
-    const char *words;
-    bool (*take)(const EngineApi *api, EngineConfig *config);
-} SAVERS[] = {{"--zero 2", take_zero},
-              {"--recompute block", take_recompute},
-              {"--offload activations", take_offload}}; // cheapest first
+static bool (*const SAVERS[])(const EngineApi *api, EngineConfig *config) = {
+    take_zero, take_recompute, take_activations, take_optimizer}; // cheapest first
 #define SAVER_COUNT ((int)(sizeof SAVERS / sizeof *SAVERS))
 
 typedef struct {
     char words[128]; // of the options that changed something, a blank before each
 } SaverText;
 
+// The options that make `other` of `config`.
+static SaverText saver_text(const EngineConfig *config, const EngineConfig *other) {
+    SaverText text;
+    bool offloads = offload_of(other) != offload_of(config);
+    snprintf(text.words, sizeof text.words, "%s%s%s%s",
+             other->share_gradients != config->share_gradients ? " --zero 2" : "",
+             other->recompute != config->recompute ? " --recompute block" : "", offloads ? " --offload " : "",
+             offloads ? choice_name(OFFLOAD_CHOICES, offload_of(other)) : "");
+    return text;
+}
+
 // Whether each of the options in the set `chosen`, a bit a row, changes something.
-static bool take_savers(const EngineApi *api, unsigned chosen, EngineConfig *config, SaverText *text) {
+static bool take_savers(const EngineApi *api, unsigned chosen, EngineConfig *config) {
     bool all = true;
-    text->words[0] = 0;
-    for (int i = 0; i < SAVER_COUNT; i++) {
-        if (!(chosen >> i & 1)) continue;
-        bool changes = SAVERS[i].take(api, config);
-        size_t used = strlen(text->words);
-        if (changes) snprintf(text->words + used, sizeof text->words - used, " %s", SAVERS[i].words);
-        all = all && changes;
-    }
+    for (int i = 0; i < SAVER_COUNT; i++)
+        if (chosen >> i & 1) all = SAVERS[i](api, config) && all;
     return all;
 }
 
@@ -130,33 +137,41 @@ static int64_t largest_batch(const EngineApi *api, EngineConfig *config, size_t 
     return batch;
 }
 
-// What would fit, for a run of `train`.
-static void advise_training(const EngineApi *api, const EngineConfig *config, size_t available, char *advice,
-                            size_t size) {
-    EngineConfig other;
-    SaverText text;
-    for (unsigned chosen = 1; chosen < 1u << SAVER_COUNT; chosen++) {
-        other = *config;
-        if (!take_savers(api, chosen, &other, &text) || !fits(api, &other, available)) continue;
-        snprintf(advice, size, "%s would fit", text.words + 1);
-        return;
-    }
-    other = *config;
-    take_savers(api, (1u << SAVER_COUNT) - 1, &other, &text);
+// The largest batch that would fit with the options in the set `chosen`, else the largest context; false
+// where none does.
+static bool advise_smaller(const EngineApi *api, const EngineConfig *config, unsigned chosen,
+                           size_t available, char *advice, size_t size) {
+    EngineConfig other = *config;
+    take_savers(api, chosen, &other);
+    SaverText text = saver_text(config, &other);
     int64_t batch = largest_batch(api, &other, available);
     if (batch > 0) {
         snprintf(advice, size, "the largest batch that would fit is --batch %lld%s", (long long)batch,
                  text.words);
-        return;
+        return true;
     }
     other.batch = 1;
     int64_t context = largest_context(api, &other, available);
-    if (context > 0) {
-        snprintf(advice, size, "the largest context that would fit is --seq-len %lld --batch 1%s",
-                 (long long)context, text.words);
-    } else {
-        snprintf(advice, size, "no --seq-len fits: %s", name_obstacle(api, &other, available));
+    snprintf(advice, size, "the largest context that would fit is --seq-len %lld --batch 1%s",
+             (long long)context, text.words);
+    return context > 0;
+}
+
+// What would fit, for a run of `train`. The host may lack what the last options need of it.
+static void advise_training(const EngineApi *api, const EngineConfig *config, size_t available, char *advice,
+                            size_t size) {
+    const unsigned all = (1u << SAVER_COUNT) - 1;
+    for (unsigned chosen = 1; chosen <= all; chosen++) {
+        EngineConfig other = *config;
+        if (!take_savers(api, chosen, &other) || !fits(api, &other, available)) continue;
+        snprintf(advice, size, "%s would fit", saver_text(config, &other).words + 1);
+        return;
     }
+    for (unsigned chosen = all; chosen > 0; chosen >>= 1)
+        if (advise_smaller(api, config, chosen, available, advice, size)) return;
+    EngineConfig least = *config;
+    take_savers(api, all, &least);
+    snprintf(advice, size, "no --seq-len fits: %s", name_obstacle(api, &least, available));
 }
 
 // What would fit, for `eval`, `niah` and `generate`: one sequence, in a context or in a cache of keys and
@@ -182,15 +197,24 @@ static size_t memory_for_rank(const EngineApi *api, const EngineConfig *config) 
     return shared ? available / (size_t)config->ranks->local_size : available;
 }
 
-// Where the host lacks what waits there, the device may hold it all.
+// Whether less of what is offloaded would fit: none, or one of two. Gives the word for it; NULL where not.
+static const char *less_offloaded(const EngineApi *api, const EngineConfig *config, size_t available) {
+    for (int offload = OFFLOAD_NONE; offload < offload_of(config); offload++) {
+        EngineConfig less = *config;
+        offload_set(&less, offload & offload_of(config));
+        if (fits(api, &less, available)) return choice_name(OFFLOAD_CHOICES, offload_of(&less));
+    }
+    return NULL;
+}
+
+// Where the host lacks what waits there, the device may hold more of it.
 static bool refuse_host(const EngineApi *api, const EngineConfig *config, const MemoryPlan *plan,
                         size_t available, Error *error) {
     int sharing = sharing_host(config->ranks);
     char advice[256], shared[48] = "";
-    EngineConfig kept = *config;
-    kept.offload_activations = false;
-    if (fits(api, &kept, available)) {
-        snprintf(advice, sizeof advice, "--offload none would fit");
+    const char *less = less_offloaded(api, config, available);
+    if (less) {
+        snprintf(advice, sizeof advice, "--offload %s would fit", less);
     } else {
         advise_training(api, config, available, advice, sizeof advice);
     }

@@ -2,6 +2,7 @@
 #include "core/options/options.h"
 #include "core/options/options_table.h"
 
+#include "core/engine/offload.h"
 #include "core/model/model_text.h"
 
 #include <stdio.h>
@@ -67,7 +68,7 @@ void options_engine(const Options *options, EngineConfig *config) {
     config->lighthouse = options_lighthouse(options);
     config->training = true;
     config->recompute = options->recompute == RECOMPUTE_BLOCK;
-    config->offload_activations = options->offload == OFFLOAD_ACTIVATIONS;
+    offload_set(config, (int)options->offload);
     config->share_gradients = options->zero == ZERO_GRADIENTS;
     config->deterministic = options->deterministic;
     config->batch = options->batch;
@@ -75,11 +76,13 @@ void options_engine(const Options *options, EngineConfig *config) {
 }
 
 bool options_check_offload(const Options *options, Error *error) {
-    if (options->offload != OFFLOAD_ACTIVATIONS || options->recompute == RECOMPUTE_BLOCK) return true;
-    return error_set(
-        error, STATUS_USAGE,
-        "--offload activations goes with --recompute block, which keeps each block's input alone; "
-        "give that too, or --offload none");
+    bool activations = options->offload & OFFLOAD_ACTIVATIONS;
+    if (!activations || options->recompute == RECOMPUTE_BLOCK) return true;
+    int left = (int)options->offload & ~OFFLOAD_ACTIVATIONS;
+    return error_set(error, STATUS_USAGE,
+                     "--offload %s goes with --recompute block, which keeps each block's input alone; "
+                     "give that too, or --offload %s",
+                     choice_name(OFFLOAD_CHOICES, (int)options->offload), choice_name(OFFLOAD_CHOICES, left));
 }
 
 bool options_check_cpu(const Options *options, Error *error) {

@@ -1,5 +1,6 @@
 // The table of options.def, and the presets; see options_table.h.
 #include "core/options/options_table.h"
+#include "core/engine/offload.h"
 
 #include <stddef.h>
 

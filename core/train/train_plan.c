@@ -69,10 +69,22 @@ static const char *origin_of(const Link *link) {
 
 // What goes to host memory and comes back.
 static void print_offload(const EngineConfig *config) {
-    double bytes = offload_bytes(config) * (double)config->micro_steps;
-    if (bytes > 0)
+    double inputs = offload_bytes(config) * (double)config->micro_steps,
+           masters = offload_update_bytes(config);
+    if (inputs > 0)
         printf("offload     %s an update from each GPU to host memory, and back\n",
-               plan_size_text(bytes).text);
+               plan_size_text(inputs).text);
+    if (masters > 0)
+        printf("offload     %s of weights and moments an update from host memory to each GPU, and back\n",
+               plan_size_text(masters).text);
+}
+
+// What of it lies in host memory, where something does.
+static void print_host(const EngineConfig *config, const MemoryPlan *memory) {
+    const char *inputs = offload_inputs(config) > 0 ? "inputs of blocks, from forward to backward; " : "";
+    const char *masters = offload_masters(config) ? "float32 weights and moments; " : "";
+    if (memory->host == 0 || !(*inputs || *masters)) return;
+    printf("  %-12s%11s  %s%spinned\n", "host", plan_size_text((double)memory->host).text, masters, inputs);
 }
 
 // On GPUs, whatever is planned here.
@@ -111,8 +123,9 @@ static bool print_saves(const Options *o, const EngineConfig *config, const Engi
     bool elsewhere = !api->present() || o->ranks > 0; // a plan for another machine
     bool beside = bytes <= left || elsewhere;
     if (beside) {
-        printf("  %-12s%11s  copy of weights and moments, which is saved while training goes on\n", "host",
-               plan_size_text((double)bytes).text);
+        printf("  %-12s%11s  copy of weights and moments, which is saved while training goes on%s\n", "host",
+               plan_size_text((double)bytes).text,
+               elsewhere && offload_masters(config) ? ", where the host has both; else training waits" : "");
     } else {
         printf("  %-12s%11s  wanted for a copy of weights and moments, %s free: training waits while "
                "checkpoints are saved\n",
@@ -136,9 +149,7 @@ bool train_plan_print(const Options *o, const EngineConfig *config, const Engine
         plan->peak_flops = print_device(api, config->ranks);
         if (ranks_many(config->ranks)) printf("  of each rank\n");
         plan_print(memory, stdout, "  ");
-        if (memory->host > 0 && offload_inputs(config) > 0)
-            printf("  %-12s%11s  inputs of blocks, from forward to backward; pinned\n", "host",
-                   plan_size_text((double)memory->host).text);
+        print_host(config, memory);
         plan->saves_beside = print_saves(o, config, api, memory);
         // A plan for GPUs that are not here is not held against this machine.
         bool elsewhere = o->ranks > 0 && o->device != DEVICE_CPU && api == engine_cpu();

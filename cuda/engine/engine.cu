@@ -7,6 +7,7 @@
 #include "cuda/kernels/rope.cuh"
 
 #include <assert.h>
+#include <string.h>
 
 // ---- making and freeing
 
@@ -68,6 +69,7 @@ static void cuda_destroy(Engine *engine) {
     }
     cuda_parts_free(&e->clock);
     offload_close(&e->offload);
+    cuda_optimizer_stop(&e->optimizer);
     matmul_destroy(e->tools.matmul);
     sdpa_destroy(e->tools.sdpa);
     if (e->host.arena) CUDA_CHECK(cudaFreeHost(e->host.arena));
@@ -146,12 +148,13 @@ static bool engine_allocate(CudaEngine *e, MemoryPlan *plan, Error *error) {
         e->host.arena = NULL;
         return error_set(
             error, STATUS_MEMORY,
-            "%.2f GB of host memory cannot be pinned: use a smaller --seq-len, or --offload none, "
+            "%.2f GB of host memory cannot be pinned: use a smaller --seq-len, or less of --offload, "
             "or raise what this container may lock (ulimit -l)",
             plan->total / 1e9);
     }
     plan_bind(plan, e->host.arena);
     offload_open(&e->offload, e->context.stream);
+    cuda_optimizer_start(&e->optimizer);
     return true;
 }
 
@@ -314,11 +317,23 @@ static float *place(CudaEngine *e, TensorKind kind, int param, int64_t start) {
     return cuda_optimizer_tensor(&e->optimizer, kind, p, start);
 }
 
+// By all cores: a save copies weights and moments that lie in host memory while training waits.
+static void copy_on_host(float *to, const float *from, int64_t count) {
+    const int64_t piece = 1 << 20;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < count; i += piece)
+        memcpy(to + i, from + i, (size_t)(count - i < piece ? count - i : piece) * sizeof *to);
+}
+
 static void cuda_read(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count, float *out) {
     CudaEngine *e = (CudaEngine *)engine;
     const float *values = place(e, kind, param, start);
     wait_or_exit(e, "the sum of the gradients");
-    CUDA_CHECK(cudaMemcpy(out, values, (size_t)count * sizeof *out, cudaMemcpyDeviceToHost));
+    if (cuda_optimizer_on_host(&e->optimizer, kind, &engine->table.params[param])) {
+        copy_on_host(out, values, count);
+    } else {
+        CUDA_CHECK(cudaMemcpy(out, values, (size_t)count * sizeof *out, cudaMemcpyDeviceToHost));
+    }
 }
 
 static void cuda_write(Engine *engine, TensorKind kind, int param, int64_t start, int64_t count,
@@ -329,7 +344,7 @@ static void cuda_write(Engine *engine, TensorKind kind, int param, int64_t start
         cuda_optimizer_write(&e->optimizer, p, start, count, in);
     } else {
         CUDA_CHECK(cudaMemcpyAsync(place(e, kind, param, start), in, (size_t)count * sizeof *in,
-                                   cudaMemcpyHostToDevice, e->context.stream));
+                                   cudaMemcpyDefault, e->context.stream));
     }
     wait_or_exit(e, "the sum of the gradients"); // `in` is the caller's again
 }

@@ -206,4 +206,5 @@ void cuda_plan_host(CudaEngine *e, MemoryPlan *plan) {
              sizeof(bf16));
     embedding_plan(plan, &e->host.order, purpose, s.rows, s.V);
     plan_add(plan, (void **)&e->host.starts, purpose, "starts", s.V + 1, sizeof(int32_t));
+    cuda_optimizer_plan_host(&e->optimizer, plan);
 }

@@ -2,16 +2,19 @@
 // are summed bucket by bucket beside the backward, each rank updates its share of every bucket's master
 // weights, and all gather the bf16 copies. Norms and biases, which kernels read in float32, all ranks hold
 // whole. With `shares` (stage 2) gradients are summed so in every backward, and added to the share that a
-// rank keeps. The twin is cpu/optimizer.h.
+// rank keeps. What is offloaded of it, master weights and moments, lies in host memory and goes through the
+// GPU at an update (pieces.cuh). The twin is cpu/optimizer.h.
 #ifndef CUDA_OPTIMIZER_CUH
 #define CUDA_OPTIMIZER_CUH
 
 #include "core/ranks/collectives.h"
 #include "core/engine/engine.h"
+#include "cuda/engine/pieces.cuh"
 #include "cuda/kernels/adamw.cuh"
 #include "cuda/device/parts.cuh"
 
-// Weights that several ranks are given go through a buffer of as many elements at a time.
+// Weights that are not kept as they are given, by several ranks or in host memory, go through a buffer of as
+// many elements at a time.
 #define OPTIMIZER_PIECE (1 << 20)
 
 typedef struct {
@@ -21,12 +24,12 @@ typedef struct {
     cudaStream_t stream;
     CudaPartClock *clock;
     bool shares;               // of gradients too, a rank keeps its share alone
-    float *weights;            // (trained_size / ranks) master weights, bucket by bucket; alone that is flat
-    float *moment1, *moment2;  // likewise
+    Masters masters;           // (trained_size / ranks) each, bucket by bucket; alone that is flat
+    CudaPieces pieces;         // room: of those that lie in host memory
     float *gradients;          // (trained_size) flat; with `shares` (trained_size / ranks), as moments
     float *room;               // with `shares`: whole gradients of buckets on their way (gradient_room.h)
     bf16 *copies;              // (trained_size) flat, of all weights
-    float *vectors;            // (vectors_size) of several ranks
+    float *vectors;            // (vectors_size) where `weights` of the masters are not all here
     float *piece;              // (OPTIMIZER_PIECE) likewise
     GradientNorm *norm;        // (1)
     double *partial, *squares; // (SQUARES_SLICES), (1)
@@ -36,6 +39,14 @@ typedef struct {
 
 // Lists the arrays of this table; masters and copies come first.
 void cuda_optimizer_plan(CudaOptimizer *o, MemoryPlan *plan, const EngineConfig *config);
+
+// Likewise those in host memory.
+void cuda_optimizer_plan_host(CudaOptimizer *o, MemoryPlan *plan);
+
+// Once both plans are bound and the GPU's is zero.
+void cuda_optimizer_start(CudaOptimizer *o);
+// Before the memory is given back.
+void cuda_optimizer_stop(CudaOptimizer *o);
 
 // Before the first gradient of a pass: opens the last bucket. Before the first one of another bucket, in
 // their order: opens it, its gradients zero with `shares`.
@@ -56,7 +67,9 @@ void cuda_optimizer_update(CudaOptimizer *o, const AdamW *adamw);
 // The float32 weights of a norm or a bias, as kernels read them; NULL where the model has none.   (cols)
 const float *cuda_optimizer_vector(const CudaOptimizer *o, ParamRole role, int layer);
 
-// Where this rank keeps element `start`, of its share, of a trained parameter.
+// Where this rank keeps element `start`, of its share, of a trained parameter, and whether that is in host
+// memory.
+bool cuda_optimizer_on_host(const CudaOptimizer *o, TensorKind kind, const Param *param);
 float *cuda_optimizer_tensor(CudaOptimizer *o, TensorKind kind, const Param *param, int64_t start);
 
 // Sets elements of a trained parameter's weights, on every rank alike.   in: (count) in host memory, until

@@ -156,6 +156,15 @@ recomputed() { # SCORER
             'BEGIN { printf "%.4f GB for %.4f\n", block, none; exit !(block > 0 && block < none) }'
 }
 
+# Weights and moments in host memory for some updates: checkpoints do not tell.
+offloaded() {
+    train "$device" norm away --deterministic --switch-at 4 --steps 4 --offload optimizer &&
+        resume "$device" away --steps 6 --offload none &&
+        resume "$device" away --steps 8 --offload all --recompute block || return 1
+    for step in 2 4 6 8; do same_checkpoint straight.norm away $step || return 1; done
+    same_steps straight.norm away 8
+}
+
 # A signal at no particular step; a run of as many steps, without one, must have the same bits.
 signalled() {
     local pid status step
@@ -323,6 +332,7 @@ else
         check "$scorer: Lighthouse evaluation" evaluated $scorer lighthouse
         check "$scorer: causal under dense attention" probed $scorer
     done
+    [ "$device" = cpu ] || check "norm: --offload optimizer, off and all, the same bits" offloaded
     check "stopped by SIGTERM and resumed, the same bits" signalled
     check "greedy sampling" sampled
 fi

@@ -349,6 +349,23 @@ static void test_offload(void **state) {
     assert_true(of_ranks_under(ATTENTION_DENSE, &config, 1, 1, 8).parts[PART_HOST] == 0);
 }
 
+// Weights and moments take their way beside the update, which takes far less; each rank's share that of its
+// own.
+static void test_offloaded_update(void **state) {
+    (void)state;
+    EngineConfig config = configure("8b", 1);
+    Prediction kept = of_ranks(&config, 1, 1, 1);
+    config.offload_optimizer = true;
+    Prediction offloaded = of_ranks(&config, 1, 1, 1);
+    double way = 12.0 * 8030261248 / 50e9, updates = kept.parts[PART_OPTIMIZER];
+    assert_true(fabs(offloaded.parts[PART_HOST] + updates - way) < 1e-6);
+    assert_true(fabs(offloaded.total - kept.total - offloaded.parts[PART_HOST]) < 1e-6);
+    config.micro_steps = 3; // an update nevertheless
+    assert_true(fabs(of_ranks(&config, 1, 1, 1).parts[PART_HOST] / offloaded.parts[PART_HOST] - 1) < 1e-9);
+    assert_true(fabs(of_ranks(&config, 4, 1, 4).parts[PART_HOST] * 4 / offloaded.parts[PART_HOST] - 1) <
+                1e-9);
+}
+
 static void test_dry_run(void **state) {
     (void)state;
     static const char *const parts[] = {"predicted   for NVIDIA H200 GPUs, 8 a host",
@@ -366,6 +383,14 @@ static void test_dry_run(void **state) {
     text = program_output(
         "train --dry-run --preset small --recompute block --offload activations --batch 1 --global-batch 2");
     assert_non_null(strstr(text, "offload     369.10 MB an update from each GPU to host memory, and back"));
+    assert_null(strstr(text, "weights and moments an update"));
+    free(text);
+    text = program_output("train --dry-run --preset small --offload optimizer --batch 1 --global-batch 2");
+    assert_non_null(strstr(text,
+                           "offload     324.95 MB of weights and moments an update from host memory to each "
+                           "GPU, and back\n"));
+    assert_non_null(strstr(text, "waiting for host memory "));
+    assert_null(strstr(text, "an update from each GPU"));
     free(text);
     text = program_output("train --dry-run --preset tiny --device cpu");
     assert_null(strstr(text, "predicted"));
@@ -376,12 +401,12 @@ static void test_dry_run(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_measured_steps),  cmocka_unit_test(test_measured_layers),
-        cmocka_unit_test(test_measured_growth), cmocka_unit_test(test_measured_runs),
-        cmocka_unit_test(test_measured_ranks),  cmocka_unit_test(test_more_ranks),
-        cmocka_unit_test(test_copied_heads),    cmocka_unit_test(test_shares),
-        cmocka_unit_test(test_recompute),       cmocka_unit_test(test_offload),
-        cmocka_unit_test(test_dry_run),
+        cmocka_unit_test(test_measured_steps),   cmocka_unit_test(test_measured_layers),
+        cmocka_unit_test(test_measured_growth),  cmocka_unit_test(test_measured_runs),
+        cmocka_unit_test(test_measured_ranks),   cmocka_unit_test(test_more_ranks),
+        cmocka_unit_test(test_copied_heads),     cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_recompute),        cmocka_unit_test(test_offload),
+        cmocka_unit_test(test_offloaded_update), cmocka_unit_test(test_dry_run),
     };
     if (argc != 2) {
         fprintf(stderr, "usage: test_predict dev/results\n");

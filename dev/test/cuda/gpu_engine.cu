@@ -4,7 +4,9 @@
 // Lighthouse the GPU is given the CPU's selection, so that a score that falls either way by rounding changes
 // nothing. What is left is the rounding of bf16 activations.
 #include "core/base/random.h"
+#include "core/engine/offload.h"
 #include "cpu/engine.h"
+#include "cuda/engine/optimizer.cuh"
 #include "dev/test/support/golden_model.h"
 #include "dev/test/support/gpu_check.cuh"
 
@@ -494,6 +496,86 @@ static void check_offload(GpuChecks *checks, const EngineConfig *config, int64_t
     engine_destroy(a);
 }
 
+// Differing bits of weights and moments.
+static double state_differences(Engine *a, Engine *b) {
+    double differences = 0;
+    for (int kind = TENSOR_WEIGHT; kind <= TENSOR_MOMENT2; kind++) {
+        for (int p = 0; p < a->table.count; p++) {
+            if (kind == TENSOR_GRADIENT || !a->table.params[p].trained) continue;
+            Floats x = read_tensor(a, (TensorKind)kind, p), y = read_tensor(b, (TensorKind)kind, p);
+            differences += gpu_differences(x.data(), y.data(), (int64_t)x.size());
+        }
+    }
+    return differences;
+}
+
+static void copy_state(Engine *to, Engine *from) {
+    for (int kind = TENSOR_WEIGHT; kind <= TENSOR_MOMENT2; kind++) {
+        for (int p = 0; p < from->table.count; p++) {
+            bool held = kind == TENSOR_WEIGHT || from->table.params[p].trained;
+            if (kind == TENSOR_GRADIENT || !held) continue;
+            Floats values = read_tensor(from, (TensorKind)kind, p);
+            engine_write(to, (TensorKind)kind, p, 0, (int64_t)values.size(), values.data());
+        }
+    }
+}
+
+// One update of several engines; the second is skipped.
+static void update_all(GpuChecks *checks, Engine *const *engines, int count, int64_t step, const char *what) {
+    const EngineConfig *config = &engines[0]->config;
+    Attention attention = step % 2 && !config->one_stage ? ATTENTION_DENSE : ATTENTION_LIGHTHOUSE;
+    std::vector<int32_t> tokens =
+        random_tokens(config->batch * (config->context + 1), config->model.vocab_size, 20 + (uint64_t)step);
+    AdamW adamw = {step, 1e-2, 0.9, 0.95, 1e-8, 0.1, 0.5, step == 2 ? -1.0 : 0, step > 2};
+    double first_loss = 0, first_norm = 0;
+    for (int i = 0; i < count; i++) {
+        Error error;
+        double norm, loss = pass(engines[i], tokens.data(), attention);
+        must(engine_update(engines[i], &adamw, &norm, &error), &error);
+        if (i == 0) first_loss = loss, first_norm = norm;
+        gpu_check(checks, fabs(loss - first_loss), 0, "%s: loss of update %lld", what, (long long)step);
+        gpu_check(checks, fabs(norm - first_norm), 0, "%s: norm of update %lld", what, (long long)step);
+    }
+    for (int i = 1; i < count; i++)
+        gpu_check(checks, state_differences(engines[0], engines[i]), 0, "%s: after update %lld", what,
+                  (long long)step);
+}
+
+static void check_offloaded_plan(GpuChecks *checks, const EngineConfig *kept, const EngineConfig *away,
+                                 const char *what) {
+    PlanBytes before = planned(kept), after = planned(away);
+    ParamTable table = param_table_create(&kept->model, true);
+    param_table_shard(&table, 1);
+    double masters = offload_update_bytes(away), host = (double)after.host - (double)before.host;
+    double places = PIECE_PLACES * PIECE_ARRAYS * (double)piece_room(&table, away->piece);
+    double more = (places + (double)table.vectors_size + OPTIMIZER_PIECE) * sizeof(float);
+    double gpu = (double)before.gpu - (double)after.gpu;
+    gpu_check(checks, fabs(host - masters), 4 * PLAN_ALIGNMENT, "%s: bytes on the host", what);
+    gpu_check(checks, fabs(gpu - (masters - more)), 8 * PLAN_ALIGNMENT, "%s: bytes of the GPU", what);
+    param_table_free(&table);
+}
+
+// An engine whose weights and moments lie in host memory, and go through the GPU `piece` elements at a time,
+// has the bits of one that keeps them; so have two that go on from what it holds, whether theirs lie there or
+// here.
+static void check_offloaded_update(GpuChecks *checks, const EngineConfig *config, int64_t piece,
+                                   const char *name) {
+    EngineConfig kept = *config, away = kept;
+    away.offload_optimizer = true;
+    away.piece = piece;
+    char what[96];
+    snprintf(what, sizeof what, "%s, updates in pieces of %lld", name, (long long)piece);
+    check_offloaded_plan(checks, &kept, &away, what);
+    Engine *engines[4];
+    for (int i = 0; i < 4; i++) engines[i] = create(engine_cuda(), i % 2 ? &away : &kept);
+    gpu_check(checks, state_differences(engines[0], engines[1]), 0, "%s: zero at first", what);
+    for (int i = 0; i < 2; i++) write_weights(engines[i], 3);
+    for (int64_t step = 1; step <= 4; step++) update_all(checks, engines, 2, step, what);
+    for (int i = 2; i < 4; i++) copy_state(engines[i], engines[1]);
+    for (int64_t step = 5; step <= 6; step++) update_all(checks, engines, 4, step, what);
+    for (Engine *engine : engines) engine_destroy(engine);
+}
+
 // What an engine takes of the GPU is what its plan says.
 static void check_taken(GpuChecks *checks, const EngineConfig *config, const char *name) {
     size_t before, after, total;
@@ -626,12 +708,21 @@ int main(void) {
     EngineConfig no_dense = models[0].config; // attention's output then gives way to its gradient
     no_dense.dense_layer[0] = false;
     no_dense.one_stage = true;
-    EngineConfig tiled = models[7].config, large = large_config(), away = large;
+    EngineConfig tiled = models[7].config, large = large_config(), away = large, hosted = models[9].config;
     tiled.tile = 384;
     away.offload_activations = true;
+    hosted.offload_optimizer = true;
+    hosted.piece = 4096;
     // First, as long as nothing else takes or gives back memory.
     check_taken(&checks, &large, "131,072 tokens in tiles");
     check_taken(&checks, &away, "131,072 tokens in tiles, offloaded");
+    away.offload_optimizer = true;
+    check_taken(&checks, &away, "131,072 tokens in tiles, all offloaded");
+    for (int64_t piece : {32, 4096, 100000, 0})
+        check_offloaded_update(&checks, &models[9].config, piece, models[9].name);
+    check_offloaded_update(&checks, &models[3].config, 4096, models[3].name);
+    check_offloaded_update(&checks, &models[8].config, 4096, models[8].name);
+    check_model(&checks, &hosted, "norm, qwen2, weights and moments in host memory");
     for (int64_t layers : {1, 2, 3, 6}) check_offload(&checks, &models[0].config, layers, models[0].name);
     check_offload(&checks, &tiled, 4, "norm, qwen3, tiles of 384");
     check_offload(&checks, &no_dense, 4, "norm, one stage without dense layers");

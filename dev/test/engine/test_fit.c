@@ -14,21 +14,23 @@
 #define GB ((size_t)1000000000)
 
 static size_t device_bytes, host_bytes; // that are free, and that a sequence takes of the host when offloaded
+static size_t host_masters;             // that the model's weights and moments take there when offloaded
 
 static size_t device_free(const Ranks *ranks) {
     (void)ranks;
     return device_bytes;
 }
 
-// A sequence takes 80 GB, recomputed 40 GB, offloaded 10 GB of the device; the model 5 GB.
+// A sequence takes 80 GB, recomputed 40 GB, offloaded 10 GB of the device; the model 5 GB, offloaded 2 GB.
 static bool plan_made(const EngineConfig *config, MemoryPlan *plan, Error *error) {
     (void)error;
     double each = !config->recompute ? 80 : config->offload_activations ? 10 : 40;
     double sequences = (double)config->batch * (double)config->context / 1024;
     memset(plan, 0, sizeof *plan);
-    plan->total = 5 * GB + (size_t)(each * sequences * 1e9);
+    plan->total = (config->offload_optimizer ? 2 : 5) * GB + (size_t)(each * sequences * 1e9);
     if (config->recompute && config->offload_activations)
         plan->host = (size_t)((double)host_bytes * sequences);
+    if (config->offload_optimizer) plan->host += host_masters;
     return true;
 }
 
@@ -80,10 +82,36 @@ static void test_options_that_fit(void **state) {
     expect_advice(&again, 40, 0, "; --offload activations would fit");
     plain.batch = again.batch = 6;
     plain.micro_steps = again.micro_steps = 2;
-    expect_advice(&plain, 46, 0, "would fit is --batch 4 --recompute block --offload activations");
-    expect_advice(&again, 46, 0, "would fit is --batch 4 --offload activations");
+    expect_advice(&plain, 46, 0, "would fit is --batch 4 --recompute block --offload all");
+    expect_advice(&again, 46, 0, "would fit is --batch 4 --offload all");
     plain.batch = 1;
-    expect_advice(&plain, 10, 0, "--seq-len 512 --batch 1 --recompute block --offload activations");
+    expect_advice(&plain, 7, 0, "--seq-len 512 --batch 1 --recompute block --offload all");
+}
+
+// Weights and moments go last, with what is offloaded before.
+static void test_optimizer_fits(void **state) {
+    (void)state;
+    EngineConfig plain = config_of(false, false), again = config_of(true, false),
+                 away = config_of(true, true);
+    expect_advice(&plain, 84, 0, "; --recompute block would fit");
+    plain.context = again.context = away.context = 512;
+    expect_advice(&again, 23, 0, "; --offload activations would fit");
+    expect_advice(&plain, 8, 0, "; --recompute block --offload all would fit");
+    expect_advice(&again, 8, 0, "; --offload all would fit");
+    expect_advice(&away, 8, 0, "; --offload all would fit");
+    plain.context = again.context = 32; // whose weights and moments are all that matters
+    again.offload_optimizer = true;
+    expect_advice(&plain, 4, 0, "; --recompute block --offload optimizer would fit");
+    expect_advice(&again, 2, 0, "; no --seq-len fits");
+    host_masters = (size_t)1 << 60; // of which the host has less: then activations alone go there
+    expect_advice(&plain, 4, 0, "; no --seq-len fits");
+    expect_advice(&again, 10, 0, "; --offload none would fit");
+    away.context = 1024;
+    away.offload_optimizer = true;
+    expect_advice(&away, 20, 0, "; --offload activations would fit");
+    plain.context = 1024;
+    expect_advice(&plain, 11, 0, "--seq-len 612 --batch 1 --recompute block --offload activations");
+    host_masters = 0;
 }
 
 // The CPU engine has everything in host memory.
@@ -111,7 +139,7 @@ static void test_host(void **state) {
     expect_advice(&offloads, 50, none, "GB of host memory and ");
     expect_advice(&offloads, 50, none, "; --offload none would fit");
     expect_advice(&offloads, 20, none, "; no --seq-len fits");
-    expect_advice(&kept, 20, none, "; no --seq-len fits"); // offloading is no way out
+    expect_advice(&kept, 20, none, "--seq-len 384 --batch 1 --recompute block"); // offloading is no way out
     expect_advice(&kept, 46, none, "; --recompute block would fit");
 }
 
@@ -148,6 +176,7 @@ static void test_bytes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options_that_fit),
+        cmocka_unit_test(test_optimizer_fits),
         cmocka_unit_test(test_cpu_is_not_offloaded),
         cmocka_unit_test(test_host),
         cmocka_unit_test(test_host_left),

@@ -288,6 +288,7 @@ static void expect_bits(Ranks *ranks, Engine *a, Engine *b, TensorKind kind, con
 }
 
 // Updates of one micro-step, as their sums then have one order, with and without; one of them is skipped.
+// Where `alone` offloads the optimizer, those with their shares alone do.
 static void check_same_sums(Ranks *ranks, const Subject *subject, const EngineConfig *alone,
                             Attention attention, const char *name) {
     EngineConfig config = *alone;
@@ -297,6 +298,8 @@ static void check_same_sums(Ranks *ranks, const Subject *subject, const EngineCo
     config.micro_steps = 1;
     for (int shared = 0; shared < 2; shared++) {
         config.share_gradients = shared == 1;
+        config.offload_optimizer =
+            shared == 1 && alone->offload_optimizer; // for which the CPU engine has no use
         engines[shared] = create(ranks, subject, &config, false);
     }
     for (int64_t step = 1; step <= 3; step++) {
@@ -333,7 +336,10 @@ void scenario_shares(Ranks *ranks, const Subject *subject) {
     check_same_sums(ranks, subject, &config, ATTENTION_LIGHTHOUSE, "shares, gla, recomputed");
     config.model.tied = true;
     config.model.family = FAMILY_QWEN2;
-    check_same_sums(ranks, subject, &config, ATTENTION_DENSE, "shares, tied");
+    config.offload_optimizer = true;
+    config.piece = 2048;
+    check_same_sums(ranks, subject, &config, ATTENTION_DENSE, "shares, tied, offloaded");
+    config.offload_optimizer = false;
     config.model.family = FAMILY_QWEN3;
     config.model.n_layers = 1;
     check_same_sums(ranks, subject, &config, ATTENTION_DENSE, "shares of one layer, tied");
