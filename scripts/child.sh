@@ -6,6 +6,7 @@ child='' stopped='' told='' interrupts=0
 # Those at which the program saves, and Ctrl-\, at which it does not.
 # shellcheck disable=SC2034 # for the scripts
 stop_signals=(HUP INT TERM USR1 USR2 XCPU QUIT)
+exec {child_input}</dev/null # what it reads: no line of a loop around the script
 first_interrupt=INT # what a first Ctrl-C is passed on as; scripts/launcher.sh says why this may be another
 
 # Whether a folder, whatever its name, has entries that match a pattern.
@@ -53,7 +54,7 @@ remind_child() {
 run_child() {
     local status=0
     set -m # a process group of its own: Ctrl-C reaches it through stop_child alone, and once
-    "$@" </dev/null &
+    "$@" <&"$child_input" &
     child=$!
     set +m
     [ -z "$stopped" ] || [ -n "$told" ] || stop_child USR1 # a signal that came while there was no child yet

@@ -13,6 +13,7 @@ source "$here/child.sh"
 # shellcheck source=scripts/launcher.sh
 source "$here/launcher.sh"
 set_keep_alive "$@"
+case " $* " in *" - "* | *"=- "*) exec {child_input}<&0 ;; esac # the program reads standard input
 stop_on "${stop_signals[@]}"
 
 # mpirun tells of a lost host on its standard error, which is copied from line to line until a mark says that it has ended: what

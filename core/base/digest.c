@@ -11,6 +11,8 @@
 #include <xxhash.h>
 
 #define READ_BYTES (4 << 20)
+#define SAMPLES    1024
+#define SAMPLE     4096 // bytes of one
 
 struct DigestWriter {
     int file;
@@ -51,6 +53,30 @@ bool digest_file(const char *path, Digest *digest, Error *error) {
     } else {
         ok = digest_descriptor(file, path, digest, error);
     }
+    close(file);
+    return ok;
+}
+
+// Hashes samples of an open file of a size.
+static bool samples_descriptor(int file, const char *path, Digest *digest, Error *error) {
+    char sample[SAMPLE];
+    digest->xxh3 = 0;
+    for (int i = 0; i < SAMPLES; i++) {
+        int64_t at = (int64_t)((double)(digest->size - SAMPLE) * i / (SAMPLES - 1));
+        if (!file_read_at(file, path, at, sample, SAMPLE, error)) return false;
+        digest->xxh3 = XXH3_64bits_withSeed(sample, SAMPLE, digest->xxh3);
+    }
+    return true;
+}
+
+bool digest_samples(const char *path, Digest *digest, Error *error) {
+    struct stat status;
+    if (stat(path, &status) != 0) return error_set_errno(error, STATUS_DATA, "%s: cannot be read", path);
+    digest->size = status.st_size;
+    if (digest->size <= (int64_t)SAMPLES * SAMPLE) return digest_file(path, digest, error);
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (file < 0) return error_set_errno(error, STATUS_DATA, "%s: cannot be opened", path);
+    bool ok = samples_descriptor(file, path, digest, error);
     close(file);
     return ok;
 }

@@ -18,6 +18,10 @@ typedef struct {
 // Digest of a regular file, read from the start to its end. Error (status 3) when it cannot be read.
 bool digest_file(const char *path, Digest *digest, Error *error);
 
+// The same of its size and of samples that lie evenly in it, the first and the last bytes among them: some
+// MB. A file of that size is hashed whole.
+bool digest_samples(const char *path, Digest *digest, Error *error);
+
 // A new file that is hashed on the way.
 typedef struct DigestWriter DigestWriter;
 

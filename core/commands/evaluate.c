@@ -238,7 +238,8 @@ static bool evaluate_folder(const EngineApi *api, Options *options, Ranks *ranks
     ok = ok && (dataloader_open(&data, options->eval_data, config.context, config.model.vocab_size, error) ||
                 error_prefix(error, "--data"));
     ok = ok && model_tokenizer_check_data(folder, options->eval_data, data.bytes, false, error);
-    if (!ranks_agree(ranks, ok, error) || !rank_match_start(ranks, options, folder, error)) {
+    if (!ranks_agree(ranks, ok, error) || !rank_match_start(ranks, options, folder, error) ||
+        !ranks_compare(ranks, "--data", dataloader_fingerprint(&data), error)) {
         dataloader_close(&data);
         return false;
     }

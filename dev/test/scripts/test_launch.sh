@@ -81,6 +81,15 @@ test_mpirun() {
     [ $status -eq 2 ] || fault "status $status of an unknown option"
 }
 
+# Standard input goes to a program that is told to read it, and to no other.
+test_mpirun_input() {
+    "$root/scripts/mpirun.sh" -np 1 "$program" pack - --out piped --val-fraction 0 <text.txt >console 2>&1 || fault "status $?"
+    "$program" pack text.txt --out named --val-fraction 0 >/dev/null
+    cmp piped/train_00000.bin named/train_00000.bin || fault "other text"
+    printf 'a\nb\n' | { "$root/scripts/mpirun.sh" -np 1 "$program" info >console 2>&1; cat >rest; }
+    [ "$(paste -sd ' ' rest)" = "a b" ] || fault "it has taken the lines of a loop around it"
+}
+
 # Ctrl-C twice is for those who will not wait, here for a rank that stands still and does not save.
 test_mpirun_twice() {
     local status=0 job started
@@ -95,6 +104,32 @@ test_mpirun_twice() {
     [ $status -ne 0 ] && [ $status -ne 75 ] && [ $((SECONDS - started)) -lt 120 ] || fault "status $status"
     compgen -G 'hurried/step_*' && fault "it was saved"
     ended hurried
+}
+
+# Hosts may have other shards, or another model, under the same names: no rank computes with what the first one does not have.
+on_two_hosts() { # WORDS...
+    "$root/dev/test/support/mpirun.sh" -np 1 -wdir "$work/host_a" "$program" "$@" : -np 1 -wdir "$work/host_b" "$program" "$@" >console 2>&1
+}
+refuses_hosts() { # WHAT WORDS...
+    local status=0
+    on_two_hosts "${@:2}" || status=$?
+    [ $status -eq 2 ] && grep -q "error: $1 of rank 1 on .* differs from that of rank 0" console || fault "status $status of $2"
+}
+test_hosts_differ() {
+    local host train
+    for host in a b; do
+        mkdir "host_$host"
+        "$program" "${smallest_train[@]}" --steps 1 --out "host_$host/run" --seed "$([ $host = a ] && echo 1 || echo 2)" >console 2>&1 || fault "no run"
+        "$program" export --model "host_$host/run" --out "host_$host/model" >console
+        head -c 3000 "$work/text.txt" | tr "a$host" "${host}a" | "$program" pack - --out "host_$host/data" --val-fraction 0 >console || fault "no shard"
+    done
+    train=(train --data "$work/data/train_*.bin" --seq-len 64 --attention dense --global-batch 2 --steps 1 --warmup 1 --device cpu --out "$work/mixed")
+    refuses_hosts --data eval --model "$work/host_a/run" --data 'data/train_*.bin'
+    refuses_hosts "the model in model" eval --model model --data "$work/data/train_*.bin" --val-batches 2
+    refuses_hosts "the model in model" "${train[@]}" --init model
+    [ ! -e mixed ] || fault "a run is left"
+    rm -r host_b && cp -r host_a host_b
+    on_two_hosts eval --model model --data 'data/train_*.bin' || fault "hosts that are alike are refused"
 }
 
 # mpirun sees a lost host before the ranks' watchdog, in the words of both versions, unless somebody has set that himself.
@@ -409,4 +444,4 @@ echo "$running" >job_state
 head -c 60000 /dev/urandom | base64 >text.txt
 "$program" pack text.txt --out data --val-fraction 0 >/dev/null || exit 1
 
-run_tests test_host test_mpirun test_mpirun_twice test_keep_alive test_host_lost test_host_killed test_host_refuses test_host_ends test_job test_job_lost test_job_fates test_job_losses test_settings test_other_folder test_million test_foreign_launchers test_one_task test_no_room test_syntax
+run_tests test_host test_mpirun test_mpirun_input test_mpirun_twice test_hosts_differ test_keep_alive test_host_lost test_host_killed test_host_refuses test_host_ends test_job test_job_lost test_job_fates test_job_losses test_settings test_other_folder test_million test_foreign_launchers test_one_task test_no_room test_syntax
