@@ -129,11 +129,26 @@ static bool check_stage(const Run *run, const Options *options, Error *error) {
                      (long long)run->state.step, (long long)options->switch_at);
 }
 
+// A run that goes on has its weights: another --init would not be read, and its settings would tell of a
+// model that it has not begun from.
+static bool check_origin(const Run *run, const Options *options, Error *error) {
+    const json_t *settings = run->state.settings, *before = json_object_get(settings, "init");
+    if (!options->init || options_keeps(options, OPTION_init, settings)) return true;
+    return error_set(
+        error, STATUS_USAGE,
+        "--init %s: the run to resume has begun %s%s, and has its weights already; leave it out, "
+        "or begin a new run with another --out",
+        options->init, json_is_string(before) ? "from " : "without one",
+        json_is_string(before) ? json_string_value(before) : "");
+}
+
 // What a resumed run cannot have; notes what it changes.
 static bool check_resume(Run *run, const Options *options, Error *error) {
     if (!run->checkpoint) return true;
     const json_t *settings = run->state.settings;
-    if (!options_check_fixed(options, settings, error) || !check_stage(run, options, error)) return false;
+    if (!options_check_fixed(options, settings, error) || !check_origin(run, options, error) ||
+        !check_stage(run, options, error))
+        return false;
     if (run->state.step > options->steps) {
         return error_set(error, STATUS_USAGE, "--steps %lld: the run to resume has done %lld already",
                          (long long)options->steps, (long long)run->state.step);

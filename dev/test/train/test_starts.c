@@ -267,15 +267,34 @@ static void test_model_beside_a_run(void **state) {
     free(said);
 }
 
+// A run that goes on reads no --init: another one is refused, and its run.json keeps the model that it began
+// from.
+static void test_other_init(void **state) {
+    (void)state;
+    DONE(TINY_TRAIN "--out one --steps 1");
+    DONE(TINY_TRAIN "--out two --steps 2");
+    DONE(TINY_TRAIN "--init one/step_00000001 --out run --resume auto --steps 1");
+    DONE(TINY_TRAIN "--init one/step_00000001 --out run --resume auto --steps 2");
+    program_expect(2, "--init two/step_00000002: the run to resume has begun from /",
+                   TINY_TRAIN "--init two/step_00000002 --out run --resume auto --steps 3");
+    program_expect(2, "--init two/step_00000002: the run to resume has begun without one",
+                   TINY_TRAIN "--init two/step_00000002 --out one --resume auto --steps 3");
+    DONE(TINY_TRAIN "--out run --resume auto --steps 3");
+    json_t *run = json_load_file("run/run.json", 0, NULL);
+    assert_non_null(strstr(line_text(json_object_get(run, "settings"), "init"), "/one/step_00000001"));
+    json_decref(run);
+}
+
 int main(void) {
     program_find();
     const struct CMUnitTest tests[] = {
-        IN_TINY_FOLDER(test_long_changes),        IN_TINY_FOLDER(test_progress_to_stop),
-        IN_TINY_FOLDER(test_branch_at_its_end),   IN_TINY_FOLDER(test_back_to_lighthouse),
-        IN_TINY_FOLDER(test_lighthouse_settings), IN_TINY_FOLDER(test_val_of_another_kind),
-        IN_TINY_FOLDER(test_trained_meanwhile),   IN_TINY_FOLDER(test_checkpoint_as_out),
-        IN_TINY_FOLDER(test_model_as_out),        IN_TINY_FOLDER(test_other_ranks),
-        IN_TINY_FOLDER(test_init_from_damaged),   IN_TINY_FOLDER(test_model_beside_a_run),
+        IN_TINY_FOLDER(test_other_init),          IN_TINY_FOLDER(test_long_changes),
+        IN_TINY_FOLDER(test_progress_to_stop),    IN_TINY_FOLDER(test_branch_at_its_end),
+        IN_TINY_FOLDER(test_back_to_lighthouse),  IN_TINY_FOLDER(test_lighthouse_settings),
+        IN_TINY_FOLDER(test_val_of_another_kind), IN_TINY_FOLDER(test_trained_meanwhile),
+        IN_TINY_FOLDER(test_checkpoint_as_out),   IN_TINY_FOLDER(test_model_as_out),
+        IN_TINY_FOLDER(test_other_ranks),         IN_TINY_FOLDER(test_init_from_damaged),
+        IN_TINY_FOLDER(test_model_beside_a_run),
     };
     return cmocka_run_group_tests_name("starts", tests, NULL, NULL) ? 1 : 0;
 }
