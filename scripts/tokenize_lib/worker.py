@@ -17,9 +17,11 @@ def begin_worker(model):
 
 
 def field_of(value, field):
+    """What a field holds: that key, or for a.b the key b within a, as pack takes it; None where both are there."""
+    inner, own = value, value.get(field) if "." in field and isinstance(value, dict) else None
     for name in field.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
+        inner = inner.get(name) if isinstance(inner, dict) else None
+    return inner if own is None else own if inner is None else None
 
 
 def texts_of_lines(block, field):
@@ -34,26 +36,55 @@ def texts_of_lines(block, field):
         yield text if isinstance(text, str) else None
 
 
+def column_of(schema, field):
+    """The column of a field, and what of the field is within it."""
+    top, _, rest = field.partition(".")
+    named = [name for name in schema.names if name in (top, field)]
+    if len(named) > 1:
+        raise ValueError(f"has {len(named)} columns that {field} names ({', '.join(named)}): rename what is not meant")
+    if not named:
+        raise ValueError(f"has no column {top}, but {', '.join(schema.names)}")
+    rest = rest if named[0] != field else ""
+    kind = schema.field(named[0]).type
+    kind = getattr(kind, "value_type", kind) if "dictionary" in str(kind) else kind
+    if str(kind).partition("<")[0] not in ("string", "large_string", "string_view", "null", "struct" if rest else ""):
+        raise ValueError(f"has the type {kind} in its column {named[0]}, and text is wanted: cast it to string")
+    return named[0], rest
+
+
+def check_end(path, source):
+    """A stream of Arrow's may be cut between two batches, or have another behind it, and reads as a whole one."""
+    if source.tell() != source.size():
+        raise ValueError(f"has {source.size() - source.tell()} bytes behind the end of its Arrow stream: name each "
+                         "stream as a file of its own")
+    with open(path, "rb") as file:
+        file.seek(-8, os.SEEK_END)
+        if file.read() != b"\xff\xff\xff\xff\0\0\0\0":
+            raise ValueError("lacks the mark of an Arrow stream's end: it is cut, or its writer was stopped before it "
+                             "closed the file; make it again")
+
+
 def texts_of_table(kind, path, group, field):
     import pyarrow
     import pyarrow.parquet
     if kind == "parquet":
         file = pyarrow.parquet.ParquetFile(path)
-        column = [field.split(".")[0]]
-        column = column if column[0] in file.schema_arrow.names else None
-        batches = file.iter_batches(1024, row_groups=[group], columns=column)
+        column, rest = column_of(file.schema_arrow, field)
+        batches = file.iter_batches(1024, row_groups=[group], columns=[column])
     elif kind == "arrow":
         reader = pyarrow.ipc.open_file(pyarrow.memory_map(path))
+        column, rest = column_of(reader.schema, field)
         batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
     else:
-        batches = pyarrow.ipc.open_stream(pyarrow.memory_map(path))
-    top, _, rest = field.partition(".")
+        source = pyarrow.memory_map(path)
+        batches = pyarrow.ipc.open_stream(source)
+        column, rest = column_of(batches.schema, field)
     for batch in batches:
-        if top not in batch.schema.names:
-            raise ValueError(f"has no column {top}, but {', '.join(batch.schema.names)}")
-        for value in batch.column(batch.schema.names.index(top)).to_pylist():
+        for value in batch.column(batch.schema.names.index(column)).to_pylist():
             text = field_of(value, rest) if rest else value
             yield text if isinstance(text, str) else None
+    if kind == "stream":
+        check_end(path, source)
 
 
 def text_of_file(unit):

@@ -199,6 +199,44 @@ test_no_text() {
     [ ! -e none ] || fail "what was refused leaves a folder"
 }
 
+# Tables that libraries read a part of in silence: a stream without its end, or with another behind it, columns of one name.
+test_tables() {
+    "$venv/bin/python" - <<'TABLES' || fail "no tables"
+import os
+import pyarrow
+import pyarrow.parquet
+os.makedirs("tables")
+rows = [f"text {i}" for i in range(40)]
+with pyarrow.ipc.new_stream("tables/whole.arrow", pyarrow.schema([("text", "string")])) as stream:
+    for i in range(0, 40, 10):
+        stream.write_table(pyarrow.table({"text": rows[i:i + 10]}))
+with open("tables/whole.arrow", "rb") as file:
+    whole = file.read()
+reader = pyarrow.memory_map("tables/whole.arrow")
+pyarrow.ipc.open_stream(reader).read_next_batch()
+for name, data in (("cut", whole[:reader.tell()]), ("two", whole + whole)):
+    with open(f"tables/{name}.arrow", "wb") as file:
+        file.write(data)
+columns = [pyarrow.array(rows), pyarrow.array(rows)]
+pyarrow.parquet.write_table(pyarrow.Table.from_arrays(columns, ["text", "text"]), "tables/twice.parquet")
+pyarrow.parquet.write_table(pyarrow.table({"text": [row.encode() for row in rows]}), "tables/bytes.parquet")
+pyarrow.parquet.write_table(pyarrow.table({"a.b": rows}), "tables/dot.parquet")
+pyarrow.parquet.write_table(pyarrow.table({"a.b": rows, "a": [{"b": row} for row in rows]}), "tables/both.parquet")
+TABLES
+    expect 0 "documents end" tables/whole.arrow --out stream
+    grep -q "40 documents" out.log || fail "not all of a stream"
+    expect 3 "tables/cut.arrow: lacks the mark of an Arrow stream's end" tables/cut.arrow --out none
+    expect 3 "bytes behind the end of its Arrow stream" tables/two.arrow --out none
+    expect 3 "has 2 columns that text names (text, text)" tables/twice.parquet --out none
+    expect 3 "has the type binary in its column text" tables/bytes.parquet --out none
+    expect 0 "documents end" tables/dot.parquet --field a.b --out dots
+    expect 3 "has 2 columns that a.b names" tables/both.parquet --field a.b --out none
+    printf '{"a": {"b": "%s"}}\n' one two three >tables/lines.jsonl
+    printf '{"a": {"b": "four"}, "a.b": "five"}\n' >>tables/lines.jsonl
+    expect 0 "documents end" tables/lines.jsonl --field a.b --max-bad 0.5 --out some
+    grep -q "3 documents.*left out: 1 malformed" out.log || fail "a line with two fields that are meant is taken"
+}
+
 test_refused() {
     expect 2 "holds shards already" case/texts --out whole
     expect 3 "of them in case/texts/a.jsonl) have no text in the field body" case/texts/a.jsonl --out none --field body
@@ -233,7 +271,7 @@ test_offline() {
 
 if installed; then
     run_tests test_ids test_ranges test_marks test_goes_on test_worker_killed test_same_files test_no_files test_early_signal test_validation_is_said \
-        test_no_text test_refused test_offline
+        test_no_text test_tables test_refused test_offline
 else
     echo "[==========] Running 1 test(s)."
     echo "[  SKIPPED ] test_tokenize"
