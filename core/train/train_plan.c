@@ -142,7 +142,7 @@ bool train_plan_print(const Options *o, const EngineConfig *config, const Engine
         print_model(o, config);
         print_flops(o, config);
         print_ranks(o, config, api);
-        print_offload(config);
+        if (o->device != DEVICE_CPU) print_offload(config);
         if (o->dry_run && o->device != DEVICE_CPU) ok = print_prediction(o, config, error);
     }
     if (ok) {

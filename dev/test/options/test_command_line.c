@@ -314,6 +314,18 @@ static void test_nearest(void **state) {
     expect_offers("--batch 2", "--global-batch 1");
 }
 
+// A file of settings that GPUs take serves the CPU engine too, whose plan says nothing of it.
+static void test_offload_of_a_file(void **state) {
+    (void)state;
+    scratch_write(".", "offload.json", "{\"settings\": {\"offload\": \"optimizer\"}}", -1);
+    char *cpu = program_output("train --dry-run --preset tiny --config offload.json --device cpu"),
+         *any = program_output("train --dry-run --preset tiny --config offload.json");
+    assert_null(strstr(cpu, "offload "));
+    assert_non_null(strstr(any, "of weights and moments an update from host memory"));
+    free(cpu);
+    free(any);
+}
+
 // ---- Memory
 
 // The context that is named where this one is too long for any machine: one that the settings allow.
@@ -461,6 +473,7 @@ int main(void) {
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_offload_of_a_file),
         cmocka_unit_test(test_nearest),
         cmocka_unit_test(test_config_files),
         cmocka_unit_test(test_memory),
