@@ -37,30 +37,37 @@ static RankIdentity identity(void) {
     gethostname(name, sizeof name - 1);
     snprintf(own.host, sizeof own.host, "%.*s", RANK_HOST_SIZE - 1, name);
     own.process = getpid();
-    own.process_set = XXH3_64bits(name, strlen(name)) ^ boot_hash();
+    own.machine = XXH3_64bits(name, strlen(name)) ^ boot_hash();
+    own.process_set = own.machine;
     if (stat("/proc/self/ns/pid", &names) == 0) own.process_set += (uint64_t)names.st_ino;
     return own;
 }
 
+// Open MPI's own word (MPI_COMM_TYPE_SHARED) differs from rank to rank where hosts share a name.
+static void find_host(Ranks *ranks) {
+    const RankIdentity *all = ranks->connection->identities;
+    ranks->host = -1;
+    ranks->local_rank = ranks->local_size = 0;
+    for (int r = 0; r < ranks->size; r++) {
+        if (all[r].machine != all[ranks->rank].machine) continue;
+        if (ranks->host < 0) ranks->host = r;
+        if (r < ranks->rank) ranks->local_rank++;
+        ranks->local_size++;
+    }
+}
+
 static void connect_ranks(Ranks *ranks) {
     RankConnection *c = (RankConnection *)alloc_or_exit(1, sizeof *c);
-    MPI_Comm host;
     ranks->connection = c;
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     ranks_mpi_check(ranks, MPI_Comm_dup(MPI_COMM_WORLD, &c->all), "connecting");
     ranks_mpi_check(ranks, MPI_Comm_dup(MPI_COMM_WORLD, &c->watch), "connecting");
     ranks_mpi_check(ranks, MPI_Comm_dup(MPI_COMM_SELF, &c->context), "connecting");
-    ranks_mpi_check(ranks, MPI_Comm_split_type(c->all, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host),
-                    "finding the ranks of this host");
-    MPI_Comm_rank(host, &ranks->local_rank);
-    MPI_Comm_size(host, &ranks->local_size);
-    ranks->host = ranks->rank;
-    ranks_mpi_check(ranks, MPI_Bcast(&ranks->host, 1, MPI_INT, 0, host), "finding the ranks of this host");
-    MPI_Comm_free(&host);
     c->identities = (RankIdentity *)alloc_or_exit((size_t)ranks->size, sizeof *c->identities);
     c->answers = (RankWord *)alloc_or_exit((size_t)ranks->size, sizeof *c->answers);
     RankIdentity own = identity();
     ranks_gather(ranks, &own, sizeof own, c->identities);
+    find_host(ranks);
 }
 
 // A launcher that promised more processes than its MPI connects was of another installation, perhaps.

@@ -12,6 +12,7 @@
 // Who a rank is.
 typedef struct {
     char host[RANK_HOST_SIZE];
+    uint64_t machine;     // the host and its boot: hosts may share a name
     int64_t process;      // its id ...
     uint64_t process_set; // ... among those that see each other: host, its boot, pid namespace
 } RankIdentity;

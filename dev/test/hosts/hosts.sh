@@ -108,8 +108,26 @@ test_rank_dies() {
     [ $status -ne 124 ] && [ $status -ne 0 ] && grep -q 'on beta .*died' console || fault "status $status"
     goes_on dies
 }
+# Of two hosts of one name, neither takes the other's ranks for dead, whose numbers it does not have; that one of its own died is
+# noticed. (A shim gives both process tables one number, as tables of real hosts have, and tells how often a rank has looked.)
+looked() { [ "$(cat looks.2* | wc -c)" -ge 16 ] || ! no_death; } # a rank that lives looks at two of beta, five times a second
+no_death() { ! grep -q ' died' console; }
+test_one_name() {
+    local hold_shim="$hold_shim ${hold_shim%/*}/same_host_shim.so"
+    local -x LD_PRELOAD=${hold_shim#* } LOOK_FILE=$work/looks OMPI_MCA_mca_base_env_list="$OMPI_MCA_mca_base_env_list;LD_PRELOAD;LOOK_FILE"
+    hosts_alike clone || fault "the hosts are not alike"
+    kill_after_looks() {
+        await looked || fault "no rank looks"
+        no_death || fault "a rank of the other host is said to have died"
+        kill -KILL "$(tail -n 1 <<<"$theirs")"
+    }
+    disturb clones told kill_after_looks
+    [ $status -ne 124 ] && [ $status -ne 0 ] && grep -q 'on clone .*died' console || fault "status $status"
+    goes_on clones
+    hosts_unlike
+}
 test_rank_hangs() {
-    local watchdog=30
+    local watchdog=15
     stop_theirs() { kill -STOP $theirs; }
     disturb hangs told stop_theirs
     [ $status -eq 6 ] && grep -q 'on beta and 1 more hangs' console || fault "status $status"
@@ -128,7 +146,7 @@ test_cable() {
 }
 # Open MPI 4 waits without end, and the program's own guard ends it; 5 refuses, with the address that both have.
 test_bridge() {
-    local began=$SECONDS watchdog=20
+    local began=$SECONDS watchdog=5 # no rank is to come through
     hosts_bridge up
     train bridge --steps 2 >console 2>&1
     status=$?
@@ -180,4 +198,4 @@ head -c 60000 /dev/urandom | base64 >text.txt
 last=$(printf 'step_%08d/model.safetensors' "$steps")
 long whole >console 2>&1 || { cat console >&2; exit 1; }
 
-run_tests test_together test_other_ranks_go_on test_stopped test_rank_dies test_rank_hangs test_cable test_bridge test_links test_unshared
+run_tests test_together test_other_ranks_go_on test_stopped test_rank_dies test_one_name test_rank_hangs test_cable test_bridge test_links test_unshared

@@ -37,7 +37,7 @@ hosts_configure() {
     printf '%s\n' "HostKey $PWD/host_key" "AuthorizedKeysFile $PWD/key.pub" "StrictModes no" "UsePAM no" "PidFile none" >sshd_config
     printf '%s\n' "IdentityFile $PWD/key" "UserKnownHostsFile /dev/null" "StrictHostKeyChecking no" "LogLevel ERROR" \
         "BatchMode yes" >ssh_config
-    printf '%s\n' "127.0.0.1 localhost" "10.77.0.1 alpha" "10.77.0.2 beta" >etc_hosts
+    printf '%s\n' "127.0.0.1 localhost" "127.0.1.1 clone" "10.77.0.1 alpha" "10.77.0.2 beta" >etc_hosts
     printf '%s\n' "alpha slots=2" "beta slots=2" >hosts
 }
 
@@ -59,6 +59,23 @@ INIT
 hosts_start() {
     hosts_configure && hosts_cable && host_start alpha && host_start beta || return 1
     await on alpha ssh -F ssh_config beta true 2>/dev/null
+}
+
+# Every host is called so, as clones of a machine and containers are: what they started with tells them apart.
+hosts_alike() { # NAME
+    local host
+    for host in alpha beta; do
+        echo "$host has started" >"$host.boot"
+        on $host mount --bind "$PWD/$host.boot" /proc/sys/kernel/random/boot_id && on $host hostname "$1" || return 1
+    done
+    on beta bash -c 'echo 20000 >/proc/sys/kernel/ns_last_pid' # no process of alpha's has the number of one here
+}
+hosts_unlike() {
+    local host
+    for host in alpha beta; do
+        on $host hostname $host
+        on $host umount /proc/sys/kernel/random/boot_id
+    done
 }
 
 hosts_stop() {
