@@ -117,6 +117,7 @@ test_one_name() {
     local -x LD_PRELOAD=${hold_shim#* } LOOK_FILE=$work/looks OMPI_MCA_mca_base_env_list="$OMPI_MCA_mca_base_env_list;LD_PRELOAD;LOOK_FILE"
     hosts_alike clone || fault "the hosts are not alike"
     kill_after_looks() {
+        rm -f looks.* # of what is over
         await looked || fault "no rank looks"
         no_death || fault "a rank of the other host is said to have died"
         kill -KILL "$(tail -n 1 <<<"$theirs")"
