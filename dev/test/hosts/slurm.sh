@@ -56,8 +56,12 @@ test_ended_by_slurm() {
     scancel "${jobs[cancel]}"
     until_state cancel CANCELLED || fault "it is $(state cancel)"
     await test -e "$work/cancel/step_00000010" || fault "it was not saved"
+}
+# Slurm lets a job wait that is queued again, while other tests run.
+test_ended_ones_go_on() {
     same_as_whole usr1
     same_as_whole requeue
+    job_log=cancel.log
     [ "$(state cancel)" = CANCELLED ] || fault "cancelled, it went on"
 }
 test_preempted() {
@@ -149,4 +153,5 @@ submit whole
 same_as_whole whole
 [ $wrong -eq 0 ] || exit 1
 
-run_tests test_host_lost test_ended_by_slurm test_steps test_host_crashes test_elastic test_crashed_host_is_back test_preempted
+run_tests test_host_lost test_ended_by_slurm test_steps test_host_crashes test_elastic test_ended_ones_go_on test_crashed_host_is_back \
+    test_preempted
