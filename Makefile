@@ -5,6 +5,8 @@
 # make fuzz       fuzzers of everything that reads strangers' files (dev/fuzz); needs clang
 # make check-analysis  clang-tidy and gcc -fanalyzer over the host code
 # make check-cxx  the host code as C++17;  make format  clang-format over everything
+override SAN := $(filter-out 0,$(SAN))
+override COVERAGE := $(filter-out 0,$(COVERAGE))
 BUILD ?= build$(if $(SAN),-san)$(if $(COVERAGE),-coverage)
 CC ?= gcc
 MARCH ?= native
@@ -66,7 +68,15 @@ endif
 ifeq ($(origin NVCC),undefined)
 NVCC := $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
 endif
+ifeq ($(origin CUDA)$(SAN)$(COVERAGE),undefined)
+ifneq ($(if $(BUILDS),$(if $(wildcard third_party/cudnn_frontend/include),,$(shell command -v $(NVCC)))),)
+$(warning nvcc is here, and no third_party/cudnn_frontend: the program gets the CPU engine alone. scripts/setup.sh fetches it; `make CUDA=` says that this is meant)
+endif
+endif
 CUDA ?= $(if $(and $(shell command -v $(NVCC)),$(wildcard third_party/cudnn_frontend/include),$(if $(SAN)$(COVERAGE),,1)),1)
+ifneq ($(filter-out 0 1,$(CUDA)),)
+$(error CUDA=$(CUDA): 1 builds the CUDA engine in, 0 or nothing leaves it out)
+endif
 ifeq ($(CUDA),1)
 include cuda/cuda.mk
 LINK_PROGRAM = $(CXX) -fopenmp -o $@ $(filter %.o,$^) $(LDLIBS) $(CUDA_LDLIBS)

@@ -88,6 +88,33 @@ refuse_foreign() {
     done
 }
 
+# What the shards of --data and --val hold, by their headers, which have the hash of the tokens.
+shards_told() {
+    local word on='' shard
+    for word in "${common[@]}"; do
+        case $word in
+        --data | --val) on=1; continue ;;
+        --data=* | --val=*) word=${word#*=} ;;
+        --*) on=''; continue ;;
+        *) [ -n "$on" ] || continue ;;
+        esac
+        { compgen -G "$word" || compgen -G "${word%:*}" || true; } | while IFS= read -r shard; do
+            { head -c 64 "$shard" 2>/dev/null || true; } | sha256sum # train says what is no shard
+        done
+    done
+}
+
+# All runs of a folder have the same data, wherever and whenever the script is started again.
+hold_shards() {
+    local shards
+    shards=$(shards_told)
+    if holds "$out" "*/run.json" && [ -f "$out/experiment.shards" ]; then
+        [ "$shards" = "$(cat "$out/experiment.shards")" ] ||
+            fail "the shards of --data or --val are not those that $out was begun with: bring them back, or name another folder"
+    fi
+    echo "$shards" >"$out/experiment.shards"
+}
+
 # The folder is this script's alone until it ends, and belongs to the settings it was begun with. A run that outlived a killed
 # script holds the folder too.
 hold_folder() {
@@ -104,6 +131,7 @@ hold_folder() {
         echo "$settings" >"$out/.experiment.tmp"
         mv "$out/.experiment.tmp" "$out/experiment.txt"
     fi
+    hold_shards
     stop_on "${stop_signals[@]}"
 }
 

@@ -36,6 +36,19 @@ test_settings() {
     status 0 "| split_12_16 | 12 + 4 |" 'fold [1]*' --steps 16 --data 'data/train_*.bin'
 }
 
+# The same words in another folder, or behind another pack, lead to other shards: no table of both.
+test_other_shards() {
+    behind=()
+    mkdir -p elsewhere/data
+    "$program" pack text.txt --out elsewhere/made --val-fraction 0.5 >/dev/null
+    mv elsewhere/made/train_00000.bin elsewhere/data/train_00000.bin
+    cp data/val_00000.bin elsewhere/data
+    mkdir begun
+    status 3 "no file matches" begun --steps 16 --data 'data/no_*.bin' # its shards are none
+    (cd elsewhere && status 0 "| split_12_16 | 12 + 4 |" ../begun --steps 16 --data 'data/train_*.bin'; exit "$wrong") || wrong=1
+    status 2 "the shards of --data or --val are not those that begun was begun with" begun --steps 16 --data 'data/train_*.bin'
+}
+
 # What somebody else has under the names of the scripts stays, and is told before the first run.
 test_files_of_others_stay() {
     local file
@@ -58,4 +71,4 @@ head -c 20000 /dev/urandom | base64 >text.txt
 mv data/all/train_00000.bin data/train_00000.bin
 cp data/train_00000.bin data/val_00000.bin
 
-run_tests test_own_options_are_refused test_settings test_files_of_others_stay
+run_tests test_own_options_are_refused test_settings test_other_shards test_files_of_others_stay

@@ -65,5 +65,23 @@ test_cuda() {
     build CUDA=1 CUDA_ARCHS="90 100"; made_only "another frontend" "cuda/libraries/sdpa.o train_gpt_lighthouse"
 }
 
+# A switch does what it says, or is refused; a CUDA engine that is left out unasked is told of.
+test_switches() {
+    local name asked
+    mkdir "$work/bare"
+    for name in "$root"/*; do case $name in */build* | */third_party) ;; *) ln -s "$name" "$work/bare" ;; esac; done
+    tells() { # PART WORD...
+        local said
+        said=$(env -u WERROR -u SAN -u CUDA_ARCHS -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -n -C "$work/bare" CC="$work/gcc" \
+            NVCC="$work/nvcc" MARCH=native "${@:2}" 2>&1)
+        [[ $said == *"$1"* ]]
+    }
+    tells -fsanitize CUDA= SAN=1 || fail "nothing of SAN=1"
+    tells -fsanitize CUDA= SAN=0 && fail SAN=0
+    tells --coverage CUDA= COVERAGE=0 && fail COVERAGE=0
+    tells "CUDA=yes: 1 builds the CUDA engine in" CUDA=yes || fail CUDA=yes
+    tells "nvcc is here, and no third_party/cudnn_frontend" || fail "no word of the CUDA engine that is left out"
+    for asked in CUDA= CUDA=0; do tells "nvcc is here" "$asked" && fail "$asked"; done
+}
 
-run_tests test_cpu test_cuda
+run_tests test_cpu test_cuda test_switches
