@@ -2,10 +2,13 @@
 """Texts into shards of a model's own token ids, through its tokenizer.json:
 
     scripts/tokenize.py MODEL INPUT... --out DIR [--val-fraction F] [--field NAME] [--workers N]
+    scripts/tokenize.py MODEL --needle FILE
 
 MODEL is a Hugging Face folder. An INPUT is a file or a folder: Parquet, Arrow, JSON lines (plain, .gz, .zst), or
 text, of which each file is one document. The shards are made by `pack --tokens`, a part at a time. A run that was
 stopped goes on at the part where it was, by the same command.
+
+--needle writes the needle of `niah` in the model's ids, and tokenizes no input.
 
 The packages tokenizers and pyarrow are installed from PyPI on first use, into the folder --venv.
 """
@@ -25,6 +28,7 @@ import signal
 
 from tokenize_lib.inputs import list_files
 from tokenize_lib.model import read_model
+from tokenize_lib.needle import write_needles
 from tokenize_lib.packages import enter_environment
 from tokenize_lib.parts import names_of, run_parts
 from tokenize_lib.refused import DATA, Refused, STOPPED, USAGE
@@ -36,8 +40,9 @@ def parse_words():
     parser = argparse.ArgumentParser(prog="tokenize.py", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="Hugging Face folder with tokenizer.json and config.json")
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="files and folders of texts")
-    parser.add_argument("--out", required=True, help="folder for the shards")
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="files and folders of texts")
+    parser.add_argument("--out", help="folder for the shards")
+    parser.add_argument("--needle", metavar="FILE", help="file for the needle of niah, in place of shards")
     parser.add_argument("--field", default="text", help="field or column of the text; 'a.b' is b within a (text)")
     parser.add_argument("--val-fraction", default="0.01", help="share of documents kept for validation (0.01)")
     parser.add_argument("--shard-tokens", default="100000000", help="tokens of a shard, about (100000000)")
@@ -53,7 +58,12 @@ def parse_words():
     parser.add_argument("--venv", default=os.path.expanduser("~/.cache/train_gpt_lighthouse/tokenize"),
                         help="folder of the packages (~/.cache/train_gpt_lighthouse/tokenize)")
     parser.add_argument("--binary", default=os.path.join(HERE, "../build/train_gpt_lighthouse"), help="the program")
-    return parser.parse_args()
+    args = parser.parse_intermixed_args()  # INPUT may stand behind options, too
+    if args.needle is not None and (args.inputs or args.out is not None):
+        parser.error("--needle takes no INPUT and no --out: it makes a file of its own")
+    if args.needle is None and not (args.inputs and args.out is not None):
+        parser.error("INPUT and --out are needed: the texts, and the folder for their shards")
+    return args
 
 
 def check_out(args, work):
@@ -107,7 +117,10 @@ def main():
     signal.signal(signal.SIGTERM, stop)
     try:
         enter_environment(args)
-        tokenize(args)
+        if args.needle is None:
+            tokenize(args)
+        else:
+            write_needles(args.needle, read_model(args))
     except Refused as error:
         print(f"tokenize.py: {error}", file=sys.stderr)
         return error.status
@@ -115,7 +128,8 @@ def main():
         print(f"tokenize.py: {error}", file=sys.stderr)
         return DATA
     except (KeyboardInterrupt, SystemExit):
-        print(f"tokenize.py: stopped; the same command goes on in {args.out}", file=sys.stderr)
+        goes_on = f"; the same command goes on in {args.out}" if args.out else ""
+        print(f"tokenize.py: stopped{goes_on}", file=sys.stderr)
         return STOPPED
     return 0
 

@@ -8,10 +8,9 @@
 #include "core/base/files.h"
 #include "core/checkpoint/model_folder.h"
 #include "core/commands/niah_report.h"
+#include "core/commands/niah_task.h"
 #include "core/checkpoint/open_engine.h"
-#include "core/data/passkey.h"
 #include "core/options/rank_match.h"
-#include "core/model/tokenizer.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -19,7 +18,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MIN_LENGTH 64
 #define MAX_LENGTH ((int64_t)1 << 29)
 #define MAX_BATCH  64 // sequences of a pass
 
@@ -45,14 +43,14 @@ bool niah_parse_lengths(NiahGrid *grid, const char *list, Error *error) {
     double number = 0;
     for (grid->n_lengths = 0; grid->n_lengths == 0 || *at; grid->n_lengths++) {
         bool ok = grid->n_lengths < NIAH_MAX_STEPS && list_next(&at, &number) && number == floor(number) &&
-                  number >= MIN_LENGTH && number <= (double)MAX_LENGTH;
+                  number >= NIAH_MIN_LENGTH && number <= (double)MAX_LENGTH;
         ok = ok && (grid->n_lengths == 0 || number > (double)grid->lengths[grid->n_lengths - 1]);
         if (!ok) {
             return error_set(
                 error, STATUS_USAGE,
                 "--lengths %s: must be up to %d rising numbers of tokens, from %d to %lld, with commas "
                 "between, as 4K,8K,98304",
-                list, NIAH_MAX_STEPS, MIN_LENGTH, (long long)MAX_LENGTH);
+                list, NIAH_MAX_STEPS, NIAH_MIN_LENGTH, (long long)MAX_LENGTH);
         }
         grid->lengths[grid->n_lengths] = (int64_t)number;
     }
@@ -94,11 +92,11 @@ static void standard_lengths(NiahGrid *grid, int64_t context) {
 static bool make_grid(NiahGrid *grid, const Options *options, int64_t context, Error *error) {
     grid->seed = (uint64_t)options->seed;
     grid->n_trials = options->trials;
-    if (!options->lengths && context < MIN_LENGTH) {
+    if (!options->lengths && context < NIAH_MIN_LENGTH) {
         return error_set(
             error, STATUS_USAGE,
             "the model's context of %lld tokens is too short for a trial; name --lengths from %d on",
-            (long long)context, MIN_LENGTH);
+            (long long)context, NIAH_MIN_LENGTH);
     }
     if (!options->lengths) {
         standard_lengths(grid, context);
@@ -124,8 +122,20 @@ static uint64_t trial_number(int64_t length, double depth, int64_t trial) {
     return (uint64_t)length << 33 | (uint64_t)hundredths(depth) << 19 | (uint64_t)trial;
 }
 
-static void judge(NiahTrial *trial, const float *logits) {
-    const float *digits = logits + '0';
+// Of the ten answers.   logits: (V)
+static bool read_digits(const NiahTask *task, const float *logits, float *digits, Error *error) {
+    for (int digit = 0; digit < NIAH_ANSWERS; digit++) {
+        int32_t token = niah_task_answer(task, digit);
+        digits[digit] = logits[token];
+        if (isfinite(digits[digit])) continue;
+        return error_set(error, STATUS_NONFINITE,
+                         "the logit of token %d is %f: the model's weights are of no use", token,
+                         (double)digits[digit]);
+    }
+    return true;
+}
+
+static void judge(NiahTrial *trial, const float *digits) {
     double sum = 0;
     trial->answer = 0;
     for (int i = 1; i < 10; i++) {
@@ -137,38 +147,42 @@ static void judge(NiahTrial *trial, const float *logits) {
 
 // Buffers of a pass.
 typedef struct {
-    char *text;      // (longest)
     int32_t *tokens; // (batch, length), longest tokens at most
     float *logits;   // (batch, V)
 } NiahBuffers;
 
-// Trials [first, first + count) of a length, counted over all depths. Where ranks share sequences, the last
-// of them judges.
-static bool run_batch(Engine *engine, const NiahGrid *grid, int l, int64_t first, int64_t count,
-                      const NiahBuffers *buffers, Error *error) {
-    int64_t length = grid->lengths[l], V = engine->config.model.vocab_size;
+static bool write_trials(const NiahGrid *grid, NiahTask *task, int l, int64_t first, int64_t count,
+                         int32_t *tokens, Error *error) {
+    int64_t length = grid->lengths[l];
     NiahTrial *trials = niah_trials(grid, l, 0) + first;
     for (int64_t i = 0; i < count; i++) {
         double depth = grid->depths[(first + i) / grid->n_trials];
         uint64_t number = trial_number(length, depth, (first + i) % grid->n_trials);
-        trials[i].digit = passkey_text(grid->seed, number, depth / 100, length - 1, buffers->text);
-        tokenizer_encode(buffers->text, length - 1, buffers->tokens + i * length);
+        if (!niah_task_trial(task, grid->seed, number, depth / 100, length, tokens + i * length,
+                             &trials[i].digit, error))
+            return false;
     }
-    if (!engine_predict(engine, buffers->tokens, count, length, buffers->logits, error)) return false;
+    return true;
+}
+
+// Trials [first, first + count) of a length, counted over all depths. Where ranks share sequences, the last
+// of them judges.
+static bool run_batch(Engine *engine, const NiahGrid *grid, NiahTask *task, int l, int64_t first,
+                      int64_t count, const NiahBuffers *buffers, Error *error) {
+    int64_t length = grid->lengths[l], V = engine->config.model.vocab_size;
+    NiahTrial *trials = niah_trials(grid, l, 0) + first;
+    float digits[NIAH_ANSWERS];
+    if (!write_trials(grid, task, l, first, count, buffers->tokens, error) ||
+        !engine_predict(engine, buffers->tokens, count, length, buffers->logits, error))
+        return false;
     const Ranks *ranks = engine->config.ranks;
     if (ranks->context_rank < ranks->context_size - 1) {
         memset(trials, 0, (size_t)count * sizeof *trials); // the last rank of a sequence counts
         return true;
     }
     for (int64_t i = 0; i < count; i++) {
-        for (int token = '0'; token <= '9'; token++) {
-            float logit = buffers->logits[i * V + token];
-            if (isfinite(logit)) continue;
-            return error_set(error, STATUS_NONFINITE,
-                             "the logit of token %d is %f: the model's weights are of no use", token,
-                             (double)logit);
-        }
-        judge(&trials[i], buffers->logits + i * V);
+        if (!read_digits(task, buffers->logits + i * V, digits, error)) return false;
+        judge(&trials[i], digits);
     }
     return true;
 }
@@ -221,7 +235,8 @@ static int64_t batch_of(const NiahGrid *grid, int l) {
 }
 
 // All trials of a length. In each turn every group of ranks has up to a batch of them.
-static bool run_length(Engine *engine, NiahGrid *grid, int l, const NiahBuffers *buffers, Error *error) {
+static bool run_length(Engine *engine, NiahGrid *grid, NiahTask *task, int l, const NiahBuffers *buffers,
+                       Error *error) {
     Ranks *ranks = engine->config.ranks;
     int64_t total = grid->n_depths * grid->n_trials, groups = ranks->data_size, batch = batch_of(grid, l);
     double start = now();
@@ -231,7 +246,7 @@ static bool run_length(Engine *engine, NiahGrid *grid, int l, const NiahBuffers 
         int64_t first = done + ranks->data_rank * each, mine = total - first;
         if (mine > each) mine = each; // the last groups may have less, or nothing
         turn = total - done < groups * each ? total - done : groups * each;
-        bool ok = mine <= 0 || run_batch(engine, grid, l, first, mine, buffers, error);
+        bool ok = mine <= 0 || run_batch(engine, grid, task, l, first, mine, buffers, error);
         if (!ranks_agree_worked(ranks, ok, error)) return false;
         share_trials(ranks, niah_trials(grid, l, 0) + done, turn);
         double before = grid->seconds[l];
@@ -241,18 +256,16 @@ static bool run_length(Engine *engine, NiahGrid *grid, int l, const NiahBuffers 
     return true;
 }
 
-static bool run_grid(Engine *engine, NiahGrid *grid, Error *error) {
+static bool run_grid(Engine *engine, NiahGrid *grid, NiahTask *task, Error *error) {
     int64_t longest = grid->lengths[grid->n_lengths - 1];
     NiahBuffers buffers;
-    buffers.text = (char *)alloc_or_exit((size_t)longest, 1);
     buffers.tokens = (int32_t *)alloc_or_exit((size_t)longest, sizeof *buffers.tokens);
     buffers.logits =
         (float *)alloc_or_exit((size_t)(batch_of(grid, 0) * engine->config.model.vocab_size), sizeof(float));
     bool ok = true;
-    for (int l = 0; ok && l < grid->n_lengths; l++) ok = run_length(engine, grid, l, &buffers, error);
+    for (int l = 0; ok && l < grid->n_lengths; l++) ok = run_length(engine, grid, task, l, &buffers, error);
     free(buffers.logits);
     free(buffers.tokens);
-    free(buffers.text);
     return ok;
 }
 
@@ -279,15 +292,23 @@ static void warn_of_stretching(const RopeScaling *scaling, const NiahGrid *grid)
          (long long)longest);
 }
 
+static void warn_of_repeats(const NiahTask *task, const NiahGrid *grid) {
+    int64_t longest = grid->lengths[grid->n_lengths - 1];
+    if (!task->reads || task->data.n_tokens >= longest) return;
+    warn("--data holds %lld tokens: in trials of up to %lld its text comes more than once",
+         (long long)task->data.n_tokens, (long long)longest);
+}
+
 // What the model, the options and the ranks ask of an engine, and the trials.
 static bool configure(const Options *options, Ranks *ranks, const char *folder, NiahGrid *grid,
-                      EngineConfig *config, Error *error) {
+                      NiahTask *task, EngineConfig *config, Error *error) {
     memset(config, 0, sizeof *config);
     int64_t context;
     if (!model_folder_config(folder, &config->model, &context, error)) return false;
-    if (!model_check_bytes(&config->model, folder, error) || !make_grid(grid, options, context, error)) {
+    if (!niah_task_open(task, options, folder, &config->model, error) ||
+        !make_grid(grid, options, context, error))
         return false;
-    }
+    warn_of_repeats(task, grid);
     warn_of_stretching(&config->model.rope_scaling, grid);
     rope_scaling_warn(&config->model.rope_scaling, grid->lengths[grid->n_lengths - 1], false);
     config->batch = 1;
@@ -296,22 +317,30 @@ static bool configure(const Options *options, Ranks *ranks, const char *folder, 
     return ranks_split(ranks, options->eval_cp, error) && check_slices(grid, config, options->eval_cp, error);
 }
 
-static bool measure_folder(const EngineApi *api, const Options *options, Ranks *ranks, NiahGrid *grid,
+// The same text is in the shards of all ranks.
+static bool start_together(Ranks *ranks, const Options *options, const NiahGrid *grid, const NiahTask *task,
                            Error *error) {
+    uint64_t data = task->reads ? dataloader_fingerprint(&task->data) : 0;
+    return rank_match_start(ranks, options, grid->model, error) &&
+           (!ranks_many(ranks) || ranks_compare(ranks, "--data", data, error));
+}
+
+static bool measure_folder(const EngineApi *api, const Options *options, Ranks *ranks, NiahGrid *grid,
+                           NiahTask *task, Error *error) {
     EngineConfig config;
-    bool ok = configure(options, ranks, grid->model, grid, &config, error);
-    if (!ranks_agree(ranks, ok, error) || !rank_match_start(ranks, options, grid->model, error)) return false;
+    bool ok = configure(options, ranks, grid->model, grid, task, &config, error);
+    if (!ranks_agree(ranks, ok, error) || !start_together(ranks, options, grid, task, error)) return false;
     ranks_group(ranks);
     Engine *engine = engine_open_model(api, &config, grid->model, 0, error);
     ranks->patience = (double)options->watchdog;
-    ok = ranks_agree(ranks, engine != NULL, error) && run_grid(engine, grid, error);
+    ok = ranks_agree(ranks, engine != NULL, error) && run_grid(engine, grid, task, error);
     engine_destroy(engine);
     return ok;
 }
 
-static bool print_and_write(const NiahGrid *grid, const char *out, Error *error) {
-    if (out && !niah_write(grid, out, error)) return false; // first what lasts, whoever reads the other
-    json_t *summary = niah_summary(grid);
+static bool print_and_write(const NiahGrid *grid, const NiahTask *task, const char *out, Error *error) {
+    if (out && !niah_write(grid, task, out, error)) return false; // first what lasts, whoever reads the other
+    json_t *summary = niah_summary(grid, task);
     json_dumpf(summary, stdout, JSON_REAL_PRECISION(6));
     printf("\n");
     json_decref(summary);
@@ -326,17 +355,20 @@ static bool place_for(const char *out, Error *error) {
 
 bool niah_measure(const EngineApi *api, const Options *options, Ranks *ranks, Error *error) {
     NiahGrid grid;
+    NiahTask task;
     memset(&grid, 0, sizeof grid);
+    memset(&task, 0, sizeof task);
     char *folder = model_find(options, error);
     grid.model = folder;
     bool writes = options->out && ranks_first(ranks), made = writes && !folder_exists(options->out);
     bool ok = folder && (!writes || place_for(options->out, error));
-    ok = ranks_agree(ranks, ok, error) && measure_folder(api, options, ranks, &grid, error);
+    ok = ranks_agree(ranks, ok, error) && measure_folder(api, options, ranks, &grid, &task, error);
     if (ok) {
-        ok = !ranks_first(ranks) || print_and_write(&grid, options->out, error);
+        ok = !ranks_first(ranks) || print_and_write(&grid, &task, options->out, error);
         ok = ranks_agree(ranks, ok, error);
     }
     if (!ok && made) (void)rmdir(options->out); // where it is empty
+    niah_task_close(&task);
     free(grid.trials);
     free(folder);
     return ok;

@@ -45,7 +45,16 @@ static json_t *rate_json(const char *key, double value, NiahRate rate) {
                      rate.low, rate.high, "found", (json_int_t)rate.found, "trials", (json_int_t)rate.trials);
 }
 
-json_t *niah_summary(const NiahGrid *grid) {
+// The question, as text or in ids.
+static json_t *question_json(const NiahTask *task) {
+    if (task->bytes) return json_string(PASSKEY_PHRASE);
+    json_t *ids = json_array();
+    for (int64_t i = 0; i < task->question.count; i++)
+        json_array_append_new(ids, json_integer(task->question.ids[i]));
+    return ids;
+}
+
+json_t *niah_summary(const NiahGrid *grid, const NiahTask *task) {
     NiahRate mean = niah_grid_rate(grid, 0, grid->n_lengths, -1);
     json_t *lengths = json_array(), *depths = json_array(), *cells = json_array();
     double seconds = 0;
@@ -65,12 +74,14 @@ json_t *niah_summary(const NiahGrid *grid) {
         json_array_append_new(
             depths, rate_json("depth", grid->depths[d], niah_grid_rate(grid, 0, grid->n_lengths, d)));
     }
-    return json_pack("{s:s, s:f, s:[f, f], s:I, s:I, s:f, s:I, s:I, s:s, s:s, s:o, s:o, s:o, s:f}", "model",
-                     grid->model, "retrieval_rate", share(mean), "interval_95", mean.low, mean.high, "found",
-                     (json_int_t)mean.found, "trials", (json_int_t)mean.trials, "chance", 0.1,
-                     "trials_a_cell", (json_int_t)grid->n_trials, "seed", (json_int_t)grid->seed, "needle",
-                     PASSKEY_PHRASE "D" PASSKEY_END, "question", PASSKEY_PHRASE, "lengths", lengths, "depths",
-                     depths, "rates", cells, "seconds", seconds);
+    json_t *summary = json_pack("{s:s, s:f, s:[f, f], s:I, s:I, s:f, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:f}",
+                                "model", grid->model, "retrieval_rate", share(mean), "interval_95", mean.low,
+                                mean.high, "found", (json_int_t)mean.found, "trials", (json_int_t)mean.trials,
+                                "chance", 0.1, "trials_a_cell", (json_int_t)grid->n_trials, "seed",
+                                (json_int_t)grid->seed, "needle", task->text, "question", question_json(task),
+                                "lengths", lengths, "depths", depths, "rates", cells, "seconds", seconds);
+    if (task->reads) json_object_set_new(summary, "data", json_string(task->data.mixture.patterns[0]));
+    return summary;
 }
 
 // One line a trial.
@@ -188,9 +199,9 @@ bool niah_check_out(const char *folder, Error *error) {
     return ok;
 }
 
-bool niah_write(const NiahGrid *grid, const char *folder, Error *error) {
+bool niah_write(const NiahGrid *grid, const NiahTask *task, const char *folder, Error *error) {
     ByteBuffer trials = {NULL, 0, 0}, summary = {NULL, 0, 0}, heatmap = {NULL, 0, 0};
-    json_t *json = niah_summary(grid);
+    json_t *json = niah_summary(grid, task);
     char *dump = json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     json_decref(json);
     bytes_append(&summary, dump, strlen(dump));

@@ -4,6 +4,7 @@
 
 #include "core/base/error.h"
 #include "core/commands/niah_grid.h"
+#include "core/commands/niah_task.h"
 
 #include <jansson.h>
 
@@ -21,11 +22,11 @@ NiahRate niah_rate(int64_t found, int64_t trials);
 NiahRate niah_grid_rate(const NiahGrid *grid, int first, int last, int depth);
 
 // Mean rate, rates by length, depth and both, the phrasing and the settings. New reference.
-json_t *niah_summary(const NiahGrid *grid);
+json_t *niah_summary(const NiahGrid *grid, const NiahTask *task);
 // Refuses (status 2) a folder where one of these files is somebody else's.
 bool niah_check_out(const char *folder, Error *error);
 // Writes trials.jsonl, summary.json and heatmap.svg into the folder, which is made. Status 3.
-bool niah_write(const NiahGrid *grid, const char *folder, Error *error);
+bool niah_write(const NiahGrid *grid, const NiahTask *task, const char *folder, Error *error);
 
 #ifdef __cplusplus
 }

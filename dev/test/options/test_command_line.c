@@ -57,7 +57,7 @@ static void test_words(void **state) {
         {"pack --topj 1", "unknown option --topj; pack --help"}, // --topk is none of pack's
         {"train --a-name-longer-than-any-option-has 1", "-option-has; train --help"},
         {"train --temperature 1", "--temperature is no option of train but of: generate; see train --help"},
-        {"pack --data x", "--data is no option of pack but of: train eval;"},
+        {"pack --data x", "--data is no option of pack but of: train eval niah;"},
         {"eval --lr 1", "--lr is no option of eval but of: train;"},
         {"generate --attention dense", "--attention is no option of generate but of: train eval bench;"},
         {"info --seed 1", "--seed is no option of info but of: pack train generate"},

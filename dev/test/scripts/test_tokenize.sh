@@ -57,6 +57,28 @@ test_marks() {
     sed -i 's/"add_bos_token": false, //' case/model/tokenizer_config.json
 }
 
+# What the script writes, niah asks of a model.
+test_needle() {
+    local words=("${smallest_train[@]/#264/640}")
+    expect 0 "documents begin" --needle needle.json
+    "$venv/bin/python" "$case" needle case needle.json || fail "other needles"
+    expect 0 "documents begin" --needle needle.json # its own file may be replaced
+    expect 2 "holds no needles" --needle case/model/config.json
+    expect 2 "--needle takes no INPUT" case/texts --needle other.json
+    expect 2 "INPUT and --out are needed" --field text
+    expect 0 "documents end" --out behind case/texts/g.txt
+    "$program" "${words[@]/#data/whole}" --steps 1 --out run >train.log 2>&1 || fail "no run"
+    "$program" niah --model run --needle needle.json --data 'whole/*.bin' --lengths 64 --depths 50 --trials 2 --device cpu \
+        >out.log 2>err.log || { fail "no trials"; cat err.log >&2; }
+    grep -qF '"needle": "\nThe passkey is D.\n"' out.log || fail "no summary"
+    mv case/model case/kept
+    mv case/words case/model
+    expect 3 "has no token for each digit" --needle other.json
+    [ ! -e other.json ] || fail "other.json is written"
+    mv case/model case/words
+    mv case/kept case/model
+}
+
 # A pack that fails, or waits, at its second part: the parts before it are kept, and the result is the same.
 test_goes_on() {
     local parts=(--part-bytes 200000 --val-fraction 0)
@@ -270,8 +292,8 @@ test_offline() {
 }
 
 if installed; then
-    run_tests test_ids test_ranges test_marks test_goes_on test_worker_killed test_same_files test_no_files test_early_signal test_validation_is_said \
-        test_no_text test_tables test_refused test_offline
+    run_tests test_ids test_ranges test_needle test_marks test_goes_on test_worker_killed test_same_files test_no_files \
+        test_early_signal test_validation_is_said test_no_text test_tables test_refused test_offline
 else
     echo "[==========] Running 1 test(s)."
     echo "[  SKIPPED ] test_tokenize"

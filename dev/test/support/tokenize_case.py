@@ -4,6 +4,7 @@
     tokenize_case.py make FOLDER            a small model's folder, and awkward texts in every format
     tokenize_case.py hold FOLDER OUT [no]   the shards in OUT hold the library's ids of every text, each once;
                                             no: without the mark that begins a document
+    tokenize_case.py needle FOLDER FILE     what --needle wrote are the library's ids of needle and question
     tokenize_case.py ranges FOLDER SCRIPTS  the script's pieces of lines are the file, however small the pieces
 """
 import array
@@ -55,6 +56,15 @@ def make_model(folder):
     write(folder, "generation_config.json", {"eos_token_id": [2, 1]})
 
 
+def make_words(folder):
+    """A tokenizer that knows no digit."""
+    words = {"a": 0, "<unk>": 1, "<|end|>": 2}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.save(os.path.join(folder, "tokenizer.json"))
+    write(folder, "config.json", {"vocab_size": 3, "eos_token_id": 2})
+
+
 def write(folder, name, value):
     with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
         json.dump(value, file)
@@ -65,9 +75,10 @@ def lines_of(some):
 
 
 def make(folder):
-    for name in ("/model", "/texts"):
+    for name in ("/model", "/words", "/texts"):
         os.makedirs(folder + name, exist_ok=True)
     make_model(folder + "/model")
+    make_words(folder + "/words")
     parts = [texts()[i::6] for i in range(6)]
     at = folder + "/texts/"
     with open(at + "a.jsonl", "wb") as file:
@@ -129,6 +140,22 @@ def hold(folder, out, begin="yes"):
                  f"{list(missing)[:1]} {list(more)[:1]}")
 
 
+def needle(folder, path):
+    library = tokenizers.Tokenizer.from_file(folder + "/model/tokenizer.json")
+    library.no_truncation()
+    with open(path, encoding="utf-8") as file:
+        task = json.load(file)
+    size = len(task["question"])
+    for digit, ids in enumerate(task["needles"]):
+        text = f"\nThe passkey is {digit}.\n"
+        around = library.encode(f"before{text}behind").ids
+        assert library.decode(ids) == text, f"{digit} is {library.decode(ids)!r}"
+        assert any(around[i:i + len(ids)] == ids for i in range(len(around))), f"{digit} is cut up otherwise in a text"
+        assert ids[:size] == task["question"] and str(digit) in library.decode(ids[size:size + 1]), f"no answer {digit}"
+    assert len({ids[size] for ids in task["needles"]}) == 10 and len(task["needles"]) == 10
+    assert (task["begin"], task["marks"], task["text"]) == ([0], [0, 1, 2], "\nThe passkey is D.\n")
+
+
 def ranges(folder, scripts):
     sys.path.append(scripts)
     from tokenize_lib import units
@@ -144,4 +171,4 @@ def ranges(folder, scripts):
 
 
 if __name__ == "__main__":
-    {"make": make, "hold": hold, "ranges": ranges}[sys.argv[1]](*sys.argv[2:])
+    {"make": make, "hold": hold, "needle": needle, "ranges": ranges}[sys.argv[1]](*sys.argv[2:])
