@@ -117,16 +117,24 @@ $(DOUBLE_TESTS): $(BUILD)/double/dev/test/cpu/test_gradients.o $(DOUBLE)
 $(TESTS): $(TEST_SUPPORT) $(FLAGS)/link
 	$(CC) $(CFLAGS) -o $@ $(filter %.o,$^) -lcmocka $(LDLIBS)
 
+# This one, and fp8_error, look at every call of these.
+MATMULS := cpu_matmul_forward cpu_matmul_backward_input cpu_matmul_backward_weight
+$(BUILD)/test_fp8: LDLIBS += $(MATMULS:%=-Wl,--wrap=%)
+
 # One rank of test_ranks, which starts several under mpirun.
 $(BUILD)/rank_worker: $(patsubst %.c,$(BUILD)/%.o,$(wildcard dev/test/rank_worker/*.c)) $(BUILD)/dev/test/support/numbers.o $(OBJECTS) $(FLAGS)/link
 	$(CC) $(CFLAGS) -o $@ $(filter %.o,$^) $(LDLIBS)
+
+# The error of FP8 products (dev/results/fp8.md): the program, with a look at every call of cpu/matmul.c.
+$(BUILD)/fp8_error: $(BUILD)/dev/bench/fp8_error.o $(BUILD)/train_gpt_lighthouse.o $(OBJECTS) $(FLAGS)/link
+	$(CC) $(CFLAGS) -Wl,--wrap=main $(MATMULS:%=-Wl,--wrap=%) -o $@ $(filter %.o,$^) $(LDLIBS)
 
 # What tests put before the libraries of the program; never part of one.
 $(BUILD)/%_shim.so: dev/test/support/%_shim.c $(FLAGS)/host
 	@mkdir -p $(@D)
 	$(CC) $(CSTD) -D_GNU_SOURCE -O2 -g $(WARNINGS) -fPIC -shared -o $@ $< -ldl
 
-tests: $(TESTS) $(BUILD)/rank_worker $(SHIMS:dev/test/support/%.c=$(BUILD)/%.so)
+tests: $(TESTS) $(BUILD)/rank_worker $(BUILD)/fp8_error $(SHIMS:dev/test/support/%.c=$(BUILD)/%.so)
 test: $(BUILD)/train_gpt_lighthouse tests
 	@BUILD=$(BUILD) dev/test/run.sh $(TESTS) $(SHELL_TESTS)
 

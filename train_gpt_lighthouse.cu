@@ -652,7 +652,8 @@ static const EngineApi *plan_training(Trainer *t, Options *options, Error *error
     if (ok) api = commands_engine(options->device, options->dry_run, t->ranks, error);
     // A plan without --device cpu is one for GPUs, wherever it is made.
     bool cpu = api == engine_cpu() && (!options->dry_run || options->device == DEVICE_CPU);
-    if (cpu && !ranks_agree(t->ranks, options_check_cpu(options, error), error)) api = NULL;
+    ok = ok && api && (cpu ? options_check_cpu(options, error) : options_check_gpu(options, error));
+    if (api && !ranks_agree(t->ranks, ok, error)) api = NULL;
     ok = api && ranks_agree(t->ranks, train_plan_print(options, &t->run.engine, api, &t->plan, error), error);
     if (ok) ranks_group(t->ranks);
     return ok ? api : NULL;

@@ -145,10 +145,10 @@ static void turn(real *q, real *k, const CpuBlockScratch *scratch, const Pass *p
 }
 
 // Queries, keys or values of the normed input.
-static void project(real *out, const CpuBlockActivations *acts, const real *weight, const real *bias,
-                    const Pass *pass, int64_t heads) {
+static void project(real *out, const CpuBlockActivations *acts, const CpuBlockScratch *scratch,
+                    const real *weight, const real *bias, const Pass *pass, int64_t heads) {
     Sizes s = sizes_of(pass);
-    cpu_matmul_forward(out, acts->attention_normed, weight, places_of(pass), s.C, heads * s.D);
+    cpu_linear_forward(&scratch->fp8, out, acts->attention_normed, weight, places_of(pass), s.C, heads * s.D);
     if (bias) cpu_bias_forward(out, bias, s.rows, heads * s.D);
 }
 
@@ -200,9 +200,9 @@ void cpu_block_forward(real *x_out, const real *x, const CpuBlockWeights *weight
     real *q = fresh_q(acts, scratch, pass), *k = fresh_k(acts, scratch, pass),
          *v = fresh_v(acts, scratch, pass);
     part_begin(clock, PART_PRODUCTS);
-    project(q, acts, weights->q, weights->q_bias, pass, s.H);
-    project(k, acts, weights->k, weights->k_bias, pass, s.KV);
-    project(v, acts, weights->v, weights->v_bias, pass, s.KV);
+    project(q, acts, scratch, weights->q, weights->q_bias, pass, s.H);
+    project(k, acts, scratch, weights->k, weights->k_bias, pass, s.KV);
+    project(v, acts, scratch, weights->v, weights->v_bias, pass, s.KV);
     part_begin(clock, PART_ELEMENTWISE);
     head_norm(q, acts->q_before, acts->q_rstd, weights->q_norm, pass, s.H);
     head_norm(k, acts->k_before, acts->k_rstd, weights->k_norm, pass, s.KV);
@@ -210,18 +210,18 @@ void cpu_block_forward(real *x_out, const real *x, const CpuBlockWeights *weight
     part_begin(clock, attention_part(pass));
     attention_forward(acts, scratch, weights, pass, &s);
     part_begin(clock, PART_PRODUCTS);
-    cpu_matmul_forward(acts->mid, acts->attention, weights->o, places, s.H * s.D, s.C);
+    cpu_linear_forward(&scratch->fp8, acts->mid, acts->attention, weights->o, places, s.H * s.D, s.C);
     part_begin(clock, PART_ELEMENTWISE);
     add(acts->mid, x, s.rows * s.C);
 
     cpu_rmsnorm_forward(acts->ffn_normed, acts->ffn_rstd, acts->mid, weights->ffn_norm, s.rows, s.C, eps);
     part_begin(clock, PART_PRODUCTS);
-    cpu_matmul_forward(acts->gate, acts->ffn_normed, weights->gate, places, s.C, s.F);
-    cpu_matmul_forward(acts->up, acts->ffn_normed, weights->up, places, s.C, s.F);
+    cpu_linear_forward(&scratch->fp8, acts->gate, acts->ffn_normed, weights->gate, places, s.C, s.F);
+    cpu_linear_forward(&scratch->fp8, acts->up, acts->ffn_normed, weights->up, places, s.C, s.F);
     part_begin(clock, PART_ELEMENTWISE);
     cpu_swiglu_forward(acts->act, acts->gate, acts->up, s.rows * s.F);
     part_begin(clock, PART_PRODUCTS);
-    cpu_matmul_forward(x_out, acts->act, weights->down, places, s.F, s.C);
+    cpu_linear_forward(&scratch->fp8, x_out, acts->act, weights->down, places, s.F, s.C);
     part_begin(clock, PART_ELEMENTWISE);
     add(x_out, acts->mid, s.rows * s.C);
 }
@@ -231,33 +231,44 @@ void cpu_block_backward(real *dx, const real *x, const CpuBlockWeights *weights,
     Sizes s = sizes_of(pass);
     PartClock *clock = scratch->clock;
     part_begin(clock, PART_PRODUCTS);
-    cpu_matmul_backward_weight(gradients->down, dx, acts->act, s.rows, s.F, s.C);
-    cpu_matmul_backward_input(scratch->dact, dx, weights->down, s.rows, s.F, s.C, false);
+    cpu_linear_backward_weight(&scratch->fp8, gradients->down, dx, acts->act, s.rows, s.F, s.C);
+    cpu_linear_backward_input(&scratch->fp8, scratch->dact, dx, weights->down, s.rows, s.F, s.C, false);
     part_begin(clock, PART_ELEMENTWISE);
     cpu_swiglu_backward(scratch->dgate, scratch->dup, scratch->dact, acts->gate, acts->up, s.rows * s.F);
     part_begin(clock, PART_PRODUCTS);
-    cpu_matmul_backward_weight(gradients->gate, scratch->dgate, acts->ffn_normed, s.rows, s.C, s.F);
-    cpu_matmul_backward_weight(gradients->up, scratch->dup, acts->ffn_normed, s.rows, s.C, s.F);
-    cpu_matmul_backward_input(scratch->dnormed, scratch->dgate, weights->gate, s.rows, s.C, s.F, false);
-    cpu_matmul_backward_input(scratch->dnormed, scratch->dup, weights->up, s.rows, s.C, s.F, true);
+    cpu_linear_backward_weight(&scratch->fp8, gradients->gate, scratch->dgate, acts->ffn_normed, s.rows, s.C,
+                               s.F);
+    cpu_linear_backward_weight(&scratch->fp8, gradients->up, scratch->dup, acts->ffn_normed, s.rows, s.C,
+                               s.F);
+    cpu_linear_backward_input(&scratch->fp8, scratch->dnormed, scratch->dgate, weights->gate, s.rows, s.C,
+                              s.F, false);
+    cpu_linear_backward_input(&scratch->fp8, scratch->dnormed, scratch->dup, weights->up, s.rows, s.C, s.F,
+                              true);
     part_begin(clock, PART_ELEMENTWISE);
     cpu_rmsnorm_backward(dx, gradients->ffn_norm, scratch->norm, scratch->dnormed, acts->mid,
                          weights->ffn_norm, acts->ffn_rstd, s.rows, s.C);
 
     part_begin(clock, PART_PRODUCTS);
-    cpu_matmul_backward_weight(gradients->o, dx, acts->attention, s.rows, s.H * s.D, s.C);
-    cpu_matmul_backward_input(scratch->dattention, dx, weights->o, s.rows, s.H * s.D, s.C, false);
+    cpu_linear_backward_weight(&scratch->fp8, gradients->o, dx, acts->attention, s.rows, s.H * s.D, s.C);
+    cpu_linear_backward_input(&scratch->fp8, scratch->dattention, dx, weights->o, s.rows, s.H * s.D, s.C,
+                              false);
     part_begin(clock, attention_part(pass));
     attention_backward(acts, scratch, pass, &s);
     part_begin(clock, PART_ELEMENTWISE);
     heads_backward(weights, gradients, acts, scratch, pass);
     part_begin(clock, PART_PRODUCTS);
-    cpu_matmul_backward_weight(gradients->q, scratch->dq, acts->attention_normed, s.rows, s.C, s.H * s.D);
-    cpu_matmul_backward_weight(gradients->k, scratch->dk, acts->attention_normed, s.rows, s.C, s.KV * s.D);
-    cpu_matmul_backward_weight(gradients->v, scratch->dv, acts->attention_normed, s.rows, s.C, s.KV * s.D);
-    cpu_matmul_backward_input(scratch->dnormed, scratch->dq, weights->q, s.rows, s.C, s.H * s.D, false);
-    cpu_matmul_backward_input(scratch->dnormed, scratch->dk, weights->k, s.rows, s.C, s.KV * s.D, true);
-    cpu_matmul_backward_input(scratch->dnormed, scratch->dv, weights->v, s.rows, s.C, s.KV * s.D, true);
+    cpu_linear_backward_weight(&scratch->fp8, gradients->q, scratch->dq, acts->attention_normed, s.rows, s.C,
+                               s.H * s.D);
+    cpu_linear_backward_weight(&scratch->fp8, gradients->k, scratch->dk, acts->attention_normed, s.rows, s.C,
+                               s.KV * s.D);
+    cpu_linear_backward_weight(&scratch->fp8, gradients->v, scratch->dv, acts->attention_normed, s.rows, s.C,
+                               s.KV * s.D);
+    cpu_linear_backward_input(&scratch->fp8, scratch->dnormed, scratch->dq, weights->q, s.rows, s.C,
+                              s.H * s.D, false);
+    cpu_linear_backward_input(&scratch->fp8, scratch->dnormed, scratch->dk, weights->k, s.rows, s.C,
+                              s.KV * s.D, true);
+    cpu_linear_backward_input(&scratch->fp8, scratch->dnormed, scratch->dv, weights->v, s.rows, s.C,
+                              s.KV * s.D, true);
     part_begin(clock, PART_ELEMENTWISE);
     cpu_rmsnorm_backward(dx, gradients->attention_norm, scratch->norm, scratch->dnormed, x,
                          weights->attention_norm, acts->attention_rstd, s.rows, s.C);

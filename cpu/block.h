@@ -3,7 +3,7 @@
 #define CPU_BLOCK_H
 
 #include "core/engine/pass.h"
-#include "cpu/cpu.h"
+#include "cpu/linear.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -44,6 +44,7 @@ typedef struct {
     real *cosines, *sines;   // (positions, D/2)
     real *gla_gate;          // (rows, H)
     LighthouseScratch lighthouse;
+    CpuFp8 fp8; // NULL pointers without --matmul fp8
     // backward
     real *dnormed;            // (rows, C)
     real *dattention, *dq;    // (B, N, H, D)

@@ -1,4 +1,5 @@
 // The memory plan of the CPU engine; see engine_parts.h.
+#include "core/engine/fp8_rule.h"
 #include "core/engine/gradient_room.h"
 #include "cpu/engine_parts.h"
 
@@ -92,6 +93,7 @@ static void plan_scratch(CpuEngine *e, MemoryPlan *plan) {
     if (config->use_lighthouse) {
         lighthouse_plan_scratch(plan, &s->lighthouse, &e->lighthouse, config->training, cpu_cp_of(e));
     }
+    cpu_plan_fp8(plan, &s->fp8, config, rows);
     plan_packed(e, plan);
 }
 
@@ -103,7 +105,7 @@ bool cpu_plan_engine(CpuEngine *e, MemoryPlan *plan, Error *error) {
     e->kept_layers = config->training && !config->recompute ? m->n_layers : 1;
     e->kept_inputs = config->training ? m->n_layers + 1 : 2;
     e->cp.size = ranks_context(config->ranks);
-    if (!context_check(config, e->cp.size, error)) return false;
+    if (!context_check(config, e->cp.size, error) || !fp8_check(config, error)) return false;
     if (config->use_lighthouse &&
         !context_lighthouse(config, config->batch, config->context, e->cp.size, &e->lighthouse, error)) {
         return false;

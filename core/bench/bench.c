@@ -11,7 +11,7 @@
 static bool check_layer(const Options *options, Error *error) {
     static const int rows[] = {OPTION_layers,     OPTION_dim,      OPTION_ffn,       OPTION_vocab,
                                OPTION_rope_theta, OPTION_norm_eps, OPTION_recompute, OPTION_dense_layers,
-                               OPTION_offload,    OPTION_zero};
+                               OPTION_offload,    OPTION_zero,     OPTION_matmul};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (options->source[rows[i]] != SOURCE_COMMAND_LINE) continue;
         return error_set(
@@ -45,7 +45,7 @@ static bool check(Options *options, const EngineApi *api, Ranks *ranks, bool *st
         return false;
     if (!*step && !check_layer(options, error)) return false;
     if (!options_check_offload(options, error)) return false;
-    if (api == engine_cpu() && !options_check_cpu(options, error)) return false;
+    if (!(api == engine_cpu() ? options_check_cpu : options_check_gpu)(options, error)) return false;
     if (!options_check_lighthouse(options, options->bench_attention != BENCH_DENSE, NULL, error))
         return false;
     if (*step) options_warn_zero(options, ranks->size);

@@ -185,10 +185,11 @@ static json_t *step_json(const StepBench *b) {
     b->api->describe_device(device, sizeof device);
     ParamTable table = param_table_create(&b->config.model, false);
     json_t *json = json_pack(
-        "{s:s, s:i, s:i, s:s?, s:I, s:I, s:I, s:s, s:b, s:s, s:i}", "device", device, "ranks", b->ranks->size,
-        "cp", b->ranks->context_size, "preset", b->options->preset, "parameters", (json_int_t)table.n_trained,
-        "batch", (json_int_t)b->config.batch, "seq_len", (json_int_t)b->config.context, "dense_layers",
-        b->options->dense_layers, "recompute", b->config.recompute, "offload",
+        "{s:s, s:i, s:i, s:s?, s:I, s:I, s:I, s:s, s:b, s:s, s:s, s:i}", "device", device, "ranks",
+        b->ranks->size, "cp", b->ranks->context_size, "preset", b->options->preset, "parameters",
+        (json_int_t)table.n_trained, "batch", (json_int_t)b->config.batch, "seq_len",
+        (json_int_t)b->config.context, "dense_layers", b->options->dense_layers, "recompute",
+        b->config.recompute, "matmul", choice_name(MATMUL_CHOICES, b->options->matmul), "offload",
         choice_name(OFFLOAD_CHOICES, b->options->offload), "zero", b->config.share_gradients ? 2 : 1);
     param_table_free(&table);
     return json;

@@ -45,6 +45,7 @@ typedef struct {
                          // less may be kept
     bool recompute;      // keep only each block's input, run its forward again in the backward
     bool deterministic;  // the same bits every run
+    bool fp8;            // a block's products have FP8 operands (core/engine/fp8_rule.h); CPU engine alone
     int64_t batch;       // B, sequences a call at most
     int64_t context;     // N, tokens a sequence at most
     int64_t cache;       // tokens of key/value cache for engine_decode; 0 for none

@@ -2,6 +2,7 @@
 #include "core/engine/fit.h"
 
 #include "core/base/host_memory.h"
+#include "core/engine/fp8_rule.h"
 #include "core/engine/offload.h"
 
 #include <stdio.h>
@@ -43,12 +44,19 @@ static int64_t largest(const EngineApi *api, const EngineConfig *config, int64_t
     return low * unit >= least ? low * unit : 0;
 }
 
+// Tokens that a rank's slice must be a multiple of.
+static int64_t slice_unit(const EngineConfig *config) {
+    int64_t unit = config->use_lighthouse ? hierarchy_unit(&config->lighthouse) : 1, both = unit;
+    while (config->fp8 && both % FP8_BLOCK != 0) both += unit;
+    return both;
+}
+
 // The largest context below that of `config` with which it fits, to a part in 64 at least; 0 when none does.
 // As plans may take long to make, it is looked for in coarse steps first, then between two of them.
 static int64_t largest_context(const EngineApi *api, EngineConfig *config, size_t available) {
     const LighthouseConfig *lighthouse = config->use_lighthouse ? &config->lighthouse : NULL;
     int64_t ranks = ranks_context(config->ranks), best = 0;
-    int64_t fine = ranks * (lighthouse ? hierarchy_unit(lighthouse) : 1);
+    int64_t fine = ranks * slice_unit(config);
     int64_t least = ((lighthouse ? hierarchy_shortest(lighthouse) : 1) + fine - 1) / fine * fine;
     for (int64_t above = config->context;;) {
         int64_t unit = fine;

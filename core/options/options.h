@@ -55,6 +55,8 @@ void options_engine(const Options *options, EngineConfig *config);
 bool options_check_offload(const Options *options, Error *error);
 // Refuses (status 2) what the command line asks of GPUs where the CPU engine computes.
 bool options_check_cpu(const Options *options, Error *error);
+// Refuses (status 2) what settings ask of the CPU engine alone where GPUs compute.
+bool options_check_gpu(const Options *options, Error *error);
 // A warning where --zero 2 was asked for and has no effect.
 void options_warn_zero(const Options *options, int64_t ranks);
 // Refuses (status 2) what the command line asks of Lighthouse attention and nothing would heed: all where

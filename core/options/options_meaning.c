@@ -71,6 +71,7 @@ void options_engine(const Options *options, EngineConfig *config) {
     offload_set(config, (int)options->offload);
     config->share_gradients = options->zero == ZERO_GRADIENTS;
     config->deterministic = options->deterministic;
+    config->fp8 = options->matmul == MATMUL_FP8;
     config->batch = options->batch;
     config->context = options->seq_len;
 }
@@ -91,6 +92,14 @@ bool options_check_cpu(const Options *options, Error *error) {
     return error_set(error, STATUS_USAGE,
                      "--offload %s is for GPUs: the CPU engine has everything in host memory; leave it out",
                      choice_name(OFFLOAD_CHOICES, options->offload));
+}
+
+bool options_check_gpu(const Options *options, Error *error) {
+    if (options->matmul != MATMUL_FP8) return true;
+    return error_set(
+        error, STATUS_USAGE,
+        "--matmul fp8 has not been run on a GPU yet, and is the CPU engine's alone; take --device "
+        "cpu, or --matmul bf16");
 }
 
 void options_warn_zero(const Options *options, int64_t ranks) {

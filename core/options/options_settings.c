@@ -135,7 +135,7 @@ void options_complete_settings(json_t *settings) {
     } later[] = {{OPTION_data_order, "packed"},    {OPTION_family, "llama"},
                  {OPTION_sliding_window, "0"},     {OPTION_rope_scaling, "none"},
                  {OPTION_tie_embeddings, "false"}, {OPTION_decay, "all"},
-                 {OPTION_no_rope_layers, "none"}};
+                 {OPTION_no_rope_layers, "none"},  {OPTION_matmul, "bf16"}};
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
         const char *key = OPTION_TABLE[later[i].option].name;
         if (!json_object_get(settings, key)) json_object_set_new(settings, key, json_string(later[i].meant));

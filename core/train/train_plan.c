@@ -2,6 +2,7 @@
 #include "core/train/train_plan.h"
 
 #include "core/engine/fit.h"
+#include "core/engine/fp8_rule.h"
 #include "core/engine/offload.h"
 #include "core/cost/flops.h"
 #include "core/cost/predict.h"
@@ -65,6 +66,14 @@ static void print_ranks(const Options *o, const EngineConfig *config, const Engi
 
 static const char *origin_of(const Link *link) {
     return link->measured ? "measured" : "assumed";
+}
+
+// Which of a block's products have FP8 operands.
+static void print_matmul(const EngineConfig *config) {
+    if (!config->fp8) return;
+    Fp8Names others = fp8_names(&config->model, false);
+    printf("matmul      FP8: %s; bf16: %s%sthe head\n", fp8_names(&config->model, true).text, others.text,
+           others.text[0] ? ", " : "");
 }
 
 // What goes to host memory and comes back.
@@ -142,6 +151,7 @@ bool train_plan_print(const Options *o, const EngineConfig *config, const Engine
         print_model(o, config);
         print_flops(o, config);
         print_ranks(o, config, api);
+        print_matmul(config);
         if (o->device != DEVICE_CPU) print_offload(config);
         if (o->dry_run && o->device != DEVICE_CPU) ok = print_prediction(o, config, error);
     }

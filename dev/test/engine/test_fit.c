@@ -111,6 +111,8 @@ static void test_optimizer_fits(void **state) {
     expect_advice(&away, 20, 0, "; --offload activations would fit");
     plain.context = 1024;
     expect_advice(&plain, 11, 0, "--seq-len 612 --batch 1 --recompute block --offload activations");
+    plain.fp8 = true; // whole blocks of tokens
+    expect_advice(&plain, 11, 0, "--seq-len 512 --batch 1 --recompute block --offload activations");
     host_masters = 0;
 }
 

@@ -199,6 +199,11 @@ static void test_settings(void **state) {
         {"bench step --device cpu --preset tiny --offload optimizer", "--offload optimizer is for GPUs"},
         {PLAN "--device cpu --recompute block --offload activations", "--offload activations is for GPUs"},
         {TINY_TRAIN "--device cpu --out new --recompute block --offload activations", "is for GPUs"},
+        {"bench attention --preset tiny --matmul fp8", "--matmul has no meaning for bench attention"},
+        {PLAN "--matmul fp8", "--matmul fp8 has not been run on a GPU yet"},
+        {PLAN "--device cpu --matmul fp8", "--matmul fp8: no product takes it"},
+        {"train --preset tiny --dry-run --device cpu --matmul fp8 --seq-len 1040 --topk 128",
+         "--seq-len 1040 must be a multiple of 128"},
         {"bench attention --preset tiny --zero 2", "--zero has no meaning for bench attention"},
         {"bench attention --preset tiny --dense-layers 1",
          "--dense-layers has no meaning for bench attention"},
@@ -348,6 +353,7 @@ static void test_memory_of_contexts(void **state) {
     expect_context("", "999999488", 2);
     expect_context("--scorer dilated --dilation 6", "999999486", 6);
     expect_context("--attention dense", "999999489", 1);
+    expect_context("--device cpu --attention dense --matmul fp8 --dim 128 --ffn 128", "999999488", 128);
     program_expect(4, "no --seq-len fits: a smaller --topk allows shorter ones",
                    PLAN "--seq-len 999999488 --topk 499999744");
     program_expect(4, "no --seq-len fits: the model itself is too large",
@@ -423,7 +429,12 @@ static void test_help(void **state) {
 
 static void test_dry_run(void **state) {
     (void)state;
-    char *text = program_output("train --preset tiny --dry-run");
+    char *text = program_output("train --preset tiny --dry-run --device cpu --matmul fp8");
+    assert_non_null(strstr(text, "matmul      FP8: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, "
+                                 "down_proj; bf16: the head\n"));
+    assert_non_null(strstr(text, "left FP8 operand"));
+    free(text);
+    text = program_output("train --preset tiny --dry-run");
     assert_non_null(strstr(text, "parameters: 6 layers, dim 128"));
     assert_non_null(strstr(text, "FLOPs an update"));
     assert_non_null(strstr(text, "optimizer"));

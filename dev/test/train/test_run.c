@@ -147,6 +147,28 @@ static void test_embedding_std(void **state) {
                    "%s --out std_init --init std_1/step_00000001 --embedding-std 0.02", drawn);
 }
 
+// A run keeps its --matmul, and may leave it where it goes on: log and run.json say so.
+static void test_fp8(void **state) {
+    (void)state;
+#define FP8_TRAIN                                                                                       \
+    "train --device cpu --preset tiny --layers 1 --seq-len 512 --topk 128 --data train_*.bin --warmup " \
+    "1 --dense-layers none --matmul fp8 "
+    DONE(FP8_TRAIN "--out whole --steps 3");
+    DONE(FP8_TRAIN "--out run --steps 3 --stop-at 2");
+    DONE("train --device cpu --resume run");
+    expect_same_steps("whole", "run", 3);
+    expect_same_checkpoint("whole", "run", 3);
+    DONE("train --device cpu --resume run --steps 4 --matmul bf16");
+    json_t *log = tiny_log("run"), *run = json_load_file("run/run.json", 0, NULL);
+    assert_string_equal(line_text(tiny_event(log, "resume", 1), "changed"),
+                        "steps 3 -> 4, matmul fp8 -> bf16");
+    assert_string_equal(line_text(json_object_get(run, "settings"), "matmul"), "bf16");
+    const json_t *turn = json_array_get(json_object_get(run, "changes"), 0);
+    assert_string_equal(line_text(turn, "changed"), "matmul fp8 -> bf16");
+    json_decref(log);
+    json_decref(run);
+}
+
 // What was set beside a preset stays when the run goes on.
 static void test_resumed_preset(void **state) {
     (void)state;
@@ -298,6 +320,7 @@ int main(void) {
         IN_TINY_FOLDER(test_overrides),
         IN_TINY_FOLDER(test_embedding_std),
         IN_TINY_FOLDER(test_resumed_preset),
+        IN_TINY_FOLDER(test_fp8),
         IN_TINY_FOLDER(test_same_bits),
         IN_TINY_FOLDER(test_accumulation),
         IN_TINY_FOLDER(test_config),
