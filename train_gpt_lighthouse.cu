@@ -431,24 +431,53 @@ static AdamW step_adamw(const Trainer *t, double most_norm) {
     return adamw;
 }
 
-// One update: gradients of the global batch in micro-steps, then AdamW, unless it is a spike. A signal may
-// have it left off.
-static bool train_step(Trainer *t, Error *error) {
-    const Options *o = t->options;
-    double start = now(), nats = 0, grad_norm = 0;
-    DataPlaces before = t->data.places;
-    int64_t targets = o->global_batch * o->seq_len;
-    t->ranks->step = t->state.step + 1;
+// The gradients of an update in micro-steps, and the nats of this rank. A signal may have it left off.
+static bool micro_steps(Trainer *t, double start, int64_t targets, double *nats, Error *error) {
+    *nats = 0;
     t->left_off = false;
     for (int64_t i = 0; i < t->run.engine.micro_steps; i++) {
         double batch_nats;
         if (leaves_off(t, start, i, t->run.engine.micro_steps)) return true;
-        bool read = next_rows(t->ranks, &t->data, o->batch, t->tokens, error);
+        bool read = next_rows(t->ranks, &t->data, t->options->batch, t->tokens, error);
         if (!ranks_agree(t->ranks, read, error)) return false;
         if (!engine_forward_backward(t->engine, t->tokens, t->attention, targets, &batch_nats, error))
             return false;
-        nats += batch_nats;
+        *nats += batch_nats;
     }
+    return true;
+}
+
+// The line of the update that was just made.
+static LogStep step_line(const Trainer *t, double loss, double grad_norm, double lr, double seconds) {
+    const Options *o = t->options;
+    double sequences = (double)o->global_batch;
+    double flops = flops_sequence(&t->run.engine, o->seq_len, t->attention) * sequences;
+    LogStep line = {0};
+    line.step = t->state.step;
+    line.tokens = t->state.tokens;
+    line.loss = loss;
+    line.grad_norm = grad_norm;
+    line.lr = lr;
+    line.attention = t->attention;
+    line.tokens_per_second = (double)(o->global_batch * o->seq_len) / seconds;
+    line.mfu = t->plan.peak_flops > 0 ? flops / seconds / t->plan.peak_flops / t->ranks->size : NAN;
+    line.mem_gb = t->gigabytes;
+    line.seconds = seconds;
+    line.n_sources = t->state.n_sources;
+    line.source_tokens = t->data.places.tokens;
+    return line;
+}
+
+// One update: gradients of the global batch in micro-steps, then AdamW, unless it is a spike. A signal may
+// have it left off.
+static bool train_step(Trainer *t, Error *error) {
+    const Options *o = t->options;
+    double start = now(), nats, grad_norm = 0;
+    DataPlaces before = t->data.places;
+    int64_t targets = o->global_batch * o->seq_len;
+    t->ranks->step = t->state.step + 1;
+    if (!micro_steps(t, start, targets, &nats, error)) return false;
+    if (t->left_off) return true;
     bool finite = isfinite(nats) || error_set(error, STATUS_NONFINITE, "the loss is %f", nats);
     if (!ranks_agree(t->ranks, finite, error)) return stop_nonfinite(t, true, &before, error);
     ranks_sum(t->ranks, &nats, 1);
@@ -462,21 +491,7 @@ static bool train_step(Trainer *t, Error *error) {
     note_places(&t->data, &t->state);
     t->state.attention = t->attention;
 
-    double seconds = now() - start;
-    double flops = flops_sequence(&t->run.engine, o->seq_len, t->attention) * (double)o->global_batch;
-    LogStep line = {0};
-    line.step = t->state.step;
-    line.tokens = t->state.tokens;
-    line.loss = loss;
-    line.grad_norm = grad_norm;
-    line.lr = adamw.lr;
-    line.attention = t->attention;
-    line.tokens_per_second = (double)targets / seconds;
-    line.mfu = t->plan.peak_flops > 0 ? flops / seconds / t->plan.peak_flops / t->ranks->size : NAN;
-    line.mem_gb = t->gigabytes;
-    line.seconds = seconds;
-    line.n_sources = t->state.n_sources;
-    line.source_tokens = t->data.places.tokens;
+    LogStep line = step_line(t, loss, grad_norm, adamw.lr, now() - start);
     progress_step(&t->progress, &line, schedule_left(o, &t->run.engine, t->state.step));
     if (!log_step(t->log, &line, error) || !log_epochs(t, &before, error)) return false;
     if (adamw_skips(&adamw, grad_norm)) return log_skip(t, &line, &limits, error);

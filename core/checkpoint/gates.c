@@ -16,7 +16,9 @@ static bool has_file(const char *folder) {
     return has;
 }
 
-bool gates_known(const char *folder, bool *known, Error *error) {
+// Whether a folder is a checkpoint that has gates, or is of a run whose seed draws the very ones: dense
+// stages did not keep theirs at first.
+static bool gates_known(const char *folder, bool *known, Error *error) {
     *known = has_file(folder);
     if (*known || !model_is_checkpoint(folder)) return true;
     TrainerState state;

@@ -9,11 +9,8 @@
 extern "C" {
 #endif
 
-// Whether a folder is a checkpoint that has gates, or is of a run whose seed draws the very ones: dense
-// stages did not keep theirs at first.
-bool gates_known(const char *folder, bool *known, Error *error);
-
-// Refuses (status 2) a folder without; `instead` is what to do.
+// Refuses (status 2) a folder that has no gates, unless the seed of its run draws them; `instead` is what to
+// do.
 bool gates_check(const char *folder, const char *instead, Error *error);
 
 // Loads those of a checkpoint into an engine that has gates; a folder without leaves them as they were drawn.

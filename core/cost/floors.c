@@ -1,7 +1,7 @@
 // The least time of each part; see floors.h.
 #include "core/cost/floors.h"
 
-Floor floor_of(double bytes, double flops, const Rates *rates) {
+static Floor floor_of(double bytes, double flops, const Rates *rates) {
     double moving = bytes / rates->copy, computing = flops / rates->product;
     Floor floor = {bytes, flops, moving > computing ? moving : computing};
     return floor;

@@ -24,7 +24,6 @@ typedef struct {
     double bytes, flops, seconds;
 } Floor;
 
-Floor floor_of(double bytes, double flops, const Rates *rates);
 // Of one part after another.
 Floor floor_sum(Floor a, Floor b);
 

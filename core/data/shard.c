@@ -56,10 +56,8 @@ static const char *shard_guess_format(const unsigned char *data, size_t size) {
     return "is text; make shards of it with `pack`";
 }
 
-// Checks everything that the header says against the header's hash and the file's size, so that nothing after
-// this has to doubt it.
-static bool shard_header_decode(const char *path, const unsigned char *data, size_t file_size,
-                                ShardHeader *header, Error *error) {
+// Whether it is the whole header of a shard that this program reads.
+static bool header_is_whole(const char *path, const unsigned char *data, size_t file_size, Error *error) {
     size_t magic_seen = file_size < 8 ? file_size : 8;
     if (file_size == 0 || memcmp(data, SHARD_MAGIC, magic_seen) != 0) {
         return error_set(error, STATUS_DATA, "%s %s", path, shard_guess_format(data, file_size));
@@ -78,6 +76,10 @@ static bool shard_header_decode(const char *path, const unsigned char *data, siz
         return error_set(error, STATUS_DATA,
                          "the header of shard %s is damaged (wrong hash); copy or pack it again", path);
     }
+    return true;
+}
+
+static bool header_fields(const char *path, const unsigned char *data, ShardHeader *header, Error *error) {
     header->token_bytes = (int)shard_get(data + 12, 4);
     header->n_tokens = (int64_t)shard_get(data + 16, 8);
     header->n_documents = (int64_t)shard_get(data + 24, 8);
@@ -92,6 +94,11 @@ static bool shard_header_decode(const char *path, const unsigned char *data, siz
         return error_set(error, STATUS_DATA, "shard %s has %d bytes a token, where 2 or 4 are known", path,
                          header->token_bytes);
     }
+    return true;
+}
+
+// What it promises, against the file's size.
+static bool header_fits(const char *path, size_t file_size, const ShardHeader *header, Error *error) {
     uint64_t payload = (uint64_t)file_size - SHARD_HEADER_SIZE;
     uint64_t tokens = (uint64_t)header->n_tokens;
     uint64_t width = (uint64_t)header->token_bytes;
@@ -113,6 +120,14 @@ static bool shard_header_decode(const char *path, const unsigned char *data, siz
                          (unsigned long long)(payload - tokens * width), (unsigned long long)tokens);
     }
     return true;
+}
+
+// Checks everything that the header says against the header's hash and the file's size, so that nothing after
+// this has to doubt it.
+static bool shard_header_decode(const char *path, const unsigned char *data, size_t file_size,
+                                ShardHeader *header, Error *error) {
+    return header_is_whole(path, data, file_size, error) && header_fields(path, data, header, error) &&
+           header_fits(path, file_size, header, error);
 }
 
 bool shard_has_magic(const char *path) {

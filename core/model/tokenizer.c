@@ -14,13 +14,6 @@ int64_t tokenizer_encode(const void *text, int64_t n_bytes, int32_t *tokens) {
     return n_bytes + 1;
 }
 
-int64_t tokenizer_decode(const int32_t *tokens, int64_t count, char *bytes) {
-    int64_t n_bytes = 0;
-    for (int64_t i = 0; i < count; i++)
-        if (tokens[i] >= 0 && tokens[i] < 256) bytes[n_bytes++] = (char)tokens[i];
-    return n_bytes;
-}
-
 // The vocabulary of a "ByteLevel" tokenizer names every byte by a printable character: itself where it is a
 // printable one of Latin-1, otherwise the next free code point from 256 on.
 static bool printable(int byte) {

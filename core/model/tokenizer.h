@@ -22,10 +22,6 @@ enum {
 // BOS and the bytes of a text. tokens: room for n_bytes + 1; returns the number of tokens.
 int64_t tokenizer_encode(const void *text, int64_t n_bytes, int32_t *tokens);
 
-// The bytes behind the tokens; BOS, EOS and padding stand for none. bytes: room for `count`, no NUL is added;
-// returns the number of bytes.
-int64_t tokenizer_decode(const int32_t *tokens, int64_t count, char *bytes);
-
 // The same tokenizer in the form that Hugging Face libraries read: contents of tokenizer.json and of
 // tokenizer_config.json, with a pad token or without. New references.
 json_t *tokenizer_json(bool pad);

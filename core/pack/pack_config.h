@@ -30,10 +30,6 @@ typedef struct {
     Separator separator;  // between the documents of a text file, and in none of them
 } PackConfig;
 
-// What PackConfig holds where the user says nothing.
-#define PACK_SHARD_TOKENS     INT64_C(100000000)
-#define PACK_MAX_BAD_FRACTION 0.001
-
 typedef struct {
     int64_t documents, tokens, bytes, shards; // bytes are those of the text, none of ids
     int64_t long_documents, longest; // of more tokens than a shard is to have; tokens of the longest of all

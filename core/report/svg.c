@@ -77,7 +77,7 @@ void svg_line(Svg *svg, double x1, double y1, double x2, double y2, const char *
                  attributes);
 }
 
-void svg_rect(Svg *svg, double x, double y, double width, double height, const char *attributes) {
+static void svg_rect(Svg *svg, double x, double y, double width, double height, const char *attributes) {
     bytes_printf(&svg->text, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" %s/>\n", x, y, width,
                  height, attributes);
 }

@@ -27,7 +27,6 @@ void svg_end(Svg *svg);
 void svg_free(Svg *svg);
 
 void svg_line(Svg *svg, double x1, double y1, double x2, double y2, const char *attributes);
-void svg_rect(Svg *svg, double x, double y, double width, double height, const char *attributes);
 void svg_circle(Svg *svg, double x, double y, double radius, const char *attributes);
 // `points` are count pairs x, y; one that is not finite leaves a gap.
 void svg_curve(Svg *svg, const double *points, int64_t count, const char *attributes);

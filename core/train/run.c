@@ -182,13 +182,13 @@ static const char *way_out(const Options *options, int option, const char *off) 
     return options->source[option] == SOURCE_COMMAND_LINE ? "leave it out" : off;
 }
 
-static bool check_recipe(const Options *options, Error *error) {
+// Where its stages end.
+static bool check_ends(const Options *options, Error *error) {
     if (options->attention == ATTENTION_DENSE && options->switch_at > 0) {
         return error_set(error, STATUS_USAGE,
                          "--switch-at %lld has no meaning with --attention dense; leave one of them out",
                          (long long)options->switch_at);
     }
-    if (!options_check_offload(options, error)) return false;
     if (options->stop_at > options->steps) {
         return error_set(error, STATUS_USAGE,
                          "--stop-at %lld is beyond --steps %lld, where the run ends anyway; leave it out, or "
@@ -200,6 +200,11 @@ static bool check_recipe(const Options *options, Error *error) {
              "--steps for a dense stage",
              (long long)options->switch_at, (long long)options->steps);
     }
+    return true;
+}
+
+// Settings that others leave no meaning.
+static bool check_idle(const Options *options, Error *error) {
     if (options->tie_embeddings && options->embedding_std != 1) {
         return error_set(
             error, STATUS_USAGE,
@@ -215,6 +220,10 @@ static bool check_recipe(const Options *options, Error *error) {
     }
     if (options->source[OPTION_decay] == SOURCE_COMMAND_LINE && options->weight_decay == 0)
         return error_set(error, STATUS_USAGE, "--decay has no meaning with --weight-decay 0; leave it out");
+    return true;
+}
+
+static bool check_schedule(const Options *options, Error *error) {
     if (options->schedule == SCHEDULE_WSD &&
         (options->decay_steps < 1 || options->decay_steps > options->steps)) {
         return error_set(error, STATUS_USAGE, "--schedule wsd needs --decay-steps from 1 to --steps %lld",
@@ -232,6 +241,11 @@ static bool check_recipe(const Options *options, Error *error) {
         return error_set(error, STATUS_USAGE, "--min-lr %g is above --lr %g", options->min_lr, options->lr);
     }
     return true;
+}
+
+static bool check_recipe(const Options *options, Error *error) {
+    return check_ends(options, error) && options_check_offload(options, error) &&
+           check_idle(options, error) && check_schedule(options, error);
 }
 
 // --ranks is a thought, for --dry-run alone.

@@ -19,11 +19,6 @@ static inline CudaRows cuda_rows_packed(bf16 *data, int64_t N, int64_t heads, in
     return rows;
 }
 
-static inline SdpaStrides cuda_rows_strides(CudaRows rows) {
-    SdpaStrides strides = {rows.batch, rows.head, rows.row};
-    return strides;
-}
-
 #ifdef __CUDACC__
 // Elements 8 lane ... 8 lane + 7 of row n; h is always a query head.
 static inline __device__ Bf16x8 *cuda_rows_at(const CudaRows &rows, int64_t b, int h, int64_t n, int lane) {

@@ -11,17 +11,12 @@
 
 static void test_bytes(void **data) {
     (void)data;
-    char text[256], back[300];
+    char text[256];
     for (int i = 0; i < 256; i++) text[i] = (char)i;
-    int32_t tokens[300];
+    int32_t tokens[257];
     assert_int_equal(tokenizer_encode(text, 256, tokens), 257);
     assert_int_equal(tokens[0], TOKEN_BOS);
     for (int i = 0; i < 256; i++) assert_int_equal(tokens[i + 1], i);
-    tokens[257] = TOKEN_EOS;
-    tokens[258] = 300; // padding of the vocabulary
-    tokens[259] = -1;
-    assert_int_equal(tokenizer_decode(tokens, 260, back), 256);
-    assert_memory_equal(back, text, 256);
 }
 
 static void test_special_text_stays_bytes(void **data) {

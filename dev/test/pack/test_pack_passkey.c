@@ -63,7 +63,7 @@ static Packed load(const char *out, const char *names) {
         for (end = start; tokens[end] != TOKEN_EOS; end++) {
         }
         char *text = (char *)alloc_or_exit((size_t)(end - start), 1);
-        tokenizer_decode(tokens + start, end - start, text);
+        shards_text(tokens + start, end - start, text);
         if (strncmp(text, "document ", 9) == 0) {
             documents.last_text = documents.n_texts + documents.n_passkeys;
             documents.texts[documents.n_texts++] = text;

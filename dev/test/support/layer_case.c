@@ -18,7 +18,7 @@ static int64_t draw(int index, int number, int64_t low, int64_t high) {
 // Settings and tokens; N is no power of two, and the chunks of the coarsest level are not all of one size.
 static int64_t draw_config(LighthouseConfig *config, int index) {
     const int64_t dilations[] = {2, 3, 5};
-    config->scorer = (Scorer)(index / 9 % 3);
+    config->scorer = (Scorer)(index / 9 % SCORER_COUNT);
     config->levels = 2 + index / 3 % 3;
     config->pool = 2 << index % 3;
     int64_t span = 1, chunks = draw(index, 0, 1, 4);
@@ -53,13 +53,12 @@ static void draw_shape(LayerCase *c, int index) {
     c->heads = shape->B * shape->H;
     c->kv_heads = c->heads / shape->share;
     c->ties = draw(index, 7, 0, 1);
-    const char *scorers[] = {"norm", "dilated", "gla"};
     snprintf(c->name, sizeof c->name,
              "case %d: %s p %lld L %lld k %lld N %lld B %lld H %lld share %lld D %lld dilation %lld%s", index,
-             scorers[shape->config.scorer], (long long)shape->config.pool, (long long)shape->config.levels,
-             (long long)shape->config.topk, (long long)c->N, (long long)shape->B, (long long)shape->H,
-             (long long)shape->share, (long long)shape->D, (long long)shape->config.dilation,
-             c->ties ? " ties" : "");
+             SCORER_TABLE[shape->config.scorer].name, (long long)shape->config.pool,
+             (long long)shape->config.levels, (long long)shape->config.topk, (long long)c->N,
+             (long long)shape->B, (long long)shape->H, (long long)shape->share, (long long)shape->D,
+             (long long)shape->config.dilation, c->ties ? " ties" : "");
 }
 
 // Rows of unlike length, so that scores spread.

@@ -65,7 +65,7 @@ PackConfig packing_config(const char **inputs, int n_inputs, const char *out, in
     config.out = out;
     config.shard_tokens = 1000000;
     config.threads = threads;
-    config.max_bad_fraction = PACK_MAX_BAD_FRACTION;
+    config.max_bad_fraction = 0.001;
     config.document_end = -1;
     config.field = JSON_LINES_FIELD;
     return config;

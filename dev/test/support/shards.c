@@ -51,6 +51,13 @@ int32_t *shards_load(const char *pattern, int64_t *count) {
     return (int32_t *)(void *)tokens.data;
 }
 
+int64_t shards_text(const int32_t *tokens, int64_t count, char *bytes) {
+    int64_t n_bytes = 0;
+    for (int64_t i = 0; i < count; i++)
+        if (tokens[i] >= 0 && tokens[i] < 256) bytes[n_bytes++] = (char)tokens[i];
+    return n_bytes;
+}
+
 void file_flip_bit(const char *path, int64_t offset) {
     FILE *file = fopen(path, "r+b");
     bool ok = file && fseek(file, (long)offset, offset < 0 ? SEEK_END : SEEK_SET) == 0;

@@ -16,6 +16,10 @@ void shard_make_counting(const char *path, int token_bytes, int64_t start, int64
 // All tokens of the shards that match the pattern, by name; release with free().
 int32_t *shards_load(const char *pattern, int64_t *count);
 
+// The bytes behind the tokens of a text, without its marks. bytes: room for `count`, no NUL is added; returns
+// their number.
+int64_t shards_text(const int32_t *tokens, int64_t count, char *bytes);
+
 // Flips one bit of the byte at `offset`; a negative offset counts from the file's end.
 void file_flip_bit(const char *path, int64_t offset);
 
