@@ -28,7 +28,7 @@ typedef struct {
     LighthouseScratch scratch;
 } CpuBench;
 
-static size_t cpu_cache_bytes(void) {
+static size_t cpu_bench_cache_bytes(void) {
     return 0; // arithmetic bounds nearly all of it
 }
 
@@ -222,5 +222,4 @@ static bool cpu_bench_time(Bench *bench, BenchCall which, int64_t warmup, int64_
     return true;
 }
 
-const BenchApi cpu_bench = {&cpu_bench_link, sizeof(real),     COPY_BYTES,     PRODUCT_EDGE,
-                            cpu_cache_bytes, cpu_bench_create, cpu_bench_time, cpu_bench_destroy};
+const BenchApi cpu_bench = BENCH_API(cpu, real, COPY_BYTES, PRODUCT_EDGE);

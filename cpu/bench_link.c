@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void cpu_link_close(BenchLink *link) {
+static void cpu_bench_link_close(BenchLink *link) {
     collectives_destroy(link->queue);
     free(link->in);
     free(link->out);
@@ -27,19 +27,19 @@ static bool take_memory(const Ranks *ranks, BenchLink *link, size_t bytes, Error
     return true;
 }
 
-static BenchLink *cpu_link_open(Ranks *ranks, size_t bytes, Error *error) {
+static BenchLink *cpu_bench_link_open(Ranks *ranks, size_t bytes, Error *error) {
     BenchLink *link = (BenchLink *)alloc_or_exit(1, sizeof *link);
     if (ranks_agree(ranks, take_memory(ranks, link, bytes, error), error)) {
         link->queue = collectives_mpi(ranks, RANKS_CONTEXT);
         return link;
     }
-    cpu_link_close(link);
+    cpu_bench_link_close(link);
     return NULL;
 }
 
-static bool cpu_link_settle(BenchLink *link, Error *error) {
+static bool cpu_bench_link_settle(BenchLink *link, Error *error) {
     (void)link, (void)error; // collectives_wait has waited
     return true;
 }
 
-const BenchLinkApi cpu_bench_link = {cpu_link_open, cpu_link_settle, cpu_link_close};
+const BenchLinkApi cpu_bench_link = BENCH_LINK_API(cpu);

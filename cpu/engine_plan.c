@@ -119,7 +119,7 @@ bool cpu_plan_engine(CpuEngine *e, MemoryPlan *plan, Error *error) {
     plan_add(plan, (void **)&e->optimizer.moment2, "optimizer", "second moments", share, sizeof(real));
     e->optimizer.shares = config->training && config->share_gradients && ranks_many(config->ranks);
     plan_add(plan, (void **)&e->optimizer.gradients, "gradients", "gradients",
-             e->optimizer.shares ? share : trained, sizeof(real));
+             config->training ? gradients_kept(table, e->optimizer.shares) : 0, sizeof(real));
     plan_add(plan, (void **)&e->optimizer.room, "gradients", "two buckets of a backward",
              e->optimizer.shares ? gradient_room_size(table) : 0, sizeof(real));
     plan_activations(e, plan);

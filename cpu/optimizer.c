@@ -20,7 +20,7 @@ static void wait_for_ranks(const Optimizer *o, const char *what) {
 
 // This rank's share of a bucket's gradients.
 static real *share_gradients(const Optimizer *o, int bucket) {
-    return o->gradients + (o->shares ? param_share_offset(o->table, bucket) : share_begin(o, bucket));
+    return o->gradients + gradients_share(o->table, o->shares, bucket, ranks_rank(o->ranks));
 }
 
 static real *bucket_room(const Optimizer *o, int bucket) {
@@ -53,7 +53,7 @@ void optimizer_open(Optimizer *o, int bucket) {
 
 real *optimizer_whole_gradient(const Optimizer *o, const Param *param) {
     if (!o->shares) return o->gradients + param->offset;
-    return bucket_room(o, param->bucket) + (param->offset - o->table->buckets[param->bucket].offset);
+    return o->room + gradient_room_param(o->table, param);
 }
 
 void optimizer_begin_sum(Optimizer *o, int bucket) {
@@ -70,7 +70,9 @@ void optimizer_begin_sum(Optimizer *o, int bucket) {
     }
 }
 
-void optimizer_finish_sums(Optimizer *o) {
+// Ends the sums, and begins and ends those that have not begun: this rank's share of the gradients is then
+// the sum.
+static void finish_sums(Optimizer *o) {
     while (!o->shares && o->sums_begun < o->table->n_buckets)
         optimizer_begin_sum(o, o->table->n_buckets - 1 - o->sums_begun);
     if (ranks_many(o->ranks)) wait_for_ranks(o, "the sum of the gradients");
@@ -101,7 +103,7 @@ static void update_share(Optimizer *o, const AdamW *a, double scale, int bucket)
 }
 
 bool optimizer_update(Optimizer *o, const AdamW *a, double *grad_norm, Error *error) {
-    optimizer_finish_sums(o);
+    finish_sums(o);
     *grad_norm = global_norm(o);
     bool finite = isfinite(*grad_norm);
     bool updates = finite && !adamw_skips(a, *grad_norm);
@@ -113,15 +115,14 @@ bool optimizer_update(Optimizer *o, const AdamW *a, double *grad_norm, Error *er
             collectives_all_gather(o->queue, o->weights + bucket->offset, bucket->share, ELEMENT_REAL);
         }
     }
-    int64_t held = o->table->trained_size / (o->shares ? o->table->ranks : 1);
-    memset(o->gradients, 0, (size_t)held * sizeof *o->gradients);
+    memset(o->gradients, 0, (size_t)gradients_kept(o->table, o->shares) * sizeof *o->gradients);
     o->sums_begun = 0;
     if (ranks_many(o->ranks)) wait_for_ranks(o, "the updated weights");
     return finite || error_set(error, STATUS_NONFINITE, "the gradient's norm is %f", *grad_norm);
 }
 
 real *optimizer_gradient(Optimizer *o, const Param *param, int64_t start) {
-    if (o->sums_begun > 0) optimizer_finish_sums(o);
+    if (o->sums_begun > 0) finish_sums(o);
     return share_gradients(o, param->bucket) + (param->offset + start - share_begin(o, param->bucket));
 }
 

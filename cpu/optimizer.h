@@ -39,10 +39,6 @@ real *optimizer_whole_gradient(const Optimizer *optimizer, const Param *param);
 // a pass, from the last to the first. Its gradients must not be touched until then.
 void optimizer_begin_sum(Optimizer *optimizer, int bucket);
 
-// Ends the sums, and begins and ends those that have not begun: this rank's share of the gradients is then
-// the sum.
-void optimizer_finish_sums(Optimizer *optimizer);
-
 // engine_update.
 bool optimizer_update(Optimizer *optimizer, const AdamW *adamw, double *grad_norm, Error *error);
 

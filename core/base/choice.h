@@ -2,6 +2,7 @@
 //
 // A list `#define COLOURS(X) X(COLOUR_RED, "red") X(COLOUR_BLUE, "blue")` beside the enum is all there is of
 // it: CHOICE_VALUE makes the enum of it, CHOICE_ROW the rows of a table that ends with CHOICE_END.
+// CHOICE_NAME makes an array of the words alone, by value.
 #ifndef CORE_BASE_CHOICE_H
 #define CORE_BASE_CHOICE_H
 
@@ -19,6 +20,7 @@ typedef struct {
 
 #define CHOICE_VALUE(value, name) value,
 #define CHOICE_ROW(value, name)   {name, value},
+#define CHOICE_NAME(value, name)  name,
 #define CHOICE_END \
     { NULL, 0 }
 

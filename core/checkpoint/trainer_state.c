@@ -10,14 +10,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-const char *const checkpoint_file_names[CHECKPOINT_FILES] = {
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    TOKENIZER_FILE,
-    "tokenizer_config.json",
-    "trainer/optimizer.safetensors",
-    "trainer/gates.safetensors",
-};
+const char *const checkpoint_file_names[CHECKPOINT_FILES] = {CHECKPOINT_FILE_LIST(CHOICE_NAME)};
 
 void manifest_begin(Manifest *manifest) {
     memset(manifest, 0, sizeof *manifest);

@@ -2,6 +2,7 @@
 #ifndef CORE_CHECKPOINT_TRAINER_STATE_H
 #define CORE_CHECKPOINT_TRAINER_STATE_H
 
+#include "core/base/choice.h"
 #include "core/base/digest.h"
 #include "core/data/mixture.h"
 #include "core/engine/engine.h"
@@ -45,16 +46,16 @@ typedef struct {
     char run[RUN_ID_SIZE]; // the identity of the run that it is of; empty: not known
 } TrainerState;
 
-// Files of a checkpoint besides state.json itself, relative to its folder.
-enum {
-    FILE_CONFIG,
-    FILE_MODEL,
-    FILE_TOKENIZER,        // of a model on token ids only where it came with one
-    FILE_TOKENIZER_CONFIG, // likewise
-    FILE_OPTIMIZER,
-    FILE_GATES, // only with the gla scorer
-    CHECKPOINT_FILES
-};
+// Files of a checkpoint besides state.json itself, relative to its folder. A model on token ids has the
+// tokenizer's only where it came with one; gates are those of the scorer `gla`.
+#define CHECKPOINT_FILE_LIST(X)                        \
+    X(FILE_CONFIG, CONFIG_FILE)                        \
+    X(FILE_MODEL, WEIGHTS_FILE)                        \
+    X(FILE_TOKENIZER, TOKENIZER_FILE)                  \
+    X(FILE_TOKENIZER_CONFIG, "tokenizer_config.json")  \
+    X(FILE_OPTIMIZER, "trainer/optimizer.safetensors") \
+    X(FILE_GATES, "trainer/gates.safetensors")
+enum { CHECKPOINT_FILE_LIST(CHOICE_VALUE) CHECKPOINT_FILES };
 extern const char *const checkpoint_file_names[CHECKPOINT_FILES];
 #define STATE_FILE_NAME "trainer/state.json"
 

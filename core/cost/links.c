@@ -1,13 +1,14 @@
 // The links between GPUs; see links.h.
 #include "core/cost/links.h"
 
+#include <assert.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-const char *const LINK_GROUP_NAMES[] = {"ranks of a host", "hosts, a rank of each", "all ranks"};
-const char *const LINK_OPERATION_NAMES[] = {"all-reduce", "all-to-all"};
+const char *const LINK_GROUP_NAMES[] = {LINK_GROUPS(CHOICE_NAME)};
+const char *const LINK_OPERATION_NAMES[] = {LINK_OPERATIONS(CHOICE_NAME)};
 
 // Within a host NCCL's all-to-all and all-reduce between two H200s over NVLink run at 190 to 310 GB/s from
 // 64 MiB up; the least of that is taken. All else is assumed: a network adapter of 400 Gb/s for each GPU, 80
@@ -17,9 +18,12 @@ const char *const LINK_OPERATION_NAMES[] = {"all-reduce", "all-to-all"};
 #define EXCHANGE_LATENCY  20e-6 // of an operation among the ranks of a sequence
 #define RING_STEP_LATENCY 5e-6  // of each of the W - 1 steps of a sum or gathering over all ranks
 
+static_assert(LINK_OPERATION_COUNT == 2 && LINK_SUM == 0, "a row for each operation, in their order");
 const Links LINKS_ASSUMED = {
-    {{NVLINK_RATE, RING_STEP_LATENCY, false}, {NVLINK_RATE, EXCHANGE_LATENCY, false}},
-    {{NETWORK_RATE, RING_STEP_LATENCY, false}, {NETWORK_RATE, EXCHANGE_LATENCY, false}},
+    .inside = {{.rate = NVLINK_RATE, .latency = RING_STEP_LATENCY},
+               {.rate = NVLINK_RATE, .latency = EXCHANGE_LATENCY}},
+    .between = {{.rate = NETWORK_RATE, .latency = RING_STEP_LATENCY},
+                {.rate = NETWORK_RATE, .latency = EXCHANGE_LATENCY}},
 };
 
 // ---- What an operation takes

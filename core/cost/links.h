@@ -3,6 +3,7 @@
 #ifndef CORE_COST_LINKS_H
 #define CORE_COST_LINKS_H
 
+#include "core/base/choice.h"
 #include "core/base/error.h"
 
 #ifdef __cplusplus
@@ -11,11 +12,18 @@ extern "C" {
 
 // Among whom is measured: the ranks of each host, one rank of every host, all. Of one host all are
 // LINKS_HOST.
-typedef enum { LINKS_HOST, LINKS_HOSTS, LINKS_ALL, LINK_GROUP_COUNT } LinkGroup;
+#define LINK_GROUPS(X)                      \
+    X(LINKS_HOST, "ranks of a host")        \
+    X(LINKS_HOSTS, "hosts, a rank of each") \
+    X(LINKS_ALL, "all ranks")
+typedef enum { LINK_GROUPS(CHOICE_VALUE) LINK_GROUP_COUNT } LinkGroup;
 extern const char *const LINK_GROUP_NAMES[LINK_GROUP_COUNT];
 
 // A sum is a reduce-scatter and an all-gather, as an update makes them; an exchange is an all-to-all.
-typedef enum { LINK_SUM, LINK_EXCHANGE, LINK_OPERATION_COUNT } LinkOperation;
+#define LINK_OPERATIONS(X)    \
+    X(LINK_SUM, "all-reduce") \
+    X(LINK_EXCHANGE, "all-to-all")
+typedef enum { LINK_OPERATIONS(CHOICE_VALUE) LINK_OPERATION_COUNT } LinkOperation;
 extern const char *const LINK_OPERATION_NAMES[LINK_OPERATION_COUNT];
 
 typedef struct {

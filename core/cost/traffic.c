@@ -3,8 +3,16 @@
 
 #include "core/engine/context.h"
 
-const Transport TRANSPORT_CPU = {4, 4, 4, 4, 4, 8, false, false};
-const Transport TRANSPORT_CUDA = {4, 2, 2, 4, 4, 4, true, true}; // bf16 weights and activations
+const Transport TRANSPORT_CPU = {
+    .gradient = 4, .weight = 4, .activation = 4, .halo_gradient = 4, .score = 4, .state = 8};
+const Transport TRANSPORT_CUDA = {.gradient = 4,
+                                  .weight = 2, // bf16, as activations
+                                  .activation = 2,
+                                  .halo_gradient = 4,
+                                  .score = 4,
+                                  .state = 4,
+                                  .scores_together = true,
+                                  .scatters_again = true};
 
 // Sequences through one layer: so many times forward, and once backward.
 static void add_layer(Traffic *traffic, const EngineConfig *config, bool lighthouse, double forwards,

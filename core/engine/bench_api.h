@@ -75,6 +75,19 @@ struct BenchApi {
     void (*destroy)(Bench *bench);
 };
 
+// The tables of an engine: functions are called `prefix`_bench_ and the field's name.
+#define BENCH_LINK_API(prefix)                                                  \
+    {                                                                           \
+        .open = prefix##_bench_link_open, .settle = prefix##_bench_link_settle, \
+        .close = prefix##_bench_link_close,                                     \
+    }
+#define BENCH_API(prefix, element, copied, edge)                                                            \
+    {                                                                                                       \
+        .link = &prefix##_bench_link, .element_bytes = sizeof(element), .copy_bytes = (copied),             \
+        .product_edge = (edge), .cache_bytes = prefix##_bench_cache_bytes, .create = prefix##_bench_create, \
+        .time = prefix##_bench_time, .destroy = prefix##_bench_destroy,                                     \
+    }
+
 extern const BenchLinkApi cpu_bench_link;
 extern const BenchApi cpu_bench;
 #ifdef WITH_CUDA

@@ -50,7 +50,7 @@ typedef struct {
     int64_t context;     // N, tokens a sequence at most
     int64_t cache;       // tokens of key/value cache for engine_decode; 0 for none
     int64_t tile;        // for tests: rows of a tile (core/engine/tiles.h); 0: the plan chooses
-    Ranks *ranks;        // split for their sequences; NULL: alone
+    Ranks *ranks;        // in their groups (ranks_group); NULL: alone
     int64_t micro_steps; // calls of forward_backward an update: in the last one's backward the gradients' sum
                          // over the ranks begins; 0: not known, it begins with the update
     // With recompute, on a GPU: what is kept of a block, its input, waits in host memory for the backward.
@@ -138,14 +138,17 @@ typedef struct {
     void (*unpin)(void *memory);
 } EngineApi;
 
-// All of a table, by the names of its fields: functions are called `prefix`_ and the field's name.
-#define ENGINE_API(name, prefix, pin, unpin)                                                        \
-    {                                                                                               \
-        name, prefix##_present, prefix##_describe_device, prefix##_plan, prefix##_memory_available, \
-            prefix##_create, prefix##_destroy, prefix##_forward_backward, prefix##_evaluate,        \
-            prefix##_read_evaluated, prefix##_update, prefix##_decode, prefix##_predict,            \
-            prefix##_find_nonfinite, prefix##_read, prefix##_write, prefix##_read_selection,        \
-            prefix##_force_selection, prefix##_time_parts, &prefix##_bench, pin, unpin              \
+// All of a table: functions are called `prefix`_ and the field's name.
+#define ENGINE_API(name_, prefix, pin_, unpin_)                                                              \
+    {                                                                                                        \
+        .name = (name_), .present = prefix##_present, .describe_device = prefix##_describe_device,           \
+        .plan = prefix##_plan, .memory_available = prefix##_memory_available, .create = prefix##_create,     \
+        .destroy = prefix##_destroy, .forward_backward = prefix##_forward_backward,                          \
+        .evaluate = prefix##_evaluate, .read_evaluated = prefix##_read_evaluated, .update = prefix##_update, \
+        .decode = prefix##_decode, .predict = prefix##_predict, .find_nonfinite = prefix##_find_nonfinite,   \
+        .read = prefix##_read, .write = prefix##_write, .read_selection = prefix##_read_selection,           \
+        .force_selection = prefix##_force_selection, .time_parts = prefix##_time_parts,                      \
+        .bench = &prefix##_bench, .pin = (pin_), .unpin = (unpin_),                                          \
     }
 
 // Whether there are gates of a scorer: a run keeps them through its dense stage too.

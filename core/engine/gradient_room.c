@@ -27,3 +27,15 @@ int64_t gradient_room_place(const ParamTable *table, int bucket) {
     if (gradient_room_stays(table, bucket)) return two_buckets(table);
     return bucket % 2 ? two_buckets(table) - bucket_size(table, bucket) : 0;
 }
+
+int64_t gradient_room_param(const ParamTable *table, const Param *param) {
+    return gradient_room_place(table, param->bucket) + (param->offset - table->buckets[param->bucket].offset);
+}
+
+int64_t gradients_kept(const ParamTable *table, bool shares) {
+    return shares ? table->trained_size / table->ranks : table->trained_size;
+}
+
+int64_t gradients_share(const ParamTable *table, bool shares, int bucket, int rank) {
+    return shares ? param_share_offset(table, bucket) : param_share_begin(table, bucket, rank);
+}

@@ -18,8 +18,17 @@ int64_t gradient_room_size(const ParamTable *table);
 // Where a bucket begins in it.
 int64_t gradient_room_place(const ParamTable *table, int bucket);
 
+// Where the gradient of a parameter begins in it.
+int64_t gradient_room_param(const ParamTable *table, const Param *param);
+
 // Whether a bucket has a place of its own: it is open from the first gradient of a backward to the last.
 bool gradient_room_stays(const ParamTable *table, int bucket);
+
+// Elements of gradients that a rank keeps from pass to pass: of all, or with `shares` of its own share.
+int64_t gradients_kept(const ParamTable *table, bool shares);
+
+// Where the share of a rank begins in them.
+int64_t gradients_share(const ParamTable *table, bool shares, int bucket, int rank);
 
 #ifdef __cplusplus
 }

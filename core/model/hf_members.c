@@ -1,6 +1,7 @@
 // Members of config.json that a model must not have, or that nobody knows; see hf_members.h.
 #include "core/model/hf_members.h"
 
+#include "core/base/choice.h"
 #include "core/model/model_text.h"
 
 #include <math.h>
@@ -23,9 +24,14 @@ bool hf_refuse(const char *path, const char *key, const json_t *value, const cha
 
 // ---- What would make it another model than ours, were it ignored
 
-typedef enum { MUST_BE_OFF, MUST_BE_ON, MUST_BE_ONE, MUST_BE_ZERO } Must;
+#define MUSTS(X)                      \
+    X(MUST_BE_OFF, "false or absent") \
+    X(MUST_BE_ON, "true or absent")   \
+    X(MUST_BE_ONE, "1 or absent")     \
+    X(MUST_BE_ZERO, "0 or absent")
+typedef enum { MUSTS(CHOICE_VALUE) } Must;
 
-static const char *const wanted_words[] = {"false or absent", "true or absent", "1 or absent", "0 or absent"};
+static const char *const wanted_words[] = {MUSTS(CHOICE_NAME)};
 
 // Members of Llama configurations, of models made from them, and of libraries that read those.
 static const struct {

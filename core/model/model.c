@@ -9,11 +9,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-bool model_config_check(const ModelConfig *config, Error *error) {
-    if (config->n_layers < 1 || config->n_layers > MODEL_MAX_LAYERS) {
-        return error_set(error, STATUS_USAGE, "--layers %lld: must be 1 to %d", (long long)config->n_layers,
-                         MODEL_MAX_LAYERS);
-    }
+static bool check_heads(const ModelConfig *config, Error *error) {
     if (!head_width_known(config->head_dim)) {
         return error_set(error, STATUS_USAGE, "--head-dim %lld: attention is built for " HEAD_WIDTHS,
                          (long long)config->head_dim);
@@ -25,6 +21,10 @@ bool model_config_check(const ModelConfig *config, Error *error) {
                          "--kv-heads %lld does not divide --heads %lld; the nearest that does is %lld",
                          (long long)config->n_kv_heads, (long long)config->n_heads, (long long)nearest);
     }
+    return true;
+}
+
+static bool check_widths(const ModelConfig *config, Error *error) {
     const struct {
         const char *name;
         int64_t size;
@@ -37,6 +37,11 @@ bool model_config_check(const ModelConfig *config, Error *error) {
                          widths[i].name, (long long)widths[i].size, (long long)(below ? below : 8),
                          (long long)(below + 8));
     }
+    return true;
+}
+
+// RoPE, and the layers that have none.
+static bool check_rope(const ModelConfig *config, Error *error) {
     if (config->rope_scaling.type == ROPE_YARN && !(config->rope_theta > 1)) {
         return error_set(error, STATUS_USAGE, "--rope-theta %g: yarn needs one above 1", config->rope_theta);
     }
@@ -52,6 +57,16 @@ bool model_config_check(const ModelConfig *config, Error *error) {
                          "--family smollm3",
                          FAMILY_TABLE[config->family].name);
     }
+    return true;
+}
+
+bool model_config_check(const ModelConfig *config, Error *error) {
+    if (config->n_layers < 1 || config->n_layers > MODEL_MAX_LAYERS) {
+        return error_set(error, STATUS_USAGE, "--layers %lld: must be 1 to %d", (long long)config->n_layers,
+                         MODEL_MAX_LAYERS);
+    }
+    if (!check_heads(config, error) || !check_widths(config, error) || !check_rope(config, error))
+        return false;
     if (config->window > 0 && !family_has(config->family, FAMILY_WINDOW)) {
         return error_set(error, STATUS_USAGE, "--sliding-window %lld: the family %s has none; leave it out",
                          (long long)config->window, FAMILY_TABLE[config->family].name);
@@ -242,13 +257,6 @@ int param_find(const ParamTable *table, ParamRole role, int layer) {
 
 bool param_table_tied(const ParamTable *table) {
     return param_find(table, PARAM_HEAD, -1) == param_find(table, PARAM_EMBEDDING, -1);
-}
-
-int param_find_name(const ParamTable *table, const char *name) {
-    for (int i = 0; i < table->count; i++) {
-        if (strcmp(table->params[i].name, name) == 0) return i;
-    }
-    return -1;
 }
 
 void param_init(const Param *param, uint64_t seed, int64_t start, int64_t count, float *out) {

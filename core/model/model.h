@@ -25,9 +25,11 @@ extern "C" {
 #define MODEL_MAX_WINDOW 1000000000 // as of --seq-len
 
 // Widths of a head that both engines' attention is built for.
-#define HEAD_WIDTHS "64, 96 or 128"
+#define HEAD_WIDTHS      "64, 96 or 128"
+#define HEAD_WIDTH_LEAST 64
+#define HEAD_WIDTH_MOST  128
 static inline bool head_width_known(int64_t width) {
-    return width == 64 || width == 96 || width == 128;
+    return width == HEAD_WIDTH_LEAST || width == 96 || width == HEAD_WIDTH_MOST;
 }
 
 #define FIELD_INT     int64_t
@@ -144,7 +146,6 @@ void param_share(const ParamTable *table, const Param *param, int rank, int64_t 
 // Index of the parameter with this role in this layer (-1 outside layers); -1 when the table has none. The
 // head of a tied model is its embedding: one tensor, to which both uses add their gradients.
 int param_find(const ParamTable *table, ParamRole role, int layer);
-int param_find_name(const ParamTable *table, const char *name);
 
 // Whether the head is the embedding.
 bool param_table_tied(const ParamTable *table);

@@ -7,8 +7,16 @@ const CommandRow COMMANDS[COMMAND_COUNT] = {
 #define MANY   (1 << 20)
 #define RANKS  COMMAND_RANKS
 #define WRITES COMMAND_WRITES
-#define COMMAND(ID, name, inputs, max_inputs, flags, summary, details) \
-    {COMMAND_##ID, #name, inputs, max_inputs, flags, summary, details},
+#define COMMAND(ID, name_, inputs_, max_inputs_, flags_, summary_, details_) \
+    {                                                                        \
+        .command = COMMAND_##ID,                                             \
+        .name = #name_,                                                      \
+        .inputs = (inputs_),                                                 \
+        .max_inputs = (max_inputs_),                                         \
+        .flags = (flags_),                                                   \
+        .summary = (summary_),                                               \
+        .details = (details_),                                               \
+    },
 #include "core/options/commands.def"
 #undef COMMAND
 #undef MANY

@@ -53,55 +53,72 @@ static bool form_check(int option, const char *text, Error *error) {
     return ok || error_prefix(error, "--%s %.100s", OPTION_TABLE[option].name, text);
 }
 
-bool options_set(Options *options, int option, const char *text, Source source, Error *error) {
-    const OptionRow *row = &OPTION_TABLE[option];
-    double number = 0;
-    int choice = 0;
-    bool flag = false;
+static bool choice_read(const OptionRow *row, const char *text, int *choice, Error *error) {
     char names[128];
+    if (choice_find(row->choices, text, choice)) return true;
+    choice_names(row->choices, names, sizeof names);
+    return error_set(error, STATUS_USAGE, "--%s %s: must be one of %s", row->name, text, names);
+}
+
+static bool flag_read(const OptionRow *row, const char *text, bool *flag, Error *error) {
+    *flag = strcmp(text, "true") == 0;
+    return *flag || strcmp(text, "false") == 0 ||
+           error_set(error, STATUS_USAGE, "--%s %s: must be true or false", row->name, text);
+}
+
+static bool text_check(int option, const char *text, Error *error) {
+    const OptionRow *row = &OPTION_TABLE[option];
+    if (option == OPTION_prompt) return true; // any bytes, or none
+    if (!row->default_text && !text[0])       // a path or a name
+        return error_set(error, STATUS_USAGE, "--%s: must not be empty", row->name);
+    if (!option_is_text(text)) {
+        return error_set(error, STATUS_USAGE,
+                         "--%s: must be UTF-8 of less than %d bytes, to be kept in JSON files", row->name,
+                         SETTING_SIZE);
+    }
+    return form_check(option, text, error);
+}
+
+// A value of the row's type.
+typedef struct {
+    double number;
+    int choice;
+    bool flag;
+    const char *text;
+} Value;
+
+static bool value_read(int option, const char *text, Value *value, Error *error) {
+    const OptionRow *row = &OPTION_TABLE[option];
+    value->text = text;
     switch (row->type) {
     case OPTION_TYPE_INT:
-    case OPTION_TYPE_REAL:
-        if (!option_number(row, text, &number, error)) return false;
-        break;
-    case OPTION_TYPE_CHOICE:
-        if (!choice_find(row->choices, text, &choice)) {
-            choice_names(row->choices, names, sizeof names);
-            return error_set(error, STATUS_USAGE, "--%s %s: must be one of %s", row->name, text, names);
-        }
-        break;
-    case OPTION_TYPE_FLAG:
-        flag = strcmp(text, "true") == 0;
-        if (!flag && strcmp(text, "false") != 0) {
-            return error_set(error, STATUS_USAGE, "--%s %s: must be true or false", row->name, text);
-        }
-        break;
+    case OPTION_TYPE_REAL: return option_number(row, text, &value->number, error);
+    case OPTION_TYPE_CHOICE: return choice_read(row, text, &value->choice, error);
+    case OPTION_TYPE_FLAG: return flag_read(row, text, &value->flag, error);
+    case OPTION_TYPE_TEXT: return text_check(option, text, error);
+    }
+    return false;
+}
+
+static void value_store(OptionType type, const Value *value, void *field) {
+    switch (type) {
+    case OPTION_TYPE_INT: *(int64_t *)field = (int64_t)value->number; break;
+    case OPTION_TYPE_REAL: *(double *)field = value->number; break;
+    case OPTION_TYPE_CHOICE: *(int *)field = value->choice; break;
+    case OPTION_TYPE_FLAG: *(bool *)field = value->flag; break;
     case OPTION_TYPE_TEXT:
-        if (option == OPTION_prompt) break; // any bytes, or none
-        if (!row->default_text && !text[0]) // a path or a name
-            return error_set(error, STATUS_USAGE, "--%s: must not be empty", row->name);
-        if (!option_is_text(text)) {
-            return error_set(error, STATUS_USAGE,
-                             "--%s: must be UTF-8 of less than %d bytes, to be kept in JSON files", row->name,
-                             SETTING_SIZE);
-        }
-        if (!form_check(option, text, error)) return false;
+        free(*(char **)field);
+        *(char **)field = copy_or_exit(value->text);
         break;
     }
+}
+
+bool options_set(Options *options, int option, const char *text, Source source, Error *error) {
+    Value value = {0};
+    if (!value_read(option, text, &value, error)) return false;
     if (source < options->source[option]) return true;
     options->source[option] = source;
-
-    void *value = option_field(options, option);
-    switch (row->type) {
-    case OPTION_TYPE_INT: *(int64_t *)value = (int64_t)number; break;
-    case OPTION_TYPE_REAL: *(double *)value = number; break;
-    case OPTION_TYPE_CHOICE: *(int *)value = choice; break;
-    case OPTION_TYPE_FLAG: *(bool *)value = flag; break;
-    case OPTION_TYPE_TEXT:
-        free(*(char **)value);
-        *(char **)value = copy_or_exit(text);
-        break;
-    }
+    value_store(OPTION_TABLE[option].type, &value, option_field(options, option));
     return true;
 }
 
@@ -289,32 +306,25 @@ static bool one_too_many(const CommandRow *command, char **argv, int i, Error *e
                      command->name, command->name);
 }
 
-bool options_parse(Options *options, int argc, char **argv, bool *done, Error *error) {
-    memset(options, 0, sizeof *options);
-    *done = true;
-    const char *first = argc < 2 ? "" : argv[1];
-    if (is_help(first) || strcmp(first, "help") == 0) {
-        const CommandRow *asked = argc > 2 ? command_find(argv[2]) : NULL;
-        if (argc > 2 && !asked) return help_unknown_command(argv[2], error);
-        if (asked)
-            help_command(stdout, asked);
-        else
-            help_program(stdout);
-        return true;
-    }
-    if (strcmp(first, "--version") == 0) {
-        help_version(stdout);
-        return true;
-    }
-    const CommandRow *command = command_find(first);
-    if (!command) return help_unknown_command(first, error);
-    options->command = command->command;
-    if (!set_defaults(options, error)) return false;
-    options->inputs = (char **)alloc_or_exit((size_t)argc, sizeof *options->inputs);
+// What `help` and the words like it print: of the program, or of the command whose name follows.
+static bool print_help(int argc, char **argv, Error *error) {
+    const CommandRow *asked = argc > 2 ? command_find(argv[2]) : NULL;
+    if (argc > 2 && !asked) return help_unknown_command(argv[2], error);
+    if (asked)
+        help_command(stdout, asked);
+    else
+        help_program(stdout);
+    return true;
+}
+
+// The words behind the command. `done`: help was asked for, and printed.
+static bool parse_words(Options *options, const CommandRow *command, int argc, char **argv, bool *done,
+                        Error *error) {
     bool names = false; // behind a lone "--" no word is an option
     for (int i = 2; i < argc; i++) {
         if (!names && is_help(argv[i])) {
             help_command(stdout, command);
+            *done = true;
             return true;
         }
         if (!names && strcmp(argv[i], "--") == 0) {
@@ -330,8 +340,25 @@ bool options_parse(Options *options, int argc, char **argv, bool *done, Error *e
             options->inputs[options->n_inputs++] = argv[i];
         }
     }
-    *done = false;
     return true;
+}
+
+bool options_parse(Options *options, int argc, char **argv, bool *done, Error *error) {
+    memset(options, 0, sizeof *options);
+    *done = true;
+    const char *first = argc < 2 ? "" : argv[1];
+    if (is_help(first) || strcmp(first, "help") == 0) return print_help(argc, argv, error);
+    if (strcmp(first, "--version") == 0) {
+        help_version(stdout);
+        return true;
+    }
+    const CommandRow *command = command_find(first);
+    if (!command) return help_unknown_command(first, error);
+    options->command = command->command;
+    if (!set_defaults(options, error)) return false;
+    options->inputs = (char **)alloc_or_exit((size_t)argc, sizeof *options->inputs);
+    *done = false;
+    return parse_words(options, command, argc, argv, done, error);
 }
 
 void options_free(Options *options) {

@@ -18,20 +18,22 @@ const OptionRow OPTION_TABLE[OPTION_COUNT] = {
 #define FIXED    OPTION_FIXED
 #define PATH     OPTION_PATH
 #define SOURCES  OPTION_SOURCES
-#define OPTION(type, field, name, commands, default_text, lowest, highest, choices, flags, group, value, \
-               help)                                                                                     \
-    {OPTION_TYPE_##type,                                                                                 \
-     offsetof(Options, field),                                                                           \
-     name,                                                                                               \
-     commands,                                                                                           \
-     default_text,                                                                                       \
-     (double)(lowest),                                                                                   \
-     (double)(highest),                                                                                  \
-     choices,                                                                                            \
-     flags,                                                                                              \
-     group,                                                                                              \
-     value,                                                                                              \
-     help},
+#define OPTION(type_, field, name_, commands_, default_, lowest_, highest_, choices_, flags_, group_, \
+               value_, help_)                                                                         \
+    {                                                                                                 \
+        .type = OPTION_TYPE_##type_,                                                                  \
+        .offset = offsetof(Options, field),                                                           \
+        .name = (name_),                                                                              \
+        .commands = (commands_),                                                                      \
+        .default_text = (default_),                                                                   \
+        .lowest = (double)(lowest_),                                                                  \
+        .highest = (double)(highest_),                                                                \
+        .choices = (choices_),                                                                        \
+        .flags = (flags_),                                                                            \
+        .group = (group_),                                                                            \
+        .value = (value_),                                                                            \
+        .help = (help_),                                                                              \
+    },
 #include "core/options/options.def"
 #undef OPTION
 #undef TRAIN

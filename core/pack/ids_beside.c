@@ -34,7 +34,7 @@ static size_t read_start(const char *path, char *out, size_t size) {
 
 // ---- Megatron
 
-#define MEGATRON_HEADER 34 // magic 9, version 8, type 1, sequences 8, borders of documents 8
+#define MEGATRON_HEADER 34 // magic 9, version 8, type 1, sequences 8, boundaries of documents 8
 
 // Sum of the sequences' lengths, 4 bytes each behind the header; -1 where they are not all there.
 static int64_t sum_lengths(const char *path, int64_t sequences) {
@@ -84,15 +84,15 @@ IdsBeside ids_beside_datatrove(const char *path) {
     beside.bytes = bytes == 2 || bytes == 4 ? (int)bytes : 0;
     long long ids = line ? strtoll(line, &end, 10) : -1;
     if (end > line && (*end == '\n' || *end == 0)) beside.ids = (int64_t)ids;
-    beside.borders = named(path, "", ".index");
+    beside.boundaries = named(path, "", ".index");
     struct stat status;
-    bool counts = stat(beside.borders, &status) == 0 && S_ISREG(status.st_mode) && status.st_size % 8 == 0;
+    bool counts = stat(beside.boundaries, &status) == 0 && S_ISREG(status.st_mode) && status.st_size % 8 == 0;
     if (counts) beside.documents = status.st_size / 8;
     return beside;
 }
 
 void ids_beside_free(IdsBeside *beside) {
     free(beside->index);
-    free(beside->borders);
+    free(beside->boundaries);
     *beside = nothing();
 }

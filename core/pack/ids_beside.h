@@ -11,7 +11,7 @@ extern "C" {
 
 typedef struct {
     char *index;       // the file that counts ids; NULL: there is none
-    char *borders;     // the file that counts documents; NULL: the same
+    char *boundaries;  // the file that counts documents; NULL: the same
     const char *type;  // of an id, as numpy names it; "" where it is not said
     int bytes;         // of an id of a type that is taken, else 0
     int64_t ids;       // that there are by its count; -1: it counts none

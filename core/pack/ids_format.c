@@ -251,7 +251,7 @@ static bool judge_name(const PackInput *file, PackRefusal *refusal) {
 static void warn_documents(const PackConfig *config, const char *path, const IdsBeside *beside) {
     if (config->document_end >= 0 || beside->documents < 2) return;
     warn("%s counts %lld documents, and without --document-end %s is a single one",
-         beside->borders ? beside->borders : beside->index, (long long)beside->documents, path);
+         beside->boundaries ? beside->boundaries : beside->index, (long long)beside->documents, path);
 }
 
 // As many ids as are counted beside: a download may have been cut between two of them.

@@ -51,7 +51,6 @@ static void print_long(const PackReport *report) {
 }
 
 static PackConfig pack_config(const Options *options) {
-    static const int id_bytes[] = {0, 2, 4}; // by --tokens
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     PackConfig config = {0};
     config.inputs = (const char **)options->inputs;
@@ -70,7 +69,7 @@ static PackConfig pack_config(const Options *options) {
     config.passkey_fraction = options->passkey_fraction;
     config.passkey_min = options->passkey_min;
     config.passkey_max = options->passkey_max;
-    config.id_bytes = id_bytes[options->tokens];
+    config.id_bytes = options->tokens == TOKENS_UINT16 ? 2 : options->tokens == TOKENS_UINT32 ? 4 : 0;
     config.vocab = options->pack_vocab;
     config.document_end = options->document_end;
     return config;

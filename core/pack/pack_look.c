@@ -36,10 +36,12 @@ static bool widen(Window *window, size_t wanted, Error *error) {
 
 // ---- Other kinds
 
-static const char *const PACKINGS[] = {"", "gzip", "zstd"}; // by FileReader
+static const char *packing_name(const PackInput *file) {
+    return file->packing == FILE_GZIP ? "gzip" : file->packing == FILE_ZSTD ? "zstd" : "";
+}
 
 static void refuse_kind(const PackInput *file, const FileKind *kind, PackRefusal *refusal) {
-    const char *packing = PACKINGS[file->packing], *command = kind->command;
+    const char *packing = packing_name(file), *command = kind->command;
     char within[48] = "", unpack[64], text[700];
     if (*packing) snprintf(within, sizeof within, " within %s", packing);
     if (*packing && kind->reader != FILE_TAR && kind->reader != FILE_WARC) {
@@ -63,7 +65,7 @@ static void refuse_pickle(const PackInput *file, PackRefusal *refusal) {
         refusal, "pickle",
         "is no text but a pickle of Python%s%s: if you trust it, load it there and write its texts as JSON "
         "lines",
-        file->packing == FILE_OTHER ? "" : " within ", PACKINGS[file->packing]);
+        file->packing == FILE_OTHER ? "" : " within ", packing_name(file));
 }
 
 // Bytes that texts do not have, unless their documents are parted by them.
@@ -122,7 +124,7 @@ static void give_to(const PackInput *file, const char *tool, const char *ending,
     else if (file->packing == FILE_OTHER)
         snprintf(pattern, sizeof pattern, "%s FILE > FILE%s", tool, ending);
     else
-        snprintf(pattern, sizeof pattern, "%s -dc FILE | %s > FILE%s", PACKINGS[file->packing], tool, ending);
+        snprintf(pattern, sizeof pattern, "%s -dc FILE | %s > FILE%s", packing_name(file), tool, ending);
     file_kind_command(pattern, file->path, command, size);
 }
 

@@ -6,7 +6,7 @@
 // result is there after that (on the GPU: for what is queued on the caller's stream then). A queue belongs to
 // a group of ranks, and its operations are made by all of them in the same order; an engine opens a second
 // queue where some should not wait for others. Failures end the job (ranks_fail): nothing here returns an
-// error. Counts are of elements; through MPI they are at most INT32_MAX (a broadcast's bytes are), but for
+// error. Counts are of elements; through MPI they are at most INT32_MAX, but for
 // what goes from one rank to another, which has no limit.
 #ifndef CORE_RANKS_COLLECTIVES_H
 #define CORE_RANKS_COLLECTIVES_H
@@ -27,7 +27,6 @@ typedef struct {
     void (*reduce_scatter)(Collectives *queue, void *data, int64_t count, Element type);
     void (*add_share)(Collectives *queue, void *share, void *data, int64_t count, Element type);
     void (*all_gather)(Collectives *queue, void *data, int64_t count, Element type);
-    void (*broadcast)(Collectives *queue, void *data, int64_t count, Element type);
     void (*all_to_all)(Collectives *queue, void *out, const void *in, int64_t count, Element type);
     void (*shift)(Collectives *queue, int by, void *out, const void *in, int64_t count, Element type);
     void (*send)(Collectives *queue, int to, const void *data, int64_t count, Element type);
@@ -39,12 +38,14 @@ typedef struct {
     void (*destroy)(Collectives *queue);
 } CollectivesApi;
 
-// All of a table, by the names of its fields: functions are called `prefix`_ and the field's name.
-#define COLLECTIVES_API(name, prefix)                                                                 \
-    {                                                                                                 \
-        name, prefix##_all_reduce, prefix##_reduce_scatter, prefix##_add_share, prefix##_all_gather,  \
-            prefix##_broadcast, prefix##_all_to_all, prefix##_shift, prefix##_send, prefix##_receive, \
-            prefix##_progress, prefix##_mark, prefix##_wait_marked, prefix##_wait, prefix##_destroy   \
+// All of a table: functions are called `prefix`_ and the field's name.
+#define COLLECTIVES_API(name_, prefix)                                                                 \
+    {                                                                                                  \
+        .name = (name_), .all_reduce = prefix##_all_reduce, .reduce_scatter = prefix##_reduce_scatter, \
+        .add_share = prefix##_add_share, .all_gather = prefix##_all_gather,                            \
+        .all_to_all = prefix##_all_to_all, .shift = prefix##_shift, .send = prefix##_send,             \
+        .receive = prefix##_receive, .progress = prefix##_progress, .mark = prefix##_mark,             \
+        .wait_marked = prefix##_wait_marked, .wait = prefix##_wait, .destroy = prefix##_destroy,       \
     }
 
 // First member of every queue's own structure.
@@ -95,11 +96,6 @@ static inline void collectives_add_share(Collectives *queue, void *share, void *
 // data (ranks, count): block r = block r of rank r.
 static inline void collectives_all_gather(Collectives *queue, void *data, int64_t count, Element type) {
     queue->api->all_gather(queue, data, count, type);
-}
-
-// data (count) = that of the group's first rank.
-static inline void collectives_broadcast(Collectives *queue, void *data, int64_t count, Element type) {
-    queue->api->broadcast(queue, data, count, type);
 }
 
 // in, out (ranks, count): block r of out = this rank's block of rank r's in. in and out must not overlap.

@@ -169,12 +169,6 @@ static void mpi_all_gather(Collectives *queue, void *data, int64_t count, Elemen
            "all-gather");
 }
 
-static void mpi_broadcast(Collectives *queue, void *data, int64_t count, Element type) {
-    MpiQueue *q = queue_of(queue);
-    int n = int_count(q, count * element_size(type));
-    queued(q, MPI_Ibcast(data, n, MPI_BYTE, 0, q->comm, next_request(q)), "broadcast");
-}
-
 static void mpi_send(Collectives *queue, int to, const void *data, int64_t count, Element type) {
     MpiQueue *q = queue_of(queue);
     int64_t bytes = count * element_size(type);

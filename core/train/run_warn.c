@@ -51,8 +51,6 @@ static void warn_angles(const Options *options) {
 
 // ---- Where a run goes on
 
-static const char *const schedules[] = {"constant", "linear", "cosine", "wsd"};
-
 static double number_at(const json_t *settings, const char *key) {
     return json_number_value(json_object_get(settings, key));
 }
@@ -62,8 +60,7 @@ static Options schedule_of(const json_t *settings) {
     Options before;
     memset(&before, 0, sizeof before);
     const char *name = json_string_value(json_object_get(settings, "schedule"));
-    for (int i = 0; name && i < 4; i++)
-        if (strcmp(name, schedules[i]) == 0) before.schedule = i;
+    if (name) choice_find(SCHEDULE_CHOICES, name, &before.schedule);
     before.lr = number_at(settings, "lr");
     before.min_lr = number_at(settings, "min-lr");
     before.warmup = (int64_t)number_at(settings, "warmup");
@@ -83,7 +80,7 @@ static void warn_rise(const Run *run, const Options *options) {
     warn("the learning rate rises where the run goes on, from %.3g to %.3g: it had decayed under --schedule "
          "%s "
          "over --steps %lld; to go on as low, give --schedule constant --lr with it",
-         last, next, schedules[before.schedule], (long long)before.steps);
+         last, next, choice_name(SCHEDULE_CHOICES, before.schedule), (long long)before.steps);
 }
 
 // Settings that the last start of a run had besides those of its checkpoint, and which this one has not.

@@ -75,7 +75,7 @@ static void fill(CudaBench *b, bf16 *x, int64_t count, uint64_t seed) {
 // ---------------------------------------------------------------------------------------------------------------
 // Making and freeing.
 
-static size_t cuda_cache_bytes(void) {
+static size_t cuda_bench_cache_bytes(void) {
     int device, bytes;
     CUDA_CHECK(cudaGetDevice(&device));
     CUDA_CHECK(cudaDeviceGetAttribute(&bytes, cudaDevAttrL2CacheSize, device));
@@ -338,5 +338,4 @@ static Bench *cuda_bench_create(const BenchLayer *layer, Error *error) {
     return NULL;
 }
 
-const BenchApi cuda_bench = {&cuda_bench_link, sizeof(bf16),      COPY_BYTES,      PRODUCT_EDGE,
-                             cuda_cache_bytes, cuda_bench_create, cuda_bench_time, cuda_bench_destroy};
+const BenchApi cuda_bench = BENCH_API(cuda, bf16, COPY_BYTES, PRODUCT_EDGE);

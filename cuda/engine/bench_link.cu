@@ -10,7 +10,7 @@ typedef struct {
     GpuWatch watch;
 } CudaLink;
 
-static void cuda_link_close(BenchLink *link) {
+static void cuda_bench_link_close(BenchLink *link) {
     CudaLink *l = (CudaLink *)link;
     collectives_destroy(link->queue);
     gpu_watch_close(&l->watch);
@@ -28,19 +28,19 @@ static bool take_memory(CudaLink *l, size_t bytes, Error *error) {
     return true;
 }
 
-static BenchLink *cuda_link_open(Ranks *ranks, size_t bytes, Error *error) {
+static BenchLink *cuda_bench_link_open(Ranks *ranks, size_t bytes, Error *error) {
     CudaLink *l = (CudaLink *)alloc_or_exit(1, sizeof *l);
     if (ranks_agree(ranks, take_memory(l, bytes, error), error)) {
         gpu_watch_open(&l->watch, ranks, l->stream, 1);
         l->base.queue = l->watch.queues[0] = collectives_nccl(ranks, RANKS_CONTEXT, l->stream);
         return &l->base;
     }
-    cuda_link_close(&l->base);
+    cuda_bench_link_close(&l->base);
     return NULL;
 }
 
-static bool cuda_link_settle(BenchLink *link, Error *error) {
+static bool cuda_bench_link_settle(BenchLink *link, Error *error) {
     return gpu_wait(&((CudaLink *)link)->watch, "an exchange of tensors", error);
 }
 
-const BenchLinkApi cuda_bench_link = {cuda_link_open, cuda_link_settle, cuda_link_close};
+const BenchLinkApi cuda_bench_link = BENCH_LINK_API(cuda);

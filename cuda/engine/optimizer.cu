@@ -26,12 +26,7 @@ static int64_t share_begin(const CudaOptimizer *o, int bucket) {
 
 // Of its gradients.
 static float *share_gradients(const CudaOptimizer *o, int bucket) {
-    return o->gradients + (o->shares ? param_share_offset(o->table, bucket) : share_begin(o, bucket));
-}
-
-// Elements of gradients that stay from pass to pass.
-static int64_t gradients_held(const CudaOptimizer *o) {
-    return o->table->trained_size / (o->shares ? o->table->ranks : 1);
+    return o->gradients + gradients_share(o->table, o->shares, bucket, ranks_rank(o->ranks));
 }
 
 // ---- The arrays
@@ -63,8 +58,8 @@ void cuda_optimizer_plan(CudaOptimizer *o, MemoryPlan *plan, const EngineConfig 
     for (int i = 1; i < PIECE_ARRAYS; i++) plan_master(o, plan, i, MASTER_PURPOSES[i], moments);
     plan_add(plan, (void **)&o->pieces.places, "optimizer", "weights and moments, a piece at a time",
              PIECE_PLACES * PIECE_ARRAYS * o->pieces.room, sizeof(float));
-    plan_add(plan, (void **)&o->gradients, "gradients", "gradients", training ? gradients_held(o) : 0,
-             sizeof(float));
+    plan_add(plan, (void **)&o->gradients, "gradients", "gradients",
+             training ? gradients_kept(table, o->shares) : 0, sizeof(float));
     plan_add(plan, (void **)&o->room, "gradients", "two buckets of a backward",
              o->shares ? gradient_room_size(table) : 0, sizeof(float));
     plan_add(plan, (void **)&o->piece, "workspace", "weights on their way", piece, sizeof(float));
@@ -135,7 +130,7 @@ void cuda_optimizer_open(CudaOptimizer *o, int bucket) {
 
 float *cuda_optimizer_whole_gradient(const CudaOptimizer *o, const Param *param) {
     if (!o->shares) return o->gradients + param->offset;
-    return bucket_room(o, param->bucket) + (param->offset - o->table->buckets[param->bucket].offset);
+    return o->room + gradient_room_param(o->table, param);
 }
 
 void cuda_optimizer_begin_sum(CudaOptimizer *o, int bucket) {
@@ -271,8 +266,8 @@ static void update_share(CudaOptimizer *o, const AdamW *a) {
     } else {
         update_buckets(o, a);
     }
-    size_t held = (size_t)gradients_held(o) * sizeof *o->gradients;
-    CUDA_CHECK(cudaMemsetAsync(o->gradients, 0, held, o->stream));
+    size_t kept = (size_t)gradients_kept(o->table, o->shares) * sizeof *o->gradients;
+    CUDA_CHECK(cudaMemsetAsync(o->gradients, 0, kept, o->stream));
     wait_for_ranks(o, "the updated weights");
 }
 

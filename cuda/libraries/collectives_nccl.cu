@@ -148,13 +148,6 @@ static void nccl_all_gather(Collectives *queue, void *data, int64_t count, Eleme
     settle(q, ncclAllGather(own, data, (size_t)count, nccl_type(type), q->comm, q->stream), "all-gather");
 }
 
-static void nccl_broadcast(Collectives *queue, void *data, int64_t count, Element type) {
-    const NcclQueue *q = queue_of(queue);
-    if (!q->comm) return;
-    follow_caller(q);
-    settle(q, ncclBroadcast(data, data, (size_t)count, nccl_type(type), 0, q->comm, q->stream), "broadcast");
-}
-
 // ---- From one rank to another
 
 // What ranks send to and receive from each other goes on together from `begin_messages` to `end_messages`.

@@ -1,17 +1,18 @@
 // Linear layers through cuBLASLt; see matmul.cuh.
 #include "cuda/libraries/matmul.cuh"
+#include "core/base/choice.h"
 
 #include <string.h>
 
 #include <vector>
 
-typedef enum {
-    PRODUCT_FORWARD,
-    PRODUCT_FORWARD_RESIDUAL,
-    PRODUCT_FORWARD_FLOAT32,
-    PRODUCT_BACKWARD_INPUT,
-    PRODUCT_BACKWARD_WEIGHT
-} Product;
+#define PRODUCTS(X)                                      \
+    X(PRODUCT_FORWARD, "forward")                        \
+    X(PRODUCT_FORWARD_RESIDUAL, "forward with residual") \
+    X(PRODUCT_FORWARD_FLOAT32, "forward to float32")     \
+    X(PRODUCT_BACKWARD_INPUT, "backward of the input")   \
+    X(PRODUCT_BACKWARD_WEIGHT, "backward of the weight")
+typedef enum { PRODUCTS(CHOICE_VALUE) } Product;
 
 typedef struct {
     Product product;
@@ -183,8 +184,7 @@ static bool same_shape(const MatmulShape *a, const MatmulShape *b) {
 }
 
 static bool product_error(Error *error, const MatmulShape *shape, cublasStatus_t status) {
-    static const char *const names[] = {"forward", "forward with residual", "forward to float32",
-                                        "backward of the input", "backward of the weight"};
+    static const char *const names[] = {PRODUCTS(CHOICE_NAME)};
     cublas_error_set(error, status, "cublasLtMatmul", __FILE__, __LINE__);
     return error_prefix(error, "linear layer, %s, %lld rows, %lld to %lld", names[shape->product],
                         (long long)shape->rows, (long long)shape->n_in, (long long)shape->n_out);

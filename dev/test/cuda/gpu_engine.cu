@@ -313,7 +313,13 @@ static void check_predict(GpuChecks *checks, Engine *gpu, Engine *cpu, const int
 // The CPU's gradients in both engines, then one update each.
 static void check_update(GpuChecks *checks, Engine *gpu, Engine *cpu, const char *name) {
     Error error;
-    AdamW adamw = {3, 1e-2, 0.9, 0.95, 1e-8, 0.1, 0.5, 0};
+    AdamW adamw = {.step = 3,
+                   .lr = 1e-2,
+                   .beta1 = 0.9,
+                   .beta2 = 0.95,
+                   .eps = ADAMW_EPS,
+                   .weight_decay = 0.1,
+                   .clip = 0.5};
     double norm, expected, worst = 0;
     for (int p = 0; p < gpu->table.count; p++) {
         if (!gpu->table.params[p].trained) continue;
@@ -611,7 +617,13 @@ static void check_padding(GpuChecks *checks, int64_t V) {
     snprintf(name, sizeof name, "vocabulary of %lld", (long long)V);
     compare_pass(checks, gpu, cpu, tokens.data(), ATTENTION_DENSE, name);
     // Most rows of a large vocabulary move alike, and at 1e-2 rounding grows tenfold an update.
-    AdamW adamw = {1, V > 1000 ? 1e-3 : 1e-2, 0.9, 0.95, 1e-8, 0.1, 1, 0};
+    AdamW adamw = {.step = 1,
+                   .lr = V > 1000 ? 1e-3 : 1e-2,
+                   .beta1 = 0.9,
+                   .beta2 = 0.95,
+                   .eps = ADAMW_EPS,
+                   .weight_decay = 0.1,
+                   .clip = 1};
     double norm;
     Error error;
     for (; adamw.step <= 4; adamw.step++) {

@@ -185,8 +185,13 @@ static void expect_tensors(Sides *s, TensorKind kind, double tolerance, const ch
     if (s->ranks->rank == 0) printf("%s: off by %.2g at most\n", what, largest);
 }
 
+static const AdamW RECIPE = {
+    .step = 1, .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = ADAMW_EPS, .weight_decay = 0.1, .clip = 1};
+
 static void both_update(Sides *s, int64_t step, double *norm, double *want) {
-    AdamW adamw = {step, 1e-3, 0.9, 0.95, 1e-8, 0.1, 1, 0, step % 2 == 1};
+    AdamW adamw = RECIPE;
+    adamw.step = step;
+    adamw.matrices = step % 2 == 1;
     Error error;
     expect(s->ranks, engine_update(s->own, &adamw, norm, &error), "update");
     if (s->all) expect(s->ranks, engine_update(s->all, &adamw, want, &error), "update");
@@ -234,7 +239,7 @@ static void check_late_and_bad(Ranks *ranks, const Subject *subject, const Engin
     int32_t *tokens = new_tokens(ranks->size, config.context, 1);
     Error error;
     double one;
-    AdamW adamw = {1, 1e-3, 0.9, 0.95, 1e-8, 0.1, 1, 0};
+    AdamW adamw = RECIPE;
     engine_forward_backward(engine, tokens, ATTENTION_DENSE, config.context, &one, &error);
     expect(ranks, engine_update(engine, &adamw, &norm, &error) && norm > 0, "late update");
     float before, after, bad = NAN;
@@ -303,7 +308,10 @@ static void check_same_sums(Ranks *ranks, const Subject *subject, const EngineCo
         engines[shared] = create(ranks, subject, &config, false);
     }
     for (int64_t step = 1; step <= 3; step++) {
-        AdamW adamw = {step, 1e-3, 0.9, 0.95, 1e-8, 0.1, 1, step == 2 ? -1.0 : 0, true};
+        AdamW adamw = RECIPE;
+        adamw.step = step;
+        adamw.most_norm = step == 2 ? -1.0 : 0;
+        adamw.matrices = true;
         double nats[2], norm[2];
         Error error;
         uint64_t stream = (uint64_t)(step * ranks->data_size + ranks->data_rank);
@@ -360,7 +368,8 @@ static void update_and_signal(Ranks *ranks, const Subject *subject, int64_t step
     Engine *engine = create(ranks, subject, &config, false);
     int32_t *tokens = new_tokens(1, config.context, 1);
     for (int i = 0; i < 2; i++) {
-        AdamW adamw = {i + 1, 1e-3, 0.9, 0.95, 1e-8, 0.1, 1, 0};
+        AdamW adamw = RECIPE;
+        adamw.step = i + 1;
         Error error;
         double nats, norm;
         ranks->step = step + i;

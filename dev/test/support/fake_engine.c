@@ -38,8 +38,10 @@ static void fake_destroy(Engine *engine) {
 }
 
 static const EngineApi fake_api = {
-    "fake", NULL, NULL, NULL,      NULL,       NULL, fake_destroy, NULL, NULL, NULL, NULL,
-    NULL,   NULL, NULL, fake_read, fake_write, NULL, NULL,         NULL, NULL, NULL, NULL,
+    .name = "fake",
+    .destroy = fake_destroy,
+    .read = fake_read,
+    .write = fake_write,
 };
 
 Engine *fake_engine_create(const ModelConfig *model, bool gla_gates) {

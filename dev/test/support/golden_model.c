@@ -143,13 +143,12 @@ double golden_model_step_loss(const GoldenModel *model, const char *schedule, in
 
 AdamW golden_model_adamw(const GoldenModel *model, int step) {
     const json_t *json = json_object_get(model->json, "adamw"), *betas = json_object_get(json, "betas");
-    AdamW adamw = {step + 1,
-                   number(json, "lr"),
-                   json_number_value(json_array_get(betas, 0)),
-                   json_number_value(json_array_get(betas, 1)),
-                   number(json, "eps"),
-                   number(json, "weight_decay"),
-                   number(json, "clip"),
-                   0};
+    AdamW adamw = {.step = step + 1,
+                   .lr = number(json, "lr"),
+                   .beta1 = json_number_value(json_array_get(betas, 0)),
+                   .beta2 = json_number_value(json_array_get(betas, 1)),
+                   .eps = number(json, "eps"),
+                   .weight_decay = number(json, "weight_decay"),
+                   .clip = number(json, "clip")};
     return adamw;
 }

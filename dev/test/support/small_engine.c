@@ -88,6 +88,12 @@ double small_engine_evaluate(Engine *engine, const int32_t *tokens, int64_t B, i
 }
 
 AdamW small_adamw(double clip) {
-    AdamW adamw = {1, 1e-2, 0.9, 0.95, 1e-8, 0.1, clip, 0};
+    AdamW adamw = {.step = 1,
+                   .lr = 1e-2,
+                   .beta1 = 0.9,
+                   .beta2 = 0.95,
+                   .eps = ADAMW_EPS,
+                   .weight_decay = 0.1,
+                   .clip = clip};
     return adamw;
 }

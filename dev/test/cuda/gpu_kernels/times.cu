@@ -62,7 +62,8 @@ void time_kernels(void) {
     bf16 *copy = room<bf16>(params);
     GradientNorm *norm = room<GradientNorm>(1);
     double *squares = room<double>(SQUARES_SLICES);
-    AdamW a = {7, 1e-4, 0.9, 0.95, 1e-8, 0.1, 1, 0};
+    AdamW a = {
+        .step = 7, .lr = 1e-4, .beta1 = 0.9, .beta2 = 0.95, .eps = ADAMW_EPS, .weight_decay = 0.1, .clip = 1};
     time_one("gradient norm", 4.0 * params, [&] {
         cuda_gradient_squares(squares, flat[1], params, false, 0);
         gradient_norm(norm, squares, SQUARES_SLICES, 1, 0, 0);

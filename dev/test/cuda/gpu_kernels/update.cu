@@ -13,7 +13,13 @@ void check_adamw(GpuChecks *checks, int64_t count, double clip, bool finite) {
     bf16 *copy = room<bf16>(count);
     GradientNorm *norm_gpu = room<GradientNorm>(1);
     double *partial = room<double>(SQUARES_SLICES);
-    AdamW a = {7, 1e-2, 0.9, 0.95, 1e-8, 0.1, clip, 0};
+    AdamW a = {.step = 7,
+               .lr = 1e-2,
+               .beta1 = 0.9,
+               .beta2 = 0.95,
+               .eps = ADAMW_EPS,
+               .weight_decay = 0.1,
+               .clip = clip};
 
     double norm = sqrt(cpu_gradient_squares(g.data(), count)),
            scale = clip > 0 ? fmin(1, clip / (norm + 1e-6)) : 1;
