@@ -52,7 +52,7 @@ static void hash_print(uint64_t hash, char text[HASH_DIGITS + 1]) {
 
 // ---- Writing
 
-static json_t *mark_json(const DataMark *mark) {
+json_t *data_mark_json(const DataMark *mark) {
     char hash[HASH_DIGITS + 1];
     hash_print(mark->hash, hash);
     return mark->shards == 0 ? NULL
@@ -68,7 +68,7 @@ static json_t *sources_json(const TrainerState *state) {
         json_array_append_new(
             sources, json_pack("{s:I, s:I, s:I, s:I, s:o}", "weight", (json_int_t)source->weight, "cursor",
                                (json_int_t)source->place.cursor, "epoch", (json_int_t)source->place.epoch,
-                               "tokens", (json_int_t)source->tokens, "data", mark_json(&source->data)));
+                               "tokens", (json_int_t)source->tokens, "data", data_mark_json(&source->data)));
     }
     return sources;
 }
@@ -90,8 +90,8 @@ static json_t *state_json(const TrainerState *state, const Manifest *manifest) {
                      (json_int_t)state->epoch, "tokens", (json_int_t)state->tokens, "attention",
                      attention_name(state->attention), "settings", state->settings, "spikes",
                      spikes->count || spikes->skipped ? spikes_json(spikes) : NULL, "data",
-                     mark_json(&state->data), "sources", sources_json(state), "val", mark_json(&state->val),
-                     "files", files);
+                     data_mark_json(&state->data), "sources", sources_json(state), "val",
+                     data_mark_json(&state->val), "files", files);
 }
 
 bool trainer_state_write(const char *folder, const TrainerState *state, const Manifest *manifest,
@@ -142,8 +142,7 @@ static bool digest_parse(const json_t *entry, Digest *digest) {
     return json_member_int(entry, "size", 0, INT64_MAX, &digest->size) && hash_parse(entry, &digest->xxh3);
 }
 
-// One that is not there is not known.
-static bool mark_parse(const json_t *entry, DataMark *mark) {
+bool data_mark_parse(const json_t *entry, DataMark *mark) {
     return !entry ||
            (json_member_int(entry, "shards", 1, INT64_MAX, &mark->shards) &&
             json_member_int(entry, "tokens", 0, INT64_MAX, &mark->tokens) && hash_parse(entry, &mark->hash));
@@ -174,7 +173,7 @@ static bool source_parse(const json_t *entry, SourceState *source) {
            json_member_int(entry, "cursor", 0, MAX_COUNT, &source->place.cursor) &&
            json_member_int(entry, "epoch", 0, MAX_COUNT, &source->place.epoch) &&
            json_member_int(entry, "tokens", 0, MAX_COUNT / MIXTURE_MAX, &source->tokens) && data &&
-           mark_parse(data, &source->data);
+           data_mark_parse(data, &source->data);
 }
 
 // There are none without a mixture.
@@ -207,8 +206,8 @@ static bool state_parse(const json_t *object, TrainerState *state, Manifest *man
            attention_parse(attention, &state->attention) && json_is_object(state->settings) &&
            (!spikes || spikes_parse(spikes, &state->spikes)) &&
            run_parse(json_object_get(object, "run"), state) &&
-           mark_parse(json_object_get(object, "data"), &state->data) &&
-           mark_parse(json_object_get(object, "val"), &state->val) &&
+           data_mark_parse(json_object_get(object, "data"), &state->data) &&
+           data_mark_parse(json_object_get(object, "val"), &state->val) &&
            sources_parse(json_object_get(object, "sources"), state) &&
            manifest_parse(json_object_get(object, "files"), manifest);
 }

@@ -22,6 +22,11 @@ typedef struct {
     int64_t tokens;
 } DataMark;
 
+// In JSON, a new reference; NULL for one that is not known. And back: NULL leaves `mark` as it is, false is
+// for what is none.
+json_t *data_mark_json(const DataMark *mark);
+bool data_mark_parse(const json_t *entry, DataMark *mark);
+
 // A source of a mixture, where the run stands in it.
 typedef struct {
     int64_t weight; // of Mixture

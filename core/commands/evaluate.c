@@ -108,14 +108,18 @@ static bool evaluate_data(Engine *engine, DataLoader *data, const TokenBytes *kn
 }
 
 // With the loss a byte, where the targets' text is known.
-static void print_evaluation(const Options *options, const char *folder, int64_t N, const Evaluation *sum) {
+static void print_evaluation(const Options *options, const char *folder, int64_t N, uint64_t data_hash,
+                             const Evaluation *sum) {
+    char hash[17];
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)data_hash);
     double per_target = sum->nats / (double)sum->targets;
-    json_t *json = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:f, s:o, s:f, s:o}", "model", folder, "data", options->eval_data,
-        "attention", attention_name((Attention)options->eval_attention), "seq_len", (json_int_t)N,
-        "sequences", (json_int_t)sum->sequences, "targets", (json_int_t)sum->targets, "nats_per_target",
-        per_target, "perplexity", json_number(exp(per_target)), "seconds", sum->seconds, "tokens_per_second",
-        json_number((double)sum->targets / sum->seconds));
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:f, s:o, s:f, s:o}", "model", folder, "data",
+                  options->eval_data, "data_xxh3", hash, "attention",
+                  attention_name((Attention)options->eval_attention), "seq_len", (json_int_t)N, "sequences",
+                  (json_int_t)sum->sequences, "targets", (json_int_t)sum->targets, "nats_per_target",
+                  per_target, "perplexity", json_number(exp(per_target)), "seconds", sum->seconds,
+                  "tokens_per_second", json_number((double)sum->targets / sum->seconds));
     if (sum->textless == 0) {
         double per_byte = sum->nats / (double)sum->bytes;
         json_object_set_new(json, "bytes", json_integer(sum->bytes));
@@ -141,7 +145,7 @@ static bool measure(Engine *engine, DataLoader *data, int64_t sequences, const O
     token_bytes_read(&known, folder, engine->config.model.vocab_size);
     bool ok = evaluate_data(engine, data, &known, sequences, (Attention)options->eval_attention, sum, error);
     if (ok && ranks_first(engine->config.ranks)) warn_textless(folder, &known, sum);
-    if (ok) print_evaluation(options, folder, engine->config.context, sum);
+    if (ok) print_evaluation(options, folder, engine->config.context, dataloader_fingerprint(data), sum);
     token_bytes_free(&known);
     return ok;
 }

@@ -24,9 +24,15 @@
 
 // ---- how its settings come together
 
-static bool read_config_file(Options *options, Error *error) {
+static bool read_config_file(Run *run, Options *options, Error *error) {
     json_t *json = json_file_read(options->config, error);
     if (!json) return false;
+    if (!data_mark_parse(json_object_get(json, "data"), &run->configured)) {
+        json_decref(json);
+        return error_set(error, STATUS_USAGE,
+                         "--config %s: its \"data\" tells no shards as a run.json does; take that member out",
+                         options->config);
+    }
     json_t *settings = json_object_get(json, "settings");
     const json_t *turn = json_array_get(json_object_get(json, "changes"), 0);
     const char *changed = json_string_value(json_object_get(turn, "changed"));
@@ -75,7 +81,7 @@ static bool gather_settings(Run *run, Options *options, Error *error) {
         if (run->again && !options_read_settings(options, run->again, SOURCE_RESUME, run->folder, error))
             return false;
     }
-    if (options->config && !read_config_file(options, error)) return false;
+    if (options->config && !read_config_file(run, options, error)) return false;
     // A preset that comes with the resumed settings is in them already, under what was set besides it.
     if (options->source[OPTION_preset] >= SOURCE_CONFIG && !options_apply_preset(options, error))
         return false;
@@ -432,9 +438,10 @@ static void add_turn(const Run *run, const Options *options, RunOrigin *origin) 
     origin->changes = turns;
 }
 
-static json_t *run_json(const RunOrigin *origin, const Options *options) {
+static json_t *run_json(const Run *run, const RunOrigin *origin, const Options *options) {
     json_t *json = json_pack("{s:s, s:s, s:s, s:o}", "program", "train_gpt_lighthouse", "version",
                              LIGHTHOUSE_VERSION, "id", origin->id, "settings", options_settings(options));
+    if (run->data.shards > 0) json_object_set_new(json, "data", data_mark_json(&run->data));
     if (origin->ranks > 1) json_object_set_new(json, "ranks", json_integer(origin->ranks));
     if (json_array_size(origin->changes) > 0) json_object_set(json, "changes", origin->changes);
     if (!origin->parent) return json;
@@ -449,7 +456,7 @@ static bool write_settings(Run *run, const Options *options, Error *error) {
     if (!begin_origin(run, &origin, error)) return false;
     snprintf(run->id, sizeof run->id, "%s", origin.id);
     if (run->continues) add_turn(run, options, &origin);
-    json_t *json = run_json(&origin, options);
+    json_t *json = run_json(run, &origin, options);
     run_origin_free(&origin);
     bool ok = json_file_write(run->folder, RUN_FILE, json, error);
     json_decref(json);

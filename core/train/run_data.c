@@ -59,6 +59,20 @@ static bool match_training(Run *run, const Options *options, const DataMark *now
     return !same || !options->new_data || refuse_same(options, error);
 }
 
+// A run by the settings of another has its shards, too, unless others are named.
+static bool match_configured(const Run *run, const Options *options, const DataMark *now, Error *error) {
+    const DataMark *before = &run->configured;
+    if (options->source[OPTION_data] != SOURCE_CONFIG || before->shards == 0 || same_mark(before, now))
+        return true;
+    return error_set(
+        error, STATUS_USAGE,
+        "--config %s: %s (shards: %lld, tokens: %lld, hash: %016llx) is not what that run was trained on "
+        "(shards: %lld, tokens: %lld, hash: %016llx); to train on these, name them by --data",
+        options->config, options->data, (long long)now->shards, (long long)now->tokens,
+        (unsigned long long)now->hash, (long long)before->shards, (long long)before->tokens,
+        (unsigned long long)before->hash);
+}
+
 static void begin_data(TrainerState *state) {
     state->cursor = state->epoch = 0;
     state->n_sources = 0;
@@ -66,6 +80,7 @@ static void begin_data(TrainerState *state) {
 
 bool run_match_data(Run *run, const Options *options, const DataMark *data, const DataMark *val, int sources,
                     TrainerState *state, Error *error) {
+    if (!match_configured(run, options, data, error)) return false;
     if (run->checkpoint && !match_training(run, options, data, sources, error)) return false;
     if (run->begins_data) begin_data(state);
     const DataMark *before = &run->state.val;
@@ -75,7 +90,7 @@ bool run_match_data(Run *run, const Options *options, const DataMark *data, cons
              "those before",
              options->val, setting(run, "val"));
     }
-    state->data = *data;
+    state->data = run->data = *data;
     state->val = *val;
     return true;
 }

@@ -12,8 +12,8 @@ extern "C" {
 
 // Holds what --data and --val hold against what the checkpoint was trained on, and notes it in the state.
 // Other training data is refused (status 2), both named, unless --new-data begins it: cursor and epoch are
-// then 0, and run->begins_data is true. Other validation data, and a checkpoint that does not tell, get a
-// warning. `sources`: of --data.
+// then 0, and run->begins_data is true. So is other data than that of the run of --config, whose words they
+// are. Other validation data, and a checkpoint that does not tell, get a warning. `sources`: of --data.
 bool run_match_data(Run *run, const Options *options, const DataMark *data, const DataMark *val, int sources,
                     TrainerState *state, Error *error);
 

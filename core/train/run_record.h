@@ -17,6 +17,8 @@ typedef struct {
     int64_t newest;       // the highest step that a checkpoint in the folder had; -1 for none
     int lock;             // of the folder, from run_begin on; -1 for none
     bool begins_data;     // --new-data begins other data
+    DataMark configured;  // what the run of --config was trained on; zero: not known
+    DataMark data;        // of --data, from run_match_data on
     bool made, begun;     // by run_begin: the folder; run.json and the log's beginning
 } Run;
 

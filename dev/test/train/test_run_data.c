@@ -191,6 +191,26 @@ static void test_two_commands(void **state) {
                    "train --config run/run.json --out other");
 }
 
+// Other shards under the names of run.json are refused, both told; named on the command line they are meant.
+static void test_config_packed_anew(void **state) {
+    (void)state;
+    DONE(TINY_TRAIN "--out run --steps 2");
+    other_data(".");
+    program_expect(2, "(shards: 2, tokens: 3940, hash: ", "train --config run/run.json --out again");
+    program_expect(2, "to train on these, name them by --data", "train --config run/run.json --out again");
+    assert_false(folder_exists("again"));
+    DONE("train --config run/run.json --out again --data train_*.bin");
+    DONE("train --config again/run.json --out third"); // whose own shards these are
+    json_t *json = json_load_file("run/run.json", 0, NULL);
+    json_object_set_new(json, "data", json_integer(1));
+    assert_int_equal(json_dump_file(json, "edited.json", 0), 0);
+    program_expect(2, "take that member out", "train --config edited.json --out edited");
+    json_object_del(json, "data"); // as older versions wrote it
+    assert_int_equal(json_dump_file(json, "older.json", 0), 0);
+    json_decref(json);
+    DONE("train --config older.json --out older");
+}
+
 // Stages in an order that the last settings do not give again are said.
 static void test_stages_turned(void **state) {
     (void)state;
@@ -227,10 +247,10 @@ int main(void) {
     program_find();
     const struct CMUnitTest tests[] = {
         IN_TINY_FOLDER(test_other_folder),     IN_TINY_FOLDER(test_moved),
-        IN_TINY_FOLDER(test_packed_anew),      IN_TINY_FOLDER(test_other_validation),
-        IN_TINY_FOLDER(test_older_checkpoint), IN_TINY_FOLDER(test_unknown_setting),
-        IN_TINY_FOLDER(test_stages_turned),    IN_TINY_FOLDER(test_two_commands),
-        IN_TINY_FOLDER(test_branch_again),
+        IN_TINY_FOLDER(test_packed_anew),      IN_TINY_FOLDER(test_config_packed_anew),
+        IN_TINY_FOLDER(test_other_validation), IN_TINY_FOLDER(test_older_checkpoint),
+        IN_TINY_FOLDER(test_unknown_setting),  IN_TINY_FOLDER(test_stages_turned),
+        IN_TINY_FOLDER(test_two_commands),     IN_TINY_FOLDER(test_branch_again),
     };
     return cmocka_run_group_tests_name("run_data", tests, NULL, NULL) ? 1 : 0;
 }
