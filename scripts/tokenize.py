@@ -73,6 +73,8 @@ def check_out(args, work):
         raise Refused(USAGE, f"{args.binary} is not there: make it, or name it with --binary")
     if args.workers < 1 or args.part_bytes < 1:
         raise Refused(USAGE, "--workers and --part-bytes must be 1 or more")
+    if not 0 <= args.max_bad <= 1:
+        raise Refused(USAGE, f"--max-bad {args.max_bad:g} is a share, from 0 to 1")
 
 
 def tokenize(args):

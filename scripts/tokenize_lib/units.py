@@ -1,9 +1,10 @@
 """Files in pieces that can be read by themselves, and parts made of them."""
 import os
 import random
+import sys
 
 from tokenize_lib.inputs import BLOCK, kind_of, open_plain
-from tokenize_lib.refused import DATA, Refused
+from tokenize_lib.refused import DATA, Refused, USAGE
 
 RANGE = 64 << 20  # bytes of a plain file of JSON lines that make a unit
 
@@ -21,6 +22,16 @@ def units_of(path):
     return [(kind, packed, path, 0, size, size)]
 
 
+def check_texts(args, units):
+    """A readme is easily taken for text that is wanted; and a text has no fields."""
+    texts = sorted({unit[2] for unit in units if unit[0] == "text"})
+    if args.field != "text" and units and all(unit[0] == "text" for unit in units):
+        raise Refused(USAGE, f"--field {args.field} is for tables and JSON lines, and no input is one")
+    if texts and any(unit[0] != "text" for unit in units):
+        print(f"plain text beside tables or JSON lines, a document each: {', '.join(texts[:5])}"
+              f"{f' and {len(texts) - 5} more' if len(texts) > 5 else ''}", file=sys.stderr)
+
+
 def make_parts(args, files):
     """Units in an order of the seed, so that a part holds documents from everywhere."""
     try:
@@ -31,6 +42,7 @@ def make_parts(args, files):
         raise
     except Exception as error:  # of pyarrow
         raise Refused(DATA, f"input {path} cannot be read: {error}") from None
+    check_texts(args, units)
     random.Random(args.seed).shuffle(units)
     total = sum(unit[5] for unit in units)
     share = total / max(1, round(total / args.part_bytes))  # no part is much smaller than others

@@ -163,6 +163,11 @@ test_no_files() {
     expect 3 "input odd/dangling is a dangling link, no file" odd/dangling --out none
     expect 3 "** for folders of any depth is not taken" 'odd/**/*.jsonl' --out none
     expect 0 "documents end" 'odd/*/*.jsonl' --out odd_some --val-fraction 0
+    rm odd/dangling odd/pipe
+    echo "about these texts" >odd/README.md
+    expect 0 "plain text beside tables or JSON lines, a document each: odd/README.md" odd --out odd_readme --val-fraction 0
+    expect 2 "--field body is for tables and JSON lines, and no input is one" odd/README.md --field body --out none
+    expect 2 "--max-bad nan is a share, from 0 to 1" odd --out none --max-bad nan
 }
 
 # A signal in the midst of the inputs, before a worker is there: a listing that waits at a pipe in a file's place.
