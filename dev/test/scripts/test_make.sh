@@ -28,7 +28,7 @@ echo skylake >"$work/cpu"
 # Runs make; what it made lies in made, one name a line.
 build() { # WORD...
     rm -f "$work"/made*
-    env -u WERROR -u SAN -u CUDA_ARCHS -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -s -C "$root" BUILD="$work/build" CC="$work/gcc" CXX="$work/g++" NVCC="$work/nvcc" CUDA_HOME="$work/cuda" \
+    env -u WERROR -u SAN -u CUDA -u CUDA_ARCHS -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -s -C "$root" BUILD="$work/build" CC="$work/gcc" CXX="$work/g++" NVCC="$work/nvcc" CUDA_HOME="$work/cuda" \
         CUDNN_FRONTEND="$work/frontend" PYTHON=false MARCH=native "$@" >"$work/console" 2>&1 || { cat "$work/console" >&2; wrong=1; }
     cat "$work"/made.* 2>/dev/null | sort >"$work/made"
 }
@@ -72,7 +72,7 @@ test_switches() {
     for name in "$root"/*; do case $name in */build* | */third_party) ;; *) ln -s "$name" "$work/bare" ;; esac; done
     tells() { # PART WORD...
         local said
-        said=$(env -u WERROR -u SAN -u CUDA_ARCHS -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -n -C "$work/bare" CC="$work/gcc" \
+        said=$(env -u WERROR -u SAN -u CUDA -u CUDA_ARCHS -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -n -C "$work/bare" CC="$work/gcc" \
             NVCC="$work/nvcc" MARCH=native "${@:2}" 2>&1)
         [[ $said == *"$1"* ]]
     }
