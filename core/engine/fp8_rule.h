@@ -1,4 +1,5 @@
-// Which products have FP8 operands under --matmul fp8; both engines go by it.
+// Which products have FP8 operands under --matmul fp8. The CPU engine goes by it; the CUDA engine has no FP8
+// yet.
 //
 // Of a block's products (q, k, v, o, gate, up, down) those take them whose widths are whole blocks of values
 // that share a scale. The head, the embedding, attention, norms and the gate of the scorer gla never do.
